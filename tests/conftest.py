@@ -1,0 +1,113 @@
+"""A tiny scribbled data set, planned and preprocessed by nnU-Net itself, for the trainer tests."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+# the tests' networks are so small that more threads only wait for each other
+torch.set_num_threads(1)
+
+DATASET = "Dataset901_Tiny"
+LABELS = {"background": 0, "left": 1, "right": 2, "ignore": 3}
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Every test draws the same random numbers, whatever ran before it."""
+    torch.manual_seed(0)
+    np.random.seed(0)
+
+
+def make_case(generator: np.random.Generator, depth: int = 3, size: int = 48):
+    """A bright and a dark disc; one stroke per class and slice."""
+    z, y, x = np.meshgrid(np.arange(depth), np.arange(size), np.arange(size), indexing="ij")
+    image = generator.normal(0, 0.3, z.shape)
+    dense = np.zeros(z.shape, np.uint8)
+    scribble = np.full(z.shape, LABELS["ignore"], np.uint8)
+    top = generator.integers(16, 32)
+    for label, column in ((1, 14), (2, 34)):
+        inside = (y - top) ** 2 + (x - column) ** 2 < 64
+        image[inside] += 4 if label == 1 else -4
+        dense[inside] = label
+        scribble[:, top - 4 : top + 4, column] = label
+    scribble[:, 2, 4:40] = 0
+    return image.astype(np.float32), dense, scribble
+
+
+def write_raw_dataset(folder: Path, cases: int = 5) -> None:
+    generator = np.random.default_rng(0)
+    for sub in ("imagesTr", "labelsTr", "labelsTr_dense"):
+        (folder / sub).mkdir(parents=True)
+    for i in range(cases):
+        image, dense, scribble = make_case(generator)
+        for array, name in (
+            (image, f"imagesTr/case{i}_0000"),
+            (scribble, f"labelsTr/case{i}"),
+            (dense, f"labelsTr_dense/case{i}"),
+        ):
+            nifti = sitk.GetImageFromArray(array)
+            nifti.SetSpacing((1.0, 1.0, 5.0))
+            sitk.WriteImage(nifti, str(folder / f"{name}.nii.gz"))
+    content = {
+        "channel_names": {"0": "MRI"},
+        "labels": LABELS,
+        "numTraining": cases,
+        "file_ending": ".nii.gz",
+        "overwrite_image_reader_writer": "SimpleITKIO",
+    }
+    (folder / "dataset.json").write_text(json.dumps(content))
+
+
+def shrink(plans: dict) -> dict:
+    """The planner's configuration with a network that trains in a second."""
+    config = plans["configurations"]["2d"]
+    config.update(patch_size=[32, 32], batch_size=4)
+    network = config["architecture"]["arch_kwargs"]
+    network.update(n_stages=3, features_per_stage=[8, 16, 32])
+    for key in ("kernel_sizes", "strides", "n_conv_per_stage"):
+        network[key] = network[key][:3]
+    network["n_conv_per_stage_decoder"] = network["n_conv_per_stage_decoder"][:2]
+    return plans
+
+
+@pytest.fixture(scope="session")
+def preprocessed(tmp_path_factory):
+    """Root with nnUNet_raw and nnUNet_preprocessed, made once; read only for the tests."""
+    root = tmp_path_factory.mktemp("nnunet")
+    set_folders(root)
+    write_raw_dataset(root / "nnUNet_raw" / DATASET)
+    from nnunetv2.experiment_planning.plan_and_preprocess_api import (
+        extract_fingerprints,
+        plan_experiments,
+        preprocess,
+    )
+
+    extract_fingerprints([901], num_processes=1, check_dataset_integrity=True)
+    plan_experiments([901])
+    preprocess([901], configurations=["2d"], num_processes=[1])
+    path = root / "nnUNet_preprocessed" / DATASET / "nnUNetPlans.json"
+    path.write_text(json.dumps(shrink(json.loads(path.read_text()))))
+    return root
+
+
+def set_folders(root: Path) -> None:
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        os.environ[name] = str(root / name)
+
+
+@pytest.fixture
+def nnunet(preprocessed, tmp_path, monkeypatch):
+    """A copy of the tiny data set and empty results, for one test; returns its root."""
+    shutil.copytree(preprocessed, tmp_path / "nnunet")
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        monkeypatch.setenv(name, str(tmp_path / "nnunet" / name))
+    monkeypatch.setenv("nnUNet_n_proc_DA", "0")
+    monkeypatch.setenv("nnUNet_def_n_proc", "1")
+    return tmp_path / "nnunet"
