@@ -1,0 +1,72 @@
+"""`scribble_tools SUB-COMMAND ...`: a table of modules, each with `add_arguments` and `run`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+# words of the sub-command -> (module with add_arguments(parser) and run(args) -> int, help line)
+COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
+    ("convert", "acdc"): (
+        "scribble_tools.convert_acdc",
+        "ACDC with the scribbles of Valvano et al.",
+    ),
+    ("demo-data",): ("scribble_tools.demo_data", "draw a synthetic data set with scribbles"),
+    ("install-splits",): (
+        "scribble_tools.install_splits",
+        "copy a data set's splits to where nnU-Net looks for them",
+    ),
+    ("evaluate",): ("scribble_tools.evaluate", "Dice, HD95 and islands against dense labels"),
+    ("preview",): ("scribble_tools.preview", "one picture of image, scribble and predictions"),
+}
+GROUPS = {"convert": "turn a published scribble data set into an nnU-Net raw data set"}
+
+
+def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """Build the parser for the command line ``words``.
+
+    Only the module of the sub-command that ``words`` begins with is imported, so that ``-h``
+    answers at once.
+    """
+    layout = {"formatter_class": argparse.RawDescriptionHelpFormatter}
+    parser = argparse.ArgumentParser(
+        prog="scribble_tools",
+        description="Prepare, look at and score scribble data sets for nnU-Net.",
+        epilog="example:\n  scribble_tools demo-data --out nnUNet_raw\n\n"
+        "scribble_tools SUB-COMMAND -h explains one sub-command.",
+        **layout,
+    )
+    commands = parser.add_subparsers(metavar="SUB-COMMAND", required=True)
+    groups = {}
+    for name, (module_name, summary) in COMMANDS.items():
+        siblings = commands
+        if len(name) == 2:
+            group = name[0]
+            if group not in groups:
+                groups[group] = commands.add_parser(
+                    group, help=GROUPS[group], description=GROUPS[group], **layout
+                ).add_subparsers(metavar="SOURCE", required=True)
+            siblings = groups[group]
+        sub_parser = siblings.add_parser(name[-1], help=summary, description=summary, **layout)
+        if tuple(words[: len(name)]) == name:
+            module = importlib.import_module(module_name)
+            module.add_arguments(sub_parser)
+            sub_parser.set_defaults(run=module.run)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one sub-command; return its exit code, 1 after an error that the user can mend."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    args = build_parser(words).parse_args(words)
+    try:
+        return args.run(args)
+    except (ValueError, FileNotFoundError, FileExistsError) as error:
+        print(f"scribble_tools: error: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

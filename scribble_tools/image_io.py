@@ -1,0 +1,50 @@
+"""Reading images and labels with SimpleITK, without its flood of harmless warnings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+# ACDC's headers make ITK print "unexpected scales in sform" for every file that is opened. ITK
+# then uses the qform, which is right. Errors are raised as exceptions and stay visible.
+sitk.ProcessObject.SetGlobalWarningDisplay(False)
+
+
+def read_image(path: Path) -> sitk.Image:
+    """Read an image of any format SimpleITK knows.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is no image that SimpleITK can read.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        return sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise ValueError(f"{path} cannot be read as an image ({reason})") from None
+
+
+def geometry_difference(image: sitk.Image, other: sitk.Image, tolerance: float = 1e-3) -> str:
+    """Say in words how the voxel grids of two images differ; empty when they agree.
+
+    Args:
+        tolerance: in mm for spacing and origin, absolute for the direction cosines.
+    """
+    if image.GetSize() != other.GetSize():
+        return f"size {image.GetSize()} against {other.GetSize()}"
+    for name in ("Spacing", "Origin", "Direction"):
+        a, b = getattr(image, f"Get{name}")(), getattr(other, f"Get{name}")()
+        if not np.allclose(a, b, rtol=0, atol=tolerance):
+            return f"{name.lower()} {np.round(a, 4).tolist()} against {np.round(b, 4).tolist()}"
+    return ""
+
+
+def write_labels(array: np.ndarray, like: sitk.Image, path: Path) -> None:
+    """Write integer labels (z, y, x) as uint8 (uint16 above 255) on the voxel grid of ``like``."""
+    labels = sitk.GetImageFromArray(array.astype(np.uint8 if array.max() < 256 else np.uint16))
+    labels.CopyInformation(like)
+    sitk.WriteImage(labels, str(path), useCompression=True)

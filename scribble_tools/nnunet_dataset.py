@@ -1,0 +1,112 @@
+"""Writing a data set in nnU-Net's raw format: dataset.json, splits by patient, all or nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+IGNORE = "ignore"
+
+
+@contextmanager
+def write_dataset_atomically(out: Path, name: str, overwrite: bool = False) -> Iterator[Path]:
+    """Yield a temporary folder inside ``out`` that becomes ``out/name`` when the block succeeds.
+
+    When the block raises, or the process is killed, no data set called ``name`` is left behind
+    (after a kill, a hidden folder whose name starts with a dot may remain; nnU-Net ignores it).
+
+    Raises:
+        FileExistsError: ``out/name`` exists and ``overwrite`` is false.
+    """
+    target = Path(out) / name
+    if target.exists() and not overwrite:
+        raise FileExistsError(f"{target} exists already: choose another id or say --overwrite")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=target.parent))
+    try:
+        yield work
+        # mkdtemp makes private folders; a data set follows the user's umask like any other folder
+        umask = os.umask(0)
+        os.umask(umask)
+        work.chmod(0o777 & ~umask)
+        if target.exists():
+            shutil.rmtree(target)
+        work.rename(target)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def dataset_json(
+    labels: Mapping[str, int],
+    num_training: int,
+    channel_names: Mapping[str, str],
+    file_ending: str = ".nii.gz",
+    **extra: object,
+) -> dict:
+    """Return the content of nnU-Net's dataset.json.
+
+    Args:
+        labels: name to value; must hold ``background`` = 0, consecutive values and ``ignore`` last.
+        num_training: number of training cases.
+        channel_names: channel index (as a string) to name; nnU-Net derives the normalisation
+            from the name (``CT`` or anything else).
+        file_ending: of images and labels.
+        extra: further entries, kept by nnU-Net as they are.
+
+    Raises:
+        ValueError: the labels are not what nnU-Net accepts.
+    """
+    values = sorted(labels.values())
+    if labels.get("background") != 0 or values != list(range(len(values))):
+        raise ValueError(f"labels must be consecutive and start with background = 0, got {labels}")
+    if labels.get(IGNORE, values[-1]) != values[-1]:
+        raise ValueError(f"'{IGNORE}' must be the highest label, got {labels}")
+    return {
+        "channel_names": dict(channel_names),
+        "labels": dict(labels),
+        "numTraining": num_training,
+        "file_ending": file_ending,
+        **extra,
+    }
+
+
+def patient_grouped_splits(
+    case_to_patient: Mapping[str, str], num_folds: int = 5, seed: int = 0
+) -> list[dict[str, list[str]]]:
+    """Cross-validation folds in which all cases of a patient stay on one side.
+
+    Returns:
+        One ``{"train": [cases], "val": [cases]}`` per fold, nnU-Net's splits_final.json format.
+
+    Raises:
+        ValueError: there are fewer patients than folds.
+    """
+    patients = sorted(set(case_to_patient.values()))
+    if len(patients) < num_folds:
+        raise ValueError(f"{num_folds} folds need as many patients, but there are {len(patients)}")
+    random.Random(seed).shuffle(patients)
+    splits = []
+    for fold in range(num_folds):
+        held_out = set(patients[fold::num_folds])
+        splits.append(
+            {
+                "train": sorted(c for c, p in case_to_patient.items() if p not in held_out),
+                "val": sorted(c for c, p in case_to_patient.items() if p in held_out),
+            }
+        )
+    return splits
+
+
+def write_json(obj: object, path: Path) -> None:
+    """Write JSON so that a reader sees the old file or the new one, never half of it."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(obj, indent=2) + "\n")
+    os.replace(temporary, path)

@@ -1,0 +1,31 @@
+"""Reading label maps as integers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from scribble_tools.image_io import read_image
+
+
+def read_labels(path: Path) -> tuple[np.ndarray, tuple[float, ...]]:
+    """Read a label map as integers (*spatial) with its spacing in mm, in the array's axis order.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such label map, or it holds other than integers.
+    """
+    image = read_image(path)
+    if image.GetNumberOfComponentsPerPixel() > 1:
+        raise ValueError(f"{path} has {image.GetNumberOfComponentsPerPixel()} channels, not labels")
+    array = sitk.GetArrayFromImage(image)
+    if not np.issubdtype(array.dtype, np.integer):
+        broken = array[~(np.isfinite(array) & (array == np.round(array)))]
+        if broken.size:
+            raise ValueError(
+                f"{path} holds {broken.size} values that are no integers, such as {broken[0]:g}: "
+                "is it an image or a probability map?"
+            )
+        array = array.astype(np.int32)
+    return array, image.GetSpacing()[::-1]

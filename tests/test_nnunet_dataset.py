@@ -1,0 +1,141 @@
+"""Atomic writing, dataset.json, and splits by patient."""
+
+import pytest
+
+from scribble_tools.install_splits import install_splits
+from scribble_tools.nnunet_dataset import (
+    dataset_json,
+    patient_grouped_splits,
+    write_dataset_atomically,
+    write_json,
+)
+
+
+def test_a_data_set_appears_only_when_it_is_whole(tmp_path):
+    with pytest.raises(RuntimeError), write_dataset_atomically(tmp_path, "Dataset001_A") as folder:
+        (folder / "half").touch()
+        assert not (tmp_path / "Dataset001_A").exists()
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    with write_dataset_atomically(tmp_path, "Dataset001_A") as folder:
+        (folder / "whole").touch()
+    assert [p.name for p in tmp_path.rglob("*")] == ["Dataset001_A", "whole"]
+
+
+def test_nothing_is_overwritten_unasked(tmp_path):
+    old = tmp_path / "Dataset001_A" / "mine"
+    old.parent.mkdir()
+    old.touch()
+    with (
+        pytest.raises(FileExistsError, match="Dataset001_A exists already.*--overwrite"),
+        write_dataset_atomically(tmp_path, "Dataset001_A"),
+    ):
+        pass
+    assert old.exists()
+    with write_dataset_atomically(tmp_path, "Dataset001_A", overwrite=True):
+        assert old.exists()  # until the new one is complete
+    assert not old.exists()
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"background": 0, "a": 2},
+        {"a": 0, "b": 1},
+        {"background": 0, "ignore": 1, "a": 2},
+    ],
+)
+def test_labels_that_nnunet_would_refuse_are_refused(labels):
+    with pytest.raises(ValueError, match="label"):
+        dataset_json(labels, 3, {"0": "MRI"})
+
+
+def test_dataset_json_holds_what_nnunet_reads():
+    labels = {"background": 0, "a": 1, "ignore": 2}
+    content = dataset_json(labels, 3, {"0": "CT"}, reference="x")
+    assert content == {
+        "channel_names": {"0": "CT"},
+        "labels": labels,
+        "numTraining": 3,
+        "file_ending": ".nii.gz",
+        "reference": "x",
+    }
+
+
+def test_splits_keep_patients_together_and_are_seeded():
+    cases = {f"p{p:02d}_f{f}": f"p{p:02d}" for p in range(11) for f in (1, 2)}
+    splits = patient_grouped_splits(cases, 5, seed=3)
+    held_out = [case for fold in splits for case in fold["val"]]
+    assert sorted(held_out) == sorted(cases)
+    for fold in splits:
+        assert not {cases[c] for c in fold["train"]} & {cases[c] for c in fold["val"]}
+        assert sorted(fold["train"] + fold["val"]) == sorted(cases)
+    assert splits == patient_grouped_splits(cases, 5, seed=3)
+    assert splits != patient_grouped_splits(cases, 5, seed=4)
+    with pytest.raises(ValueError, match="12 folds.*11"):
+        patient_grouped_splits(cases, 12)
+
+
+def test_json_is_replaced_whole(tmp_path):
+    path = tmp_path / "sub" / "x.json"
+    write_json([1], path)
+    with pytest.raises(TypeError):
+        write_json(object(), path)
+    assert path.read_text() == "[\n  1\n]\n"
+    assert list(path.parent.iterdir()) == [path]
+
+
+# ---------------------------------------------------------------- install-splits
+
+
+@pytest.fixture
+def folders(tmp_path):
+    raw, preprocessed = tmp_path / "raw", tmp_path / "preprocessed"
+    dataset = raw / "Dataset007_X"
+    (dataset / "labelsTr").mkdir(parents=True)
+    (preprocessed / "Dataset007_X").mkdir(parents=True)
+    for case in "abc":
+        (dataset / "labelsTr" / f"{case}.nii.gz").touch()
+    write_json(dataset_json({"background": 0, "a": 1}, 3, {"0": "MRI"}), dataset / "dataset.json")
+    write_json([{"train": ["a", "b"], "val": ["c"]}], dataset / "splits_final.json")
+    return raw, preprocessed
+
+
+@pytest.mark.parametrize("name", ["7", "007", "Dataset007_X"])
+def test_splits_are_installed(folders, name):
+    raw, preprocessed = folders
+    target = install_splits(name, raw, preprocessed)
+    assert target == preprocessed / "Dataset007_X" / "splits_final.json"
+    assert target.read_text() == (raw / "Dataset007_X" / "splits_final.json").read_text()
+    install_splits(name, raw, preprocessed)  # the same splits again are no conflict
+
+
+def test_other_splits_are_not_overwritten_unasked(folders):
+    raw, preprocessed = folders
+    target = preprocessed / "Dataset007_X" / "splits_final.json"
+    write_json([], target)
+    with pytest.raises(FileExistsError, match="--overwrite"):
+        install_splits("7", raw, preprocessed)
+    assert target.read_text() == "[]\n"
+    install_splits("7", raw, preprocessed, overwrite=True)
+    assert target.read_text() != "[]\n"
+
+
+def test_wrong_splits_are_refused_with_all_their_problems(folders, tmp_path):
+    raw, preprocessed = folders
+    splits = tmp_path / "s.json"
+    write_json([{"train": ["a", "x"], "val": ["c"]}, {"train": ["a"], "val": ["a"]}], splits)
+    with pytest.raises(ValueError) as error:
+        install_splits("7", raw, preprocessed, splits)
+    assert "fold 0 names cases that have no label: x" in str(error.value)
+    assert "fold 1 trains and validates on a" in str(error.value)
+
+
+def test_missing_things_are_named(folders, tmp_path):
+    raw, preprocessed = folders
+    with pytest.raises(FileNotFoundError, match="data set 8.*found none"):
+        install_splits("8", raw, preprocessed)
+    with pytest.raises(FileNotFoundError, match="--splits"):
+        install_splits("7", raw, preprocessed, tmp_path / "none.json")
+    with pytest.raises(FileNotFoundError, match="plan_and_preprocess"):
+        install_splits("7", raw, tmp_path / "elsewhere")
