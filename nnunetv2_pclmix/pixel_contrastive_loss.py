@@ -1,0 +1,107 @@
+"""Pixel contrast against the class-wise memory: choice of anchors, and InfoNCE."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def _rank_within_groups(group: Tensor, key: Tensor, num_groups: int) -> Tensor:
+    """Rank (from 0) of each element among the elements of its group, by ascending ``key``."""
+    order = key.argsort(stable=True)
+    order = order[group[order].argsort(stable=True)]
+    count = torch.zeros(num_groups, dtype=torch.long, device=group.device)
+    count.scatter_add_(0, group, torch.ones_like(group))
+    start = count.cumsum(0) - count
+    rank = torch.arange(len(group), device=group.device) - start[group[order]]
+    return torch.empty_like(rank).scatter_(0, order, rank)
+
+
+@torch.no_grad()
+def sample_anchors(
+    label: Tensor,
+    prediction: Tensor,
+    num_classes: int,
+    per_class: int,
+    total: int,
+    min_pixels: int = 1,
+) -> tuple[Tensor, Tensor]:
+    """Choose the pixels that serve as anchors, at random, in fixed shapes.
+
+    Every class of every image gives the same number of anchors, at most ``per_class`` and together
+    at most ``total``: half hard (``prediction`` differs from ``label``), half easy, topped up from
+    the other half when one is short.
+
+    Args:
+        label: (B, P) certainty label; values outside 0..num_classes-1 give no anchors.
+        prediction: (B, P) argmax of the main decoder.
+        min_pixels: a class with fewer labelled pixels in an image gives no anchors there.
+
+    Returns:
+        (A,) indices into the flattened B * P pixels and (A,) bool, false where the slot is unused;
+        A = min(total, B * P).
+    """
+    batch, pixels = label.shape
+    device = label.device
+    image = torch.arange(batch, device=device)[:, None]
+    nowhere = batch * num_classes
+    known = (label >= 0) & (label < num_classes)
+    pair = torch.where(known, image * num_classes + label, nowhere).flatten()  # image and class
+    count = torch.zeros(nowhere + 1, dtype=torch.long, device=device)
+    count.scatter_add_(0, pair, torch.ones_like(pair))
+    usable = count >= min_pixels
+    usable[nowhere] = False
+    usable &= count > 0
+    quota = (total // usable.sum().clamp(min=1)).clamp(min=1, max=per_class)
+
+    easy = (prediction == label).flatten()
+    random = torch.rand(batch * pixels, device=device)
+    rank = _rank_within_groups(pair * 2 + easy, random, 2 * nowhere + 2)
+    # hard pixels get even and easy ones odd places, so the first `quota` places of a pair are half
+    # and half, and go on with whichever is left
+    place = _rank_within_groups(pair, 2 * rank + easy, nowhere + 1)
+    chosen = usable[pair] & (place < quota)
+
+    # chosen pixels first, in random order, cut to a fixed number
+    index = (random + 2 * ~chosen).argsort()[: min(total, batch * pixels)]
+    return index, chosen[index]
+
+
+def pixel_contrastive_loss(
+    anchors: Tensor,
+    classes: Tensor,
+    valid: Tensor,
+    entries: Tensor,
+    stored: Tensor,
+    temperature: float,
+) -> Tensor:
+    """InfoNCE of anchors against the memory (PCLMix, pixel contrastive loss), in float32.
+
+    For anchor i of class c, the mean over the positives q+ (entries of class c) of
+    -log(exp(i·q+ / T) / (exp(i·q+ / T) + sum over q- of exp(i·q- / T))), where q- are the entries
+    of all other classes; then the mean over the anchors that have a positive.
+
+    Args:
+        anchors: (A, D) L2-normalised embeddings.
+        classes: (A,) int64 class in 0..K-1 of each anchor (anything where ``valid`` is false).
+        valid: (A,) bool, anchors that count.
+        entries: (K, N, D) L2-normalised memory.
+        stored: (K, N) bool, entries that count.
+        temperature: T.
+
+    Returns:
+        A scalar; 0, with zero gradients, when no anchor has a positive.
+    """
+    num_classes = len(entries)
+    classes = classes.clamp(0, num_classes - 1)
+    similarity = torch.einsum("ad,knd->akn", anchors.float(), entries.float()) / temperature
+    own = torch.arange(num_classes, device=classes.device) == classes[:, None]  # (A, K)
+    negative = stored & ~own[..., None]
+    # a finite stand-in for minus infinity: logsumexp over nothing stays differentiable
+    log_negatives = similarity.masked_fill(~negative, -1e4).flatten(1).logsumexp(1)
+    positive = similarity.gather(1, classes[:, None, None].expand(-1, 1, entries.shape[1]))[:, 0]
+    weight = (stored[classes] & valid[:, None]).float()
+    loss = (F.softplus(log_negatives[:, None] - positive) * weight).sum(1)
+    loss = loss / weight.sum(1).clamp(min=1)
+    return loss.sum() / weight.any(1).sum().clamp(min=1)

@@ -1,0 +1,68 @@
+"""Class-wise memory queue of pixel embeddings for the contrastive loss."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def region_means(embedding: Tensor, label: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
+    """Mean embedding of each class in each image.
+
+    Args:
+        embedding: (B, D, P) pixel embeddings.
+        label: (B, P) class of each pixel; values outside 0..num_classes-1 belong to no class.
+
+    Returns:
+        (B, K, D) L2-normalised means, zero where the class is absent, and (B, K) bool presence.
+    """
+    member = label[:, None] == torch.arange(num_classes, device=label.device)[:, None]  # (B, K, P)
+    total = torch.einsum("bkp,bdp->bkd", member.float(), embedding.float())
+    # the sum and the mean point the same way, so normalising makes dividing by the count needless
+    return F.normalize(total, dim=2), member.any(2)
+
+
+class PixelMemory(nn.Module):
+    """A ring of the latest ``size`` embeddings per class; starts empty.
+
+    Attributes (buffers, so that they are saved, restored and moved with the module):
+        entries: (K, size + 1, D); the last slot takes writes that have to go nowhere, which keeps
+            shapes fixed and the device from being waited for.
+        filled: (K,) number of valid entries, the first ``filled[k]`` ones.
+        pointer: (K,) slot that is written next.
+    """
+
+    entries: Tensor
+    filled: Tensor
+    pointer: Tensor
+
+    def __init__(self, num_classes: int, size: int, dim: int) -> None:
+        super().__init__()
+        self.size = size
+        self.register_buffer("entries", torch.zeros(num_classes, size + 1, dim))
+        self.register_buffer("filled", torch.zeros(num_classes, dtype=torch.long))
+        self.register_buffer("pointer", torch.zeros(num_classes, dtype=torch.long))
+
+    @torch.no_grad()
+    def enqueue(self, vectors: Tensor, present: Tensor) -> None:
+        """Append (B, K, D) ``vectors`` to their classes' rings where (B, K) ``present`` is true.
+
+        Samples enter in order; the oldest entries are replaced. When one call brings more than
+        ``size`` vectors of a class, the last ``size`` of them stay.
+        """
+        order = present.long().cumsum(0) - 1
+        count = present.sum(0)
+        kept = present & (order >= count - self.size)
+        slot = torch.where(kept, (self.pointer + order) % self.size, self.size)
+        row = torch.arange(len(count), device=slot.device) * (self.size + 1) + slot
+        self.entries.flatten(0, 1).index_copy_(
+            0, row.flatten(), vectors.flatten(0, 1).to(self.entries.dtype)
+        )
+        self.pointer.copy_((self.pointer + count) % self.size)
+        self.filled.copy_((self.filled + count).clamp(max=self.size))
+
+    def stored(self) -> tuple[Tensor, Tensor]:
+        """Entries (K, size, D) and their validity (K, size)."""
+        slots = torch.arange(self.size, device=self.filled.device)
+        return self.entries[:, : self.size], slots < self.filled[:, None]

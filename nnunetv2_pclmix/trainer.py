@@ -1,0 +1,300 @@
+"""nnUNetTrainerPCLMix: nnU-Net's trainer with the PCLMix method for scribble annotations."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.collate_outputs import collate_outputs
+from torch import Tensor, autocast, nn
+from torch._dynamo import OptimizedModule
+
+from nnunetv2_pclmix import __version__
+from nnunetv2_pclmix.check_annotations import check_annotations
+from nnunetv2_pclmix.config import PCLMixConfig
+from nnunetv2_pclmix.dual_consistency import mixed_pseudo_label
+from nnunetv2_pclmix.dynamic_mix import draw_mix
+from nnunetv2_pclmix.network import PCLMixNetwork
+from nnunetv2_pclmix.objective import Objective, term_weights, weighted_sum
+from nnunetv2_pclmix.pixel_memory import PixelMemory
+
+
+def plain(value: Any) -> Any:
+    """numpy scalars and arrays inside lists and dicts as Python's own numbers and lists."""
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(plain(v) for v in value)
+    return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
+
+
+class nnUNetTrainerPCLMix(nnUNetTrainer):
+    """Train on scribbles with PCLMix (arXiv 2405.06288); predict with stock nnU-Net.
+
+    Patch, batch, network depth, augmentation, optimiser and learning rate are nnU-Net's own. Each
+    iteration makes two passes through the network: on the batch, and on the batch mixed with
+    itself. Checkpoints hold the stock network under its stock names and name the stock trainer, so
+    that nnU-Net predicts with them where this package is not installed; what training needs beyond
+    that lies under the key ``pclmix``.
+
+    Subclasses change ``config`` and ``epochs``; see `nnunetv2_pclmix.variants`.
+    """
+
+    config = PCLMixConfig()
+    epochs: int | None = None
+    """Length of the training; None is nnU-Net's own."""
+
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),  # noqa: B008 (nnU-Net's signature)
+    ) -> None:
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        if self.epochs is not None:
+            self.num_epochs = self.epochs
+        self.iteration = 0
+        # nnU-Net's logger wants every series announced, with one value per epoch
+        self._term_names = list(term_weights(self.config, 0.0))
+        for name in self._term_names:
+            self.logger.local_logger.my_fantastic_logging[f"pclmix_{name}"] = []
+
+    # ---------------------------------------------------------------- set-up
+
+    def initialize(self) -> None:
+        """Build network, optimiser, objective and memory.
+
+        Raises:
+            RuntimeError: the data set or configuration is of a kind that is not supported.
+            ValueError: the plans' architecture is not supported.
+        """
+        self._refuse_unsupported()
+        # nnU-Net builds the network through this name: on the instance for training, on the class
+        # for prediction. Only training gets the auxiliary parts.
+        self.build_network_architecture = self._build_training_network
+        super().initialize()
+        # nnU-Net's own loss stays in use for validation, so that its numbers compare with the
+        # stock trainer's; its deep supervision weights are used here as they are
+        single = not self.enable_deep_supervision
+        levels = [1.0] if single else self.loss.weight_factors
+        dice = (self.loss if single else self.loss.loss).dc
+        ignore = self.label_manager.ignore_label
+        self.objective = Objective(self.config, ignore, levels, dice)
+        self.memory = None
+        if self.config.contrast:
+            self.memory = PixelMemory(ignore, self.config.memory_size, self.config.embedding_dim)
+            self.memory.to(self.device)
+
+    def _refuse_unsupported(self) -> None:
+        problems = []
+        if self.label_manager.has_regions:
+            problems.append("region-based labels are not supported: give each class one label")
+        elif not self.label_manager.has_ignore_label:
+            problems.append(
+                f"dataset.json has no 'ignore' label (labels: {self.dataset_json['labels']}): "
+                "scribbles need it for what is not annotated; it must be the highest label. Add "
+                "it to the raw data set and run nnUNetv2_plan_and_preprocess again"
+            )
+        if self.is_cascaded:
+            problems.append(f"cascades are not supported: {self.configuration_name} is one")
+        if self.is_ddp:
+            problems.append("training on several GPUs is not supported: leave -num_gpus away")
+        if problems:
+            raise RuntimeError(
+                f"{type(self).__name__} cannot train {self.plans_manager.dataset_name}:\n- "
+                + "\n- ".join(problems)
+            )
+
+    def _build_training_network(
+        self,
+        plans_manager: Any,
+        configuration_manager: Any,
+        num_input_channels: int,
+        num_output_channels: int,
+        enable_deep_supervision: bool = True,
+    ) -> nn.Module:
+        stock = type(self).build_network_architecture(
+            plans_manager,
+            configuration_manager,
+            num_input_channels,
+            num_output_channels,
+            enable_deep_supervision,
+        )
+        return PCLMixNetwork(
+            stock, configuration_manager.patch_size, num_output_channels, self.config
+        )
+
+    def on_train_start(self) -> None:
+        """Check the annotations of the training cases before anything long begins.
+
+        Raises:
+            RuntimeError: a class, or the background, is annotated nowhere.
+        """
+        if not self.was_initialized:
+            self.initialize()
+        train_cases, _ = self.do_split()
+        names = {v: k for k, v in self.dataset_json["labels"].items() if k != "ignore"}
+        check_annotations(self.dataset_class, self.preprocessed_dataset_folder, train_cases, names)
+        super().on_train_start()
+        self.print_to_log_file(f"PCLMix {__version__}, settings:", self.config)
+        self.print_to_log_file(
+            f"random seed of torch: {torch.initial_seed()}. The pseudo Dice and validation Dice "
+            "that nnU-Net prints are computed on annotated voxels only"
+        )
+
+    # ---------------------------------------------------------------- training
+
+    @property
+    def progress(self) -> float:
+        """Fraction of the planned iterations that are done."""
+        return self.iteration / max(1, self.num_epochs * self.num_iterations_per_epoch)
+
+    def on_train_epoch_start(self) -> None:
+        """Set the iteration, which the schedules follow, from nnU-Net's epoch counter."""
+        super().on_train_epoch_start()
+        self.iteration = self.current_epoch * self.num_iterations_per_epoch
+
+    def train_step(self, batch: dict) -> dict:
+        """One iteration: two passes, each back-propagated on its own, and one optimiser step."""
+        data = batch["data"].to(self.device, non_blocking=True)
+        targets = batch["target"]
+        targets = targets if isinstance(targets, list) else [targets]
+        targets = [t.to(self.device, non_blocking=True) for t in targets]
+        progress = self.progress
+        weights = term_weights(self.config, progress)
+        self.optimizer.zero_grad(set_to_none=True)
+
+        output = self._forward(data)
+        terms, queued = self.objective.first_pass(output, targets, self.memory, progress)
+        self._backward(weighted_sum(terms, weights))
+        if queued is not None:
+            self.memory.enqueue(*queued)
+        if self.config.dynamic_mix:
+            mix = draw_mix(len(data), data.shape[2:], self.config.mix_area, self.device)
+            pseudo_label = mixed_pseudo_label(mix, output.main[0], output.auxiliary)
+            del output  # the first pass' memory is free before the second pass begins
+            mixed = self._forward(mix(data))
+            mixed_terms = self.objective.second_pass(mixed, mix(targets[0]), pseudo_label)
+            self._backward(weighted_sum(mixed_terms, weights))
+            terms |= mixed_terms
+
+        self._optimizer_step()
+        self.iteration += 1
+        # one transfer, like the stock trainer's, however many terms there are
+        values = torch.stack([terms[name].detach() for name in self._term_names])
+        values = values.cpu().numpy()
+        total = np.dot(values, [weights[name] for name in self._term_names])
+        return {"loss": np.asarray(total), "terms": values}
+
+    def _forward(self, data: Tensor):
+        # nnU-Net: autocast on CUDA only; everywhere else it is slow or missing
+        on_cuda = self.device.type == "cuda"
+        with autocast("cuda") if on_cuda else contextlib.nullcontext():
+            return self.network(data)
+
+    def _backward(self, loss: Tensor) -> None:
+        (loss if self.grad_scaler is None else self.grad_scaler.scale(loss)).backward()
+
+    def _optimizer_step(self) -> None:
+        """Clip and step as the stock trainer does."""
+        if self.grad_scaler is not None:
+            self.grad_scaler.unscale_(self.optimizer)
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 12)
+        if self.grad_scaler is not None:
+            self.grad_scaler.step(self.optimizer)
+            self.grad_scaler.update()
+        else:
+            self.optimizer.step()
+
+    def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
+        """Log the mean of every term, and its weight, beside nnU-Net's own entries."""
+        super().on_train_epoch_end(train_outputs)
+        means = collate_outputs(train_outputs)["terms"].mean(0)
+        weights = term_weights(self.config, self.progress)
+        for name, value in zip(self._term_names, means, strict=True):
+            self.logger.log(f"pclmix_{name}", float(value), self.current_epoch)
+        self.print_to_log_file(
+            "PCLMix terms (mean, x weight at the end of the epoch):",
+            ", ".join(
+                f"{name} {value:.4f} x {weights[name]:.3g}"
+                for name, value in zip(self._term_names, means, strict=True)
+            ),
+        )
+
+    # ---------------------------------------------------------------- checkpoints
+
+    @property
+    def _bare_network(self) -> PCLMixNetwork:
+        network = self.network
+        return network._orig_mod if isinstance(network, OptimizedModule) else network
+
+    def save_checkpoint(self, filename: str) -> None:
+        """Save as nnU-Net does, name the stock trainer, add what PCLMix needs to go on.
+
+        The file is written beside its place and moved there: a kill leaves the old or the new one.
+        It holds plain data only and loads with ``torch.load(weights_only=True)``.
+        """
+        if self.local_rank != 0 or self.disable_checkpointing:
+            super().save_checkpoint(filename)
+            return
+        # whatever nnU-Net puts into a checkpoint, now or later, stays in it
+        buffer = io.BytesIO()
+        super().save_checkpoint(buffer)
+        buffer.seek(0)
+        checkpoint = torch.load(buffer, map_location="cpu", weights_only=False)
+        checkpoint = {
+            **checkpoint,
+            "trainer_name": nnUNetTrainer.__name__,
+            "logging": plain(checkpoint["logging"]),
+            "_best_ema": plain(checkpoint["_best_ema"]),
+            "pclmix": {
+                "trainer_name": type(self).__name__,
+                "version": __version__,
+                "config": asdict(self.config),
+                "iteration": self.iteration,
+                "num_epochs": self.num_epochs,
+                "torch_seed": torch.initial_seed(),
+                "network": self._bare_network.training_only_state(),
+                "memory": None if self.memory is None else self.memory.state_dict(),
+            },
+        }
+        torch.save(checkpoint, f"{filename}.part")
+        os.replace(f"{filename}.part", filename)
+
+    def load_checkpoint(self, filename: str) -> None:
+        """Continue a training of this trainer.
+
+        Raises:
+            RuntimeError: the checkpoint is another trainer's, or was trained with other settings.
+            pickle.UnpicklingError: the file holds more than plain data.
+        """
+        # nnU-Net loads a file without this restriction. What passes here holds plain data only,
+        # so that there is nothing to execute when nnU-Net reads it below.
+        checkpoint = torch.load(filename, map_location=self.device, weights_only=True)
+        state = checkpoint.get("pclmix")
+        if state is None:
+            raise RuntimeError(
+                f"{filename} was not written by {type(self).__name__}, so it cannot "
+                "be continued with it. To start from its weights use -pretrained_weights"
+            )
+        ours = asdict(self.config)
+        if changed := [k for k in ours if state["config"].get(k) != ours[k]]:
+            raise RuntimeError(
+                f"{filename} was trained by {state['trainer_name']} with other "
+                "settings than these: "
+                + ", ".join(f"{k} = {state['config'].get(k)}, now {ours[k]}" for k in changed)
+                + ". Continue with the trainer and version that began it"
+            )
+        super().load_checkpoint(filename)
+        self.iteration = state["iteration"]
+        self._bare_network.load_training_only_state(state["network"])
+        if self.memory is not None:
+            self.memory.load_state_dict(state["memory"])

@@ -1,0 +1,108 @@
+"""Windowed self-attention blocks (Swin Transformer, Liu et al., ICCV 2021) in 2D and 3D.
+
+Own code rather than MONAI's SwinTransformerBlock, for speed and size: MONAI's builds the N x N
+attention matrix and, for shifted windows, a mask per window, where scaled_dot_product_attention
+needs neither; benchmarks/NOTES.md has the measurement. MONAI would also be a large dependency for
+one block.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import product
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def balanced_window(size: int, largest: int) -> int:
+    """Window length of at most ``largest`` that tiles ``size`` with the least padding."""
+    return math.ceil(size / math.ceil(size / largest))
+
+
+class WindowAttention(nn.Module):
+    """Multi-head self-attention inside windows, with relative position bias.
+
+    A shifted block moves the grid of windows by half a window. Where the windows stick out of the
+    feature map the keys and values are zero, as in Swin's detection models: every query may look at
+    such an empty token, which adds nothing, and no mask is needed.
+
+    Args:
+        dim: channels.
+        heads: attention heads; must divide ``dim``.
+        size: spatial size of the feature map.
+        largest_window: per axis.
+        shifted: whether the grid of windows is shifted.
+    """
+
+    relative_index: Tensor
+
+    def __init__(
+        self, dim: int, heads: int, size: Sequence[int], largest_window: int, shifted: bool
+    ) -> None:
+        super().__init__()
+        self.heads = heads
+        self.window = tuple(balanced_window(s, largest_window) for s in size)
+        # one window over the whole axis has nothing to shift to
+        shift = [w // 2 if shifted and w < s else 0 for w, s in zip(self.window, size, strict=True)]
+        padding = [(-(s + f)) % w for s, f, w in zip(size, shift, self.window, strict=True)]
+        self.before = tuple(shift)
+        self.padded = tuple(s + f + p for s, f, p in zip(size, shift, padding, strict=True))
+        # F.pad counts from the last axis, which holds the channels
+        self.padding = [0, 0]
+        for f, p in zip(reversed(shift), reversed(padding), strict=True):
+            self.padding += [f, p]
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.out = nn.Linear(dim, dim)
+        span = [2 * w - 1 for w in self.window]
+        self.relative_bias = nn.Parameter(torch.zeros(heads, math.prod(span)))
+        nn.init.trunc_normal_(self.relative_bias, std=0.02)
+        position = torch.tensor(list(product(*map(range, self.window))))  # (N, axes)
+        offset = position[:, None] - position[None] + torch.tensor(self.window) - 1
+        stride = torch.tensor([math.prod(span[i + 1 :]) for i in range(len(span))])
+        self.register_buffer("relative_index", (offset * stride).sum(-1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, *size, C) to the same shape."""
+        size, channels = x.shape[1:-1], x.shape[-1]
+        axes = len(size)
+        qkv = F.pad(self.qkv(x), self.padding)
+        grid = [n for p, w in zip(self.padded, self.window, strict=True) for n in (p // w, w)]
+        counts, inner = range(1, 2 * axes, 2), range(2, 2 * axes + 1, 2)
+        # (B, n1, w1, n2, w2, ..., 3, heads, d) to (3, B * windows, heads, N, d)
+        qkv = qkv.view(x.shape[0], *grid, 3, self.heads, channels // self.heads)
+        qkv = qkv.permute(2 * axes + 1, 0, *counts, 2 * axes + 2, *inner, 2 * axes + 3)
+        tokens = math.prod(self.window)
+        q, k, v = qkv.reshape(3, -1, self.heads, tokens, channels // self.heads)
+        bias = self.relative_bias[:, self.relative_index].to(q.dtype)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[None])
+        y = y.reshape(x.shape[0], *grid[::2], self.heads, *self.window, -1)
+        # back to (B, n1, w1, n2, w2, ..., heads, d)
+        order = [i for a in range(axes) for i in (1 + a, 2 + axes + a)]
+        y = y.permute(0, *order, 1 + axes, 2 + 2 * axes)
+        y = y.reshape(x.shape[0], *self.padded, channels)
+        inside = tuple(slice(f, f + s) for f, s in zip(self.before, size, strict=True))
+        return self.out(y[(slice(None), *inside)])
+
+
+class WindowBlock(nn.Module):
+    """Pre-norm transformer block: window attention, then an MLP, both residual.
+
+    The MLP is twice as wide as the tokens, not four times as in Swin: it is what costs most here.
+    """
+
+    def __init__(
+        self, dim: int, heads: int, size: Sequence[int], largest_window: int, shifted: bool
+    ) -> None:
+        super().__init__()
+        self.norm_attention = nn.LayerNorm(dim)
+        self.attention = WindowAttention(dim, heads, size, largest_window, shifted)
+        self.norm_mlp = nn.LayerNorm(dim)
+        self.mlp = nn.Sequential(nn.Linear(dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, *size, C) to the same shape."""
+        x = x + self.attention(self.norm_attention(x))
+        return x + self.mlp(self.norm_mlp(x))

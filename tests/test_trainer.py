@@ -1,0 +1,323 @@
+"""nnU-Net's own training loop with our trainer: train, log, save, resume, predict, refuse."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from conftest import DATASET
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
+from nnunetv2.run.run_training import maybe_load_checkpoint
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+from nnunetv2_pclmix import variants
+from nnunetv2_pclmix.network import PCLMixNetwork
+from nnunetv2_pclmix.objective import term_weights
+from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
+
+
+def make_trainer(root, cls=nnUNetTrainerPCLMix, epochs=2, fold=0, **resume):
+    folder = root / "nnUNet_preprocessed" / DATASET
+    plans = json.loads((folder / "nnUNetPlans.json").read_text())
+    plans["continue_training"] = resume.get("continue_training", False)
+    dataset = json.loads((folder / "dataset.json").read_text())
+    trainer = cls(plans, "2d", fold, dataset, torch.device("cpu"))
+    trainer.num_epochs = epochs
+    trainer.num_iterations_per_epoch = 4
+    trainer.num_val_iterations_per_epoch = 1
+    trainer.save_every = 1
+    return trainer
+
+
+def edit_json(path, change):
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def read_checkpoint(trainer, name="checkpoint_final.pth"):
+    return torch.load(Path(trainer.output_folder) / name, weights_only=True)
+
+
+@pytest.fixture
+def trained(nnunet):
+    trainer = make_trainer(nnunet)
+    trainer.run_training()
+    return trainer
+
+
+def test_training_logs_every_term_and_learns_something(nnunet):
+    trainer = make_trainer(nnunet, epochs=6)
+    trainer.num_iterations_per_epoch = 40
+    trainer.run_training()
+    log = Path(trainer.log_file).read_text()
+    for name in term_weights(trainer.config, 0.0):
+        values = trainer.logger.get_value(f"pclmix_{name}", None)
+        assert len(values) == 6
+        assert np.isfinite(values).all()
+        assert log.count(f"{name} ") >= 6
+    assert repr(trainer.config) in log
+    scribble = trainer.logger.get_value("pclmix_scribble_main", None)
+    assert scribble[-1] < 0.6 * scribble[0]
+    assert trainer.logger.get_value("mean_fg_dice", -1) > 0.8
+    assert trainer.iteration == 240
+    assert trainer.progress == 1
+    assert trainer.memory.filled.min() > 0
+
+
+def test_checkpoint_is_an_ordinary_nnunet_model(trained):
+    checkpoint = read_checkpoint(trained)
+    stock = nnUNetTrainer.build_network_architecture(
+        trained.plans_manager, trained.configuration_manager, 1, 3, enable_deep_supervision=False
+    )
+    assert list(checkpoint["network_weights"]) == list(stock.state_dict())
+    assert checkpoint["trainer_name"] == "nnUNetTrainer"
+    assert checkpoint["pclmix"]["trainer_name"] == "nnUNetTrainerPCLMix"
+    assert checkpoint["pclmix"]["config"]["lambda_auxiliary"] == 0.4
+    assert checkpoint["pclmix"]["iteration"] == 8
+    assert not list(Path(trained.output_folder).glob("*.part"))
+
+
+# an installation that has only nnU-Net: the package cannot be imported, and nothing names it
+ONLY_NNUNET = """
+import os, sys
+if os.environ["HIDE"] == "yes":
+    os.environ.pop("nnUNet_extTrainer", None)
+    class Hide:
+        def find_spec(name, path=None, target=None):
+            if name.split(".")[0] == "nnunetv2_pclmix":
+                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    sys.meta_path.insert(0, Hide)
+    for name in [n for n in sys.modules if n.split(".")[0] == "nnunetv2_pclmix"]:
+        del sys.modules[name]
+    try:
+        import nnunetv2_pclmix
+        sys.exit("the package is not hidden")
+    except ModuleNotFoundError:
+        pass
+if __name__ == "__main__":
+    import torch
+    from nnunetv2.inference.predict_from_raw_data import predict_entry_point_modelfolder
+    torch.set_num_threads(1)
+    predict_entry_point_modelfolder()
+"""
+
+
+def test_stock_nnunet_predicts_bit_for_bit_the_same_without_this_package(trained, nnunet, tmp_path):
+    script = tmp_path / "predict.py"
+    script.write_text(ONLY_NNUNET)
+    model = str(Path(trained.output_folder).parent)
+    images = str(nnunet / "nnUNet_raw" / DATASET / "imagesTr")
+    options = ["-f", "0", "-device", "cpu", "-npp", "1", "-nps", "1", "--save_probabilities"]
+    for hide in ("no", "yes"):
+        command = [sys.executable, script, "-i", images, "-o", tmp_path / hide, "-m", model]
+        result = subprocess.run(
+            [*map(str, command), *options],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "HIDE": hide},
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+    for case in ("case0", "case4"):
+        one, two = (np.load(tmp_path / h / f"{case}.npz") for h in ("no", "yes"))
+        assert np.array_equal(one["probabilities"], two["probabilities"])
+        one, two = (
+            sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / h / f"{case}.nii.gz")))
+            for h in ("no", "yes")
+        )
+        assert np.array_equal(one, two)
+
+    # and the same as the network that was trained gives in memory
+    predictor = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False)
+    predictor.initialize_from_trained_model_folder(model, (0,))
+    x = torch.randn(1, 1, 32, 32)
+    trained.set_deep_supervision_enabled(False)
+    assert torch.equal(predictor.network.eval()(x), trained.network.eval()(x))
+
+
+def state_of(trainer):
+    state = {
+        **trainer.network.state_dict(),
+        **trainer.network.training_only_state(),
+        **{f"memory.{k}": v for k, v in trainer.memory.state_dict().items()},
+    }
+    for i, entry in trainer.optimizer.state_dict()["state"].items():
+        state[f"momentum.{i}"] = entry["momentum_buffer"]
+    return state
+
+
+def test_resume_restores_everything_and_goes_on(nnunet):
+    class Killed(Exception):
+        pass
+
+    class DiesInTheThirdEpoch(nnUNetTrainerPCLMix):
+        def on_epoch_start(self):
+            if self.current_epoch == 2:
+                raise Killed
+            super().on_epoch_start()
+
+    DiesInTheThirdEpoch.__name__ = "nnUNetTrainerPCLMix"  # names the folder
+    first = make_trainer(nnunet, DiesInTheThirdEpoch, epochs=3)
+    with pytest.raises(Killed):
+        first.run_training()
+
+    second = make_trainer(nnunet, epochs=3, continue_training=True)
+    maybe_load_checkpoint(second, continue_training=True, validation_only=False)
+    assert second.current_epoch == 2
+    assert second.iteration == first.iteration == 8
+    one, two = state_of(first), state_of(second)
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[k], two[k]) for k in one)
+    second.run_training()
+    assert len(second.logger.get_value("pclmix_pseudo_main", None)) == 3
+    assert read_checkpoint(second)["current_epoch"] == 3
+
+
+def test_the_same_seed_gives_the_same_training(nnunet):
+    results = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        np.random.seed(3)
+        trainer = make_trainer(nnunet, epochs=1)
+        trainer.initialize()
+        batches = [
+            {"data": torch.randn(4, 1, 32, 32), "target": _targets(trainer)} for _ in range(3)
+        ]
+        results.append([trainer.train_step(b)["terms"] for b in batches])
+    np.testing.assert_array_equal(*results)
+
+
+def _targets(trainer, annotated=0.1):
+    label = torch.randint(0, 3, (4, 1, 32, 32))
+    label = label.masked_fill(torch.rand(label.shape) > annotated, 3)
+    return [label, label[..., ::2, ::2]]
+
+
+def test_batches_without_annotation_train_on(nnunet):
+    trainer = make_trainer(nnunet)
+    trainer.initialize()
+    for annotated in (0.0, 0.1, 0.0):
+        batch = {"data": torch.randn(4, 1, 32, 32), "target": _targets(trainer, annotated)}
+        assert np.isfinite(trainer.train_step(batch)["loss"])
+    assert all(torch.isfinite(p).all() for p in trainer.network.parameters())
+
+
+def test_final_validation_runs_with_stock_tools(trained):
+    trained.perform_actual_validation()
+    summary = json.loads((Path(trained.output_folder) / "validation/summary.json").read_text())
+    assert "1" in summary["mean"]
+
+
+def test_pretrained_weights_of_the_stock_trainer_can_be_loaded(trained, nnunet):
+    trainer = make_trainer(nnunet)
+    trainer.initialize()
+    assert isinstance(trainer.network, PCLMixNetwork)
+    load_pretrained_weights(
+        trainer.network, str(Path(trained.output_folder) / "checkpoint_final.pth")
+    )
+    key = "encoder.stages.0.0.convs.0.conv.weight"
+    assert torch.equal(trainer.network.state_dict()[key], trained.network.state_dict()[key])
+
+
+@pytest.mark.parametrize("name", variants.__all__)
+def test_variants_train(name, nnunet):
+    cls = getattr(variants, name)
+    trainer = cls.__new__(cls)
+    if cls.epochs is not None:
+        assert name.endswith(f"_{cls.epochs}epochs")
+        trainer = make_trainer(nnunet, cls, epochs=cls.epochs)
+        assert trainer.config == nnUNetTrainerPCLMix.config
+        return
+    assert cls.config != nnUNetTrainerPCLMix.config
+    trainer = make_trainer(nnunet, cls, epochs=1)
+    trainer.run_training()
+    assert read_checkpoint(trainer)["pclmix"]["trainer_name"] == name
+
+
+def test_lengths_are_what_the_names_say(nnunet):
+    folder = nnunet / "nnUNet_preprocessed" / DATASET
+    plans = json.loads((folder / "nnUNetPlans.json").read_text())
+    dataset = json.loads((folder / "dataset.json").read_text())
+    for epochs in (5, 20, 100, 250):
+        cls = getattr(variants, f"nnUNetTrainerPCLMix_{epochs}epochs")
+        trainer = cls({**plans, "continue_training": False}, "2d", 0, dataset, torch.device("cpu"))
+        assert trainer.num_epochs == epochs
+
+
+# ---------------------------------------------------------------- clear errors before training
+
+
+def test_without_ignore_label_it_refuses(nnunet):
+    path = nnunet / "nnUNet_preprocessed" / DATASET / "dataset.json"
+    edit_json(path, lambda d: d["labels"].pop("ignore"))
+    with pytest.raises(RuntimeError, match="no 'ignore' label .*plan_and_preprocess"):
+        make_trainer(nnunet).run_training()
+
+
+def test_regions_and_cascades_are_refused_together(nnunet):
+    folder = nnunet / "nnUNet_preprocessed" / DATASET
+
+    def regions(d):
+        d["labels"] = {"background": 0, "both": [1, 2], "right": 2, "ignore": 3}
+        d["regions_class_order"] = [1, 2]
+
+    edit_json(folder / "dataset.json", regions)
+    edit_json(
+        folder / "nnUNetPlans.json", lambda p: p["configurations"]["2d"].update(previous_stage="x")
+    )
+    with pytest.raises(RuntimeError) as error:
+        make_trainer(nnunet).run_training()
+    assert "region" in str(error.value)
+    assert "cascade" in str(error.value)
+
+
+def test_a_class_that_is_never_annotated_is_named(nnunet):
+    path = nnunet / "nnUNet_preprocessed" / DATASET / "dataset.json"
+    labels = {"background": 0, "left": 1, "right": 2, "spleen": 3, "ignore": 4}
+    edit_json(path, lambda d: d.update(labels=labels))
+    with pytest.raises(RuntimeError, match=r"no voxel of spleen \(label 3\).*4 training cases"):
+        make_trainer(nnunet).run_training()
+
+
+def test_missing_background_scribbles_are_named(nnunet):
+    import blosc2
+
+    for path in (nnunet / "nnUNet_preprocessed" / DATASET / "nnUNetPlans_2d").glob("*_seg.b2nd"):
+        array = blosc2.open(str(path), mode="r")[:]
+        array[array == 0] = 3
+        path.unlink()
+        blosc2.asarray(np.ascontiguousarray(array), urlpath=str(path))
+    with pytest.raises(RuntimeError, match=r"background \(label 0\).*Draw background scribbles"):
+        make_trainer(nnunet).run_training()
+
+
+def test_checkpoints_of_others_are_refused_with_the_remedy(trained, nnunet):
+    path = str(Path(trained.output_folder) / "checkpoint_final.pth")
+    with pytest.raises(RuntimeError, match="other settings.*contrast = True, now False"):
+        make_trainer(nnunet, variants.nnUNetTrainerPCLMix_noContrast).load_checkpoint(path)
+    checkpoint = torch.load(path, weights_only=True)
+    del checkpoint["pclmix"]
+    torch.save(checkpoint, path)
+    with pytest.raises(RuntimeError, match="-pretrained_weights"):
+        make_trainer(nnunet).load_checkpoint(path)
+
+
+def test_a_checkpoint_that_carries_code_is_not_executed(trained, nnunet, tmp_path):
+    path = Path(trained.output_folder) / "checkpoint_final.pth"
+    checkpoint = torch.load(path, weights_only=True)
+
+    class Evil:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "executed",))
+
+    checkpoint["init_args"]["extra"] = Evil()
+    torch.save(checkpoint, path)
+    with pytest.raises(Exception, match="[Ww]eights.only"):
+        make_trainer(nnunet).load_checkpoint(str(path))
+    assert not (tmp_path / "executed").exists()
