@@ -13,7 +13,7 @@ __all__ = [
     "nnUNetTrainerPCLMix_noContrast",
     "nnUNetTrainerPCLMix_noConsistency",
     "nnUNetTrainerPCLMix_noAuxiliary",
-    "nnUNetTrainerPCLMix_partialDice",
+    "nnUNetTrainerPCLMix_noDice",
 ]
 
 _config = nnUNetTrainerPCLMix.config
@@ -67,7 +67,7 @@ class nnUNetTrainerPCLMix_noAuxiliary(nnUNetTrainerPCLMix):
     config = replace(_config, auxiliary_decoder=False)
 
 
-class nnUNetTrainerPCLMix_partialDice(nnUNetTrainerPCLMix):
-    """Partial cross-entropy plus nnU-Net's partial Dice, the stock trainer's scribble loss."""
+class nnUNetTrainerPCLMix_noDice(nnUNetTrainerPCLMix):
+    """Scribble supervision by partial cross-entropy alone, as in the paper."""
 
-    config = replace(_config, partial_dice=1.0)
+    config = replace(_config, partial_dice=0.0)

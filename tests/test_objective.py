@@ -16,7 +16,10 @@ from nnunetv2_pclmix.objective import Objective, resize_nearest, term_weights, w
 from nnunetv2_pclmix.pixel_memory import PixelMemory
 
 K = IGNORE = 3
-CONFIG = PCLMixConfig(memory_size=6, anchors_total=64, embedding_dim=8, contrast_start=0.0)
+PUBLISHED = PCLMixConfig(partial_dice=0.0)
+CONFIG = PCLMixConfig(
+    partial_dice=0.0, memory_size=6, anchors_total=64, embedding_dim=8, contrast_start=0.0
+)
 LEVELS = [0.6, 0.4, 0.0]
 
 
@@ -80,7 +83,7 @@ def test_terms_agree_with_the_formulas(patch):
 
 
 def test_weights_are_the_published_ones_at_the_end():
-    weights = term_weights(PCLMixConfig(), 1.0)
+    weights = term_weights(PUBLISHED, 1.0)
     assert weights == {
         "scribble_main": 1.0,
         "scribble_auxiliary": 0.4,
@@ -92,7 +95,7 @@ def test_weights_are_the_published_ones_at_the_end():
         "pseudo_auxiliary": 0.4,
         "heterogeneous_mixed": 1.0,
     }
-    early = term_weights(PCLMixConfig(), 0.01)
+    early = term_weights(PUBLISHED, 0.01)
     assert early["contrast"] == 0
     assert early["heterogeneous"] < 0.01
     ramped = term_weights(PCLMixConfig(pseudo_ramp=0.5), 0.25)
