@@ -39,7 +39,7 @@ REQUIREMENTS = [
 DEVELOPMENT = [
     "pytest",
     "pytest-cov",
-    "ruff",
+    "ruff>=0.17,<0.18",  # another release may format otherwise
     "medpy>=0.5",  # the tests compare our metrics with its
     "build",
     "setuptools>=70.1",  # the tests install the package without build isolation

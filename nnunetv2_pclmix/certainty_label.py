@@ -32,5 +32,7 @@ def certainty_label(
         is at most ``threshold``, else ``ignore_label``.
     """
     uncertainty = torch.special.entr(probabilities).sum(1)
-    label = probabilities.argmax(1).masked_fill(uncertainty > threshold, ignore_label)
+    # written so that NaN, of an overflow in float16, is not certain
+    uncertain = ~(uncertainty <= threshold)
+    label = probabilities.argmax(1).masked_fill(uncertain, ignore_label)
     return torch.where(scribble != ignore_label, scribble.long(), label)

@@ -26,9 +26,10 @@ def check_annotations(
             break
         _, labels, _, properties = dataset.load_case(case)
         # nnU-Net noted where it saw each foreground class; only the background needs a look at
-        # the labels themselves. -1 marks what lies outside the image and is not annotated.
+        # the labels themselves. -1 is background that lies on zero intensity (outside the body in
+        # cropped images); nnU-Net's augmentation turns it back into 0.
         seen = {k for k, v in properties["class_locations"].items() if len(v)}
-        if 0 in missing and bool((labels[:] == 0).any()):
+        if 0 in missing and bool((labels[:] <= 0).any()):
             seen.add(0)
         missing -= seen
     if not missing:

@@ -45,7 +45,8 @@ class PCLMixConfig:
 
     # Dual consistency
     lambda_pseudo: float = 1.0
-    """Weight of cross-entropy against the mixed pseudo label (authors)."""
+    """Weight of cross-entropy against the mixed pseudo label (authors); here on every deep
+    supervision level of the main decoder."""
     pseudo_ramp: float = 0.0
     """Fraction over which lambda_pseudo rises. 0, at once, is the authors'; see
     benchmarks/RESULTS.md for training from scratch."""

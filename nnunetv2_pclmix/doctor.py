@@ -199,7 +199,7 @@ def check_compile() -> list[Check]:
     compilers = [os.environ.get("CC") or "cc", "gcc", "clang"]
     if compiles and not any(map(shutil.which, compilers)):
         remedy = f"Install a C compiler, or: {set_variable('nnUNet_compile', 'f')}"
-        return [Check("compile", "warning", f"{seen}, but there is no C compiler", remedy)]
+        return [Check("compile", "error", f"{seen}, but there is no C compiler", remedy)]
     return [Check("compile", "ok", seen)]
 
 

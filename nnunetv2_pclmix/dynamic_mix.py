@@ -64,7 +64,8 @@ def draw_mix(
     """Draw two independent permutations of the batch and a box per sample (PCLMix, dynamic mix).
 
     With probability 1/2 the box shows the first source, otherwise the second. A batch of one is
-    mixed with itself, which changes nothing.
+    mixed with itself, which changes nothing; in a batch of two the permutations agree, and change
+    nothing, half of the time.
     """
     box = box_mask(batch_size, spatial, area, device)
     swap = torch.rand(batch_size, *[1] * (len(spatial) + 1), device=device) < 0.5

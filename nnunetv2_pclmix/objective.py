@@ -69,7 +69,8 @@ def resize_nearest(x: Tensor, size: Sequence[int]) -> Tensor:
     """(B, C, *spatial) to (B, C, *size) by copying; exact for integer labels below 2 ** 24."""
     if x.shape[2:] == tuple(size):
         return x
-    return F.interpolate(x.float(), size=tuple(size), mode="nearest-exact").to(x.dtype)
+    y = x if x.is_floating_point() else x.float()
+    return F.interpolate(y, size=tuple(size), mode="nearest-exact").to(x.dtype)
 
 
 class Objective:

@@ -49,8 +49,10 @@ class PixelMemory(nn.Module):
         """Append (B, K, D) ``vectors`` to their classes' rings where (B, K) ``present`` is true.
 
         Samples enter in order; the oldest entries are replaced. When one call brings more than
-        ``size`` vectors of a class, the last ``size`` of them stay.
+        ``size`` vectors of a class, the last ``size`` of them stay. A vector that is not finite is
+        left out: mixed precision skips the step that made it, but it would stay here for long.
         """
+        present = present & vectors.isfinite().all(2)
         order = present.long().cumsum(0) - 1
         count = present.sum(0)
         kept = present & (order >= count - self.size)

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 
+from scribble_tools.nnunet_dataset import write_json
+
 
 def small_plans(
     plans: dict,
@@ -37,10 +39,15 @@ def small_plans(
             f"{', '.join(plans['configurations'])}"
         )
     reduced = plans["configurations"][configuration]
+    if "architecture" not in reduced:
+        raise ValueError(f"{configuration} inherits from another configuration: name that one")
+    if min(*patch, *features, batch, *(spacing or ())) <= 0:
+        raise ValueError("patch, batch, features and spacing must be above 0")
     network = reduced["architecture"]["arch_kwargs"]
     stages = len(features)
-    if not 2 <= stages <= network["n_stages"]:
-        raise ValueError(f"{stages} features given, the plans allow 2 to {network['n_stages']}")
+    # of the deep supervision levels, one fewer than stages, nnU-Net gives the coarsest no weight
+    if not 3 <= stages <= network["n_stages"]:
+        raise ValueError(f"{stages} features given, the plans allow 3 to {network['n_stages']}")
     axes = len(reduced["patch_size"])
     if len(patch) != axes or len(spacing or patch) != axes:
         raise ValueError(f"{configuration} has {axes} axes: give {axes} numbers")
@@ -71,7 +78,7 @@ def add_command(commands: argparse._SubParsersAction) -> None:
         help="derive plans that a CPU can train: smaller patch, batch and network",
         description="Write plans with a smaller patch, batch and network beside nnU-Net's own, "
         "for machines without a GPU and for trying things out. Train with them by -p NAME.",
-        epilog="example: nnunetv2_pclmix small-plans 27 --patch 144 144 --batch 12 "
+        epilog="example: nnunetv2_pclmix small-plans 127 --patch 144 144 --batch 12 "
         "--features 16 32 64 128 128",
     )
     parser.add_argument("dataset", help="id or full name")
@@ -82,6 +89,7 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--configuration", default="2d", help="default: 2d")
     parser.add_argument("--plans", default="nnUNetPlans", help="to start from")
     parser.add_argument("--name", default="nnUNetPlans_small", help="default: nnUNetPlans_small")
+    parser.add_argument("--overwrite", action="store_true", help="replace other plans of that name")
     parser.set_defaults(run=run)
 
 
@@ -96,8 +104,6 @@ def run(arguments: argparse.Namespace) -> int:
         source = folder / f"{arguments.plans}.json"
         if not source.is_file():
             raise ValueError(f"{source} does not exist: run nnUNetv2_plan_and_preprocess first")
-        if arguments.name == arguments.plans:
-            raise ValueError(f"--name {arguments.name} would overwrite the plans it starts from")
         plans = small_plans(
             json.loads(source.read_text()),
             arguments.name,
@@ -107,11 +113,13 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.features,
             arguments.spacing,
         )
+        target = folder / f"{arguments.name}.json"
+        if target.exists() and json.loads(target.read_text()) != plans and not arguments.overwrite:
+            raise ValueError(f"{target} holds other plans: take another --name or say --overwrite")
     except (RuntimeError, ValueError) as error:
         print(f"nnunetv2_pclmix small-plans: error: {error}", file=sys.stderr)
         return 1
-    target = folder / f"{arguments.name}.json"
-    target.write_text(json.dumps(plans, indent=2) + "\n")
+    write_json(plans, target)
     print(f"wrote {target}")
     if arguments.spacing:
         print(

@@ -85,6 +85,11 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         # stock trainer's; its deep supervision weights are used here as they are
         single = not self.enable_deep_supervision
         levels = [1.0] if single else self.loss.weight_factors
+        if not np.isfinite(levels).all():
+            raise RuntimeError(
+                f"the plans have {len(levels) + 1} stages, of which nnU-Net's deep supervision "
+                "makes no finite loss: use plans with at least 3"
+            )
         dice = (self.loss if single else self.loss.loss).dc
         ignore = self.label_manager.ignore_label
         self.objective = Objective(self.config, ignore, levels, dice)
@@ -278,19 +283,21 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         """
         # nnU-Net loads a file without this restriction. What passes here holds plain data only,
         # so that there is nothing to execute when nnU-Net reads it below.
-        checkpoint = torch.load(filename, map_location=self.device, weights_only=True)
+        checkpoint = torch.load(filename, map_location="cpu", weights_only=True)
         state = checkpoint.get("pclmix")
         if state is None:
             raise RuntimeError(
                 f"{filename} was not written by {type(self).__name__}, so it cannot "
                 "be continued with it. To start from its weights use -pretrained_weights"
             )
-        ours = asdict(self.config)
-        if changed := [k for k in ours if state["config"].get(k) != ours[k]]:
+        ours, theirs = asdict(self.config), state["config"]
+        if added := sorted(ours.keys() - theirs.keys()):
+            self.print_to_log_file(f"settings that the checkpoint does not know: {added}")
+        if changed := [k for k in ours if k in theirs and theirs[k] != ours[k]]:
             raise RuntimeError(
                 f"{filename} was trained by {state['trainer_name']} with other "
                 "settings than these: "
-                + ", ".join(f"{k} = {state['config'].get(k)}, now {ours[k]}" for k in changed)
+                + ", ".join(f"{k} = {theirs[k]}, now {ours[k]}" for k in changed)
                 + ". Continue with the trainer and version that began it"
             )
         super().load_checkpoint(filename)

@@ -1,8 +1,7 @@
 """Windowed self-attention blocks (Swin Transformer, Liu et al., ICCV 2021) in 2D and 3D.
 
-Own code rather than MONAI's Swin blocks: those build the attention matrix and, for shifted windows,
-a mask per window, took 1.1 to 1.4 times as long side by side (benchmarks/window_attention.py), and
-would be a large dependency for one block.
+Own code rather than MONAI's Swin blocks: those took 1.1 to 1.4 times as long side by side on a CPU
+(benchmarks/window_attention.py), and MONAI would be a large dependency for one block.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ def balanced_window(size: int, largest: int) -> int:
 class WindowAttention(nn.Module):
     """Multi-head self-attention inside windows, with relative position bias.
 
-    A shifted block moves the grid of windows by half a window. Where the windows stick out of the
-    feature map the keys and values are zero, as in Swin's detection models: every query may look at
-    such an empty token, which adds nothing, and no mask is needed.
+    A shifted block moves the grid of windows by half a window. Where windows stick out of the
+    feature map, keys and values are zero: a query that looks there gets nothing back. Swin rolls
+    the map instead and masks what does not belong together; here no mask is needed.
 
     Args:
         dim: channels.

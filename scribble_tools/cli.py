@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = build_parser(words).parse_args(words)
     try:
         return args.run(args)
-    except (ValueError, FileNotFoundError, FileExistsError) as error:
+    except (ValueError, OSError) as error:
         print(f"scribble_tools: error: {error}", file=sys.stderr)
         return 1
 

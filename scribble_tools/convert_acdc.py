@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from scribble_tools.image_io import geometry_difference, read_image, write_labels
 from scribble_tools.nnunet_dataset import (
+    dataset_folder_name,
     dataset_json,
     patient_grouped_splits,
     write_dataset_atomically,
@@ -41,11 +42,21 @@ def find_cases(images: Path, scribbles: Path) -> dict[str, dict[str, Path]]:
 
     Raises:
         FileNotFoundError: a folder is missing, there is no scribble, or scribbles lack an image.
+        ValueError: a file name occurs twice.
     """
     for folder in (images, scribbles):
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder} is not a folder")
-    by_name = {path.name: path for path in sorted(images.rglob("patient*.nii.gz"))}
+    by_name, twice = {}, []
+    for folder, pattern in ((images, "patient*.nii.gz"), (scribbles, "*_scribble.nii.gz")):
+        seen = {}
+        for path in sorted(folder.rglob(pattern)):
+            if path.name in seen:
+                twice.append(f"{seen[path.name]} and {path}")
+            seen[path.name] = path
+        by_name |= seen
+    if twice:
+        raise ValueError("files of the same name, keep one of each:\n" + "\n".join(twice))
     cases, lost = {}, []
     for path in sorted(scribbles.rglob("*_scribble.nii.gz")):
         case = path.name.removesuffix("_scribble.nii.gz")
@@ -111,7 +122,7 @@ def convert_acdc(
     scribbles: Path,
     dataset_id: int,
     out: Path,
-    name: str = "ACDC",
+    name: str = "ACDCScribbles",
     num_folds: int = 5,
     seed: int = 0,
     overwrite: bool = False,
@@ -121,14 +132,14 @@ def convert_acdc(
 
     Images are copied byte for byte, labels take the image's geometry. Dense references, where
     given, go to ``labelsTr_dense``, which nnU-Net never reads. ``splits_final.json`` keeps each
-    patient on one side; ``scribble_tools install-splits`` brings it to the preprocessed folder.
+    patient on one side; nnU-Net's planner copies it to the preprocessed folder.
 
     Raises:
         FileNotFoundError, FileExistsError: see `find_cases`, `write_dataset_atomically`.
         ValueError: files are not what they should be; the message lists all of them.
     """
     cases = find_cases(Path(images), Path(scribbles))
-    dataset = f"Dataset{dataset_id:03d}_{name}"
+    dataset = dataset_folder_name(out, dataset_id, name)
     with write_dataset_atomically(Path(out), dataset, overwrite) as folder:
         for sub in ("imagesTr", "labelsTr", "labelsTr_dense"):
             (folder / sub).mkdir()
@@ -168,13 +179,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = (
         "example:\n  scribble_tools convert acdc --images ACDC/training --scribbles scribbles "
-        "--dataset-id 27 --out nnUNet_raw"
+        "--dataset-id 127 --out nnUNet_raw"
     )
     parser.add_argument("--images", type=Path, required=True, help="folder that holds patientNNN/")
     parser.add_argument("--scribbles", type=Path, required=True, help="folder of *_scribble.nii.gz")
     parser.add_argument("--dataset-id", type=int, required=True, help="nnU-Net data set id, 1-999")
     parser.add_argument("--out", type=Path, required=True, help="your nnUNet_raw folder")
-    parser.add_argument("--name", default="ACDC", help="gives DatasetNNN_NAME (default: ACDC)")
+    parser.add_argument(
+        "--name", default="ACDCScribbles", help="gives DatasetNNN_NAME (default: %(default)s)"
+    )
     parser.add_argument("--folds", type=int, default=5, help="cross-validation folds (default: 5)")
     parser.add_argument("--seed", type=int, default=0, help="of the folds (default: 0)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing data set")
@@ -196,7 +209,7 @@ def run(args: argparse.Namespace) -> int:
     )
     count = json.loads((folder / "dataset.json").read_text())["numTraining"]
     print(
-        f"wrote {count} cases to {folder}\nnext: nnUNetv2_plan_and_preprocess -d {args.dataset_id} "
-        f"&& scribble_tools install-splits {args.dataset_id}"
+        f"wrote {count} cases to {folder}\n"
+        f"next: nnUNetv2_plan_and_preprocess -d {args.dataset_id} -c 2d --clean"
     )
     return 0

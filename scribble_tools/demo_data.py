@@ -16,6 +16,7 @@ import SimpleITK as sitk
 from scribble_tools.demo_heart import LABELS, Heart, HeartSlice
 from scribble_tools.demo_image import Scene, render
 from scribble_tools.nnunet_dataset import (
+    dataset_folder_name,
     dataset_json,
     patient_grouped_splits,
     write_dataset_atomically,
@@ -122,14 +123,12 @@ def make_demo_data(
         ValueError: an unusable number.
         FileExistsError: the data set is there and ``overwrite`` is false.
     """
-    if not 1 <= dataset_id <= 999:
-        raise ValueError(f"data set id {dataset_id}: nnU-Net takes 1 to 999")
     if patients < 2 or test_patients < 0 or seed < 0:
         raise ValueError(
             f"{patients} patients, {test_patients} test patients, seed {seed}: at least 2 patients "
             "are needed to split them, and nothing may be negative"
         )
-    name = f"Dataset{dataset_id:03d}_DemoHearts"
+    name = dataset_folder_name(out, dataset_id, "DemoHearts")
     case_to_patient = {}
     with write_dataset_atomically(Path(out), name, overwrite) as folder:
         for number in range(patients + test_patients):
@@ -184,8 +183,5 @@ def run(args: argparse.Namespace) -> int:
         args.out, args.dataset_id, args.patients, args.test_patients, args.seed, args.overwrite
     )
     print(f"wrote {2 * args.patients} training and {2 * args.test_patients} test volumes: {folder}")
-    print(
-        f"next: nnUNetv2_plan_and_preprocess -d {args.dataset_id} "
-        f"&& scribble_tools install-splits {args.dataset_id}"
-    )
+    print(f"next: nnUNetv2_plan_and_preprocess -d {args.dataset_id} -c 2d --clean")
     return 0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -23,6 +23,7 @@ from scribble_tools.evaluation_report import (
     summarise,
     write_report,
 )
+from scribble_tools.image_io import geometry_difference
 from scribble_tools.label_set import (
     LabelSet,
     find_dataset_json,
@@ -38,29 +39,24 @@ def _evaluate_files(
 ) -> tuple[list[ClassScore], list[str], list[str]]:
     """Scores, remarks and problems of one case; problems are returned, to report all at once."""
     case, predicted_file, reference_file = files
-    problems, arrays, spacings = [], [], []
+    problems, arrays, images = [], [], []
     for path in (predicted_file, reference_file):
         try:
-            array, spacing_mm = read_labels(path)
+            array, image = read_labels(path)
         except (FileNotFoundError, ValueError) as error:
             problems.append(str(error))
             continue
         arrays.append(array)
-        spacings.append(spacing_mm)
+        images.append(image)
     if problems:
         return [], [], problems
-    (prediction, reference), (spacing_p, spacing_r) = arrays, spacings
-    if prediction.shape != reference.shape:
-        problems.append(
-            f"{predicted_file} has shape {prediction.shape}, its reference {reference.shape}"
+    if difference := geometry_difference(*images):
+        return (
+            [],
+            [],
+            [f"{predicted_file} does not lie on its reference's voxel grid: {difference}"],
         )
-    elif not np.allclose(spacing_p, spacing_r, rtol=1e-3, atol=0):
-        problems.append(
-            f"{predicted_file} has a spacing of {np.round(spacing_p, 4).tolist()} mm, its "
-            f"reference {np.round(spacing_r, 4).tolist()} mm"
-        )
-    if problems:
-        return [], [], problems
+    (prediction, reference), spacing_r = arrays, images[1].GetSpacing()[::-1]
     remarks = []
     if unknown := sorted(set(np.unique(prediction).tolist()) - labels.values):
         remarks.append(f"predicted values {unknown} are not scored")
@@ -95,10 +91,12 @@ def evaluate_folders(
     labels: LabelSet | None = None,
     file_ending: str = ".nii.gz",
     num_processes: int = 2,
+    cases: Collection[str] | None = None,
 ) -> Evaluation:
     """Score every case of the folder ``reference`` against the file of that name in ``prediction``.
 
     Args:
+        cases: score these only, such as the validation cases of a fold.
         labels: default: the labels found in the references, without 0, none of them ignored.
 
     Raises:
@@ -118,6 +116,10 @@ def evaluate_folders(
     )
     if not wanted:
         raise FileNotFoundError(f"no *{file_ending} in {reference}: another --file-ending?")
+    if cases is not None:
+        if unknown := sorted(set(cases) - set(wanted)):
+            raise FileNotFoundError(f"no reference in {reference} for {', '.join(unknown)}")
+        wanted = {case: path for case, path in wanted.items() if case in cases}
     problems = [
         f"{prediction / path.name}: no such prediction"
         for case, path in wanted.items()
@@ -152,7 +154,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "references, per case and class, with means over cases."
     )
     parser.epilog = (
-        "example:\n  scribble_tools evaluate predictions labelsTs_dense --out scores -np 4\n\n"
+        "examples:\n  scribble_tools evaluate predictions labelsTs_dense --out scores -np 4\n"
+        "  scribble_tools evaluate MODEL/fold_0/validation labelsTr_dense \\\n"
+        "    --splits splits_final.json --fold 0\n\n"
         "Cases are the files of REF; PRED holds files of the same names. Islands are connected\n"
         "components beyond the largest (26-connected in 3D, 8-connected in 2D). A class that is\n"
         "empty in both has no score; one that is empty in one of them has Dice 0 and no HD95."
@@ -166,6 +170,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="classes to score: 2, RV=1 or heart=1,2,3 (default: those of the dataset.json in or "
         "above REF, then PRED; without one, every label found in REF)",
     )
+    parser.add_argument(
+        "--splits", type=Path, help="splits_final.json: score a fold's validation cases only"
+    )
+    parser.add_argument("--fold", type=int, default=0, help="of --splits (default: 0)")
     parser.add_argument("--ignore-label", type=int, help="label of REF to leave out of the scores")
     parser.add_argument("--out", type=Path, help="folder for evaluation.csv and evaluation.json")
     parser.add_argument(
@@ -195,8 +203,19 @@ def run(args: argparse.Namespace) -> int:
         labels = parse_label_set(args.labels, ignore)
     elif labels is not None:
         labels = LabelSet(labels.classes, ignore)
+    cases = None
+    if args.splits is not None:
+        folds = json.loads(args.splits.read_text())
+        if not 0 <= args.fold < len(folds):
+            raise ValueError(f"{args.splits} has {len(folds)} folds, no fold {args.fold}")
+        cases = folds[args.fold]["val"]
     evaluation = evaluate_folders(
-        args.prediction, args.reference, labels, file_ending or ".nii.gz", args.num_processes
+        args.prediction,
+        args.reference,
+        labels,
+        file_ending or ".nii.gz",
+        args.num_processes,
+        cases,
     )
     summary = summarise(evaluation.scores, args.missing_hd95)
     for note, cases in evaluation.notes.items():

@@ -1,4 +1,4 @@
-"""`scribble_tools install-splits`: bring a data set's splits to where nnU-Net looks for them."""
+"""`scribble_tools install-splits`: make a splits file the splits of a data set."""
 
 from __future__ import annotations
 
@@ -27,15 +27,18 @@ def find_dataset(root: Path, dataset: str) -> Path:
 def install_splits(
     dataset: str, raw: Path, preprocessed: Path, splits: Path | None = None, overwrite: bool = False
 ) -> Path:
-    """Copy ``splits_final.json`` into the preprocessed folder and return its new path.
+    """Make ``splits`` the data set's splits and return the path that nnU-Net's training reads.
+
+    nnU-Net's planner copies the raw data set's ``splits_final.json`` to the preprocessed folder,
+    and fails when another one lies there. So both get the same.
 
     Args:
         dataset: id or full name.
         raw, preprocessed: nnU-Net's folders.
-        splits: another splits file than the one in the raw data set.
+        splits: default: the one in the raw data set.
 
     Raises:
-        FileNotFoundError: the data set, its preprocessed folder or the splits file is missing.
+        FileNotFoundError: the data set or the splits file is missing.
         FileExistsError: other splits are installed already and ``overwrite`` is false.
         ValueError: the splits name cases that are not in the data set, or a case on both sides.
     """
@@ -43,11 +46,13 @@ def install_splits(
     splits = splits or folder / "splits_final.json"
     if not splits.is_file():
         raise FileNotFoundError(f"{splits}: no such splits file, give one with --splits")
-    if not (preprocessed / folder.name).is_dir():
-        raise FileNotFoundError(
-            f"{preprocessed / folder.name} does not exist: run nnUNetv2_plan_and_preprocess first"
-        )
-    content = json.loads(splits.read_text())
+    try:
+        content = json.loads(splits.read_text())
+        content = [{"train": [*fold["train"]], "val": [*fold["val"]]} for fold in content]
+    except (ValueError, TypeError, KeyError):
+        raise ValueError(
+            f'{splits} is no splits file: it must be a list of {{"train": [...], "val": [...]}}'
+        ) from None
     ending = json.loads((folder / "dataset.json").read_text())["file_ending"]
     cases = {p.name.removesuffix(ending) for p in (folder / "labelsTr").glob(f"*{ending}")}
     problems = []
@@ -59,29 +64,33 @@ def install_splits(
             problems.append(f"fold {number} trains and validates on {', '.join(both)}")
     if problems:
         raise ValueError(f"{splits}:\n" + "\n".join(problems))
-    target = preprocessed / folder.name / "splits_final.json"
-    if target.exists() and json.loads(target.read_text()) != content and not overwrite:
+    targets = [root / folder.name / "splits_final.json" for root in (raw, preprocessed)]
+    other = [str(t) for t in targets if t.exists() and json.loads(t.read_text()) != content]
+    if other and not overwrite:
         raise FileExistsError(
-            f"{target} holds other splits (nnU-Net makes its own at the first training). "
-            "Say --overwrite to replace them"
+            f"other splits are in {' and '.join(other)}. Say --overwrite to replace them; models "
+            "that were trained on them can then no longer be compared by fold"
         )
-    write_json(content, target)
-    return target
+    for target in targets:
+        write_json(content, target)
+    return targets[1]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this sub-command's arguments and help."""
     parser.description = (
-        "Copy splits_final.json of a raw data set, in which all volumes of a patient are on one "
-        "side, into the preprocessed folder. Run it after nnUNetv2_plan_and_preprocess and before "
-        "the first training, which otherwise makes splits of its own, by volume."
+        "Make a splits file the splits of a data set: it is checked and copied to the raw data "
+        "set and to where nnU-Net's training looks for it. Not needed for the splits that "
+        "convert makes: nnU-Net's planner copies those."
     )
     parser.epilog = (
-        "example:\n  scribble_tools install-splits 27\n\n"
+        "example:\n  scribble_tools install-splits 127 --splits my_splits.json\n\n"
         "Uses the environment variables nnUNet_raw and nnUNet_preprocessed."
     )
-    parser.add_argument("dataset", help="id or full name, e.g. 27 or Dataset027_ACDC")
-    parser.add_argument("--splits", type=Path, help="another splits file (nnU-Net's format)")
+    parser.add_argument("dataset", help="id or full name, e.g. 127 or Dataset127_ACDCScribbles")
+    parser.add_argument(
+        "--splits", type=Path, help="nnU-Net's format (default: the raw data set's)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace other splits")
 
 

@@ -35,11 +35,28 @@ def write_dataset_atomically(out: Path, name: str, overwrite: bool = False) -> I
         umask = os.umask(0)
         os.umask(umask)
         work.chmod(0o777 & ~umask)
+        old = work.with_name(f"{work.name}.old")
         if target.exists():
-            shutil.rmtree(target)
+            target.rename(old)
         work.rename(target)
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def dataset_folder_name(out: Path, dataset_id: int, name: str) -> str:
+    """Return ``DatasetNNN_name``.
+
+    Raises:
+        ValueError: nnU-Net takes no such id, or ``out`` holds another data set of this id, after
+            which nnU-Net would refuse the id altogether.
+    """
+    if not 1 <= dataset_id <= 999:
+        raise ValueError(f"data set id {dataset_id}: nnU-Net takes 1 to 999")
+    folder = f"Dataset{dataset_id:03d}_{name}"
+    if others := [p.name for p in Path(out).glob(f"Dataset{dataset_id:03d}_*") if p.name != folder]:
+        raise ValueError(f"{out} holds {', '.join(others)}: choose another id than {dataset_id}")
+    return folder
 
 
 def dataset_json(
@@ -85,8 +102,10 @@ def patient_grouped_splits(
         One ``{"train": [cases], "val": [cases]}`` per fold, nnU-Net's splits_final.json format.
 
     Raises:
-        ValueError: there are fewer patients than folds.
+        ValueError: there are fewer patients than folds, or fewer than two folds.
     """
+    if num_folds < 2:
+        raise ValueError(f"{num_folds} folds: at least 2 are needed to validate on other patients")
     patients = sorted(set(case_to_patient.values()))
     if len(patients) < num_folds:
         raise ValueError(f"{num_folds} folds need as many patients, but there are {len(patients)}")

@@ -10,8 +10,8 @@ import SimpleITK as sitk
 from scribble_tools.image_io import read_image
 
 
-def read_labels(path: Path) -> tuple[np.ndarray, tuple[float, ...]]:
-    """Read a label map as integers (*spatial) with its spacing in mm, in the array's axis order.
+def read_labels(path: Path) -> tuple[np.ndarray, sitk.Image]:
+    """Read a label map as integers (*spatial), with the image that has its geometry.
 
     Raises:
         FileNotFoundError, ValueError: there is no such label map, or it holds other than integers.
@@ -28,4 +28,4 @@ def read_labels(path: Path) -> tuple[np.ndarray, tuple[float, ...]]:
                 "is it an image or a probability map?"
             )
         array = array.astype(np.int32)
-    return array, image.GetSpacing()[::-1]
+    return array, image

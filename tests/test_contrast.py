@@ -43,6 +43,15 @@ def test_a_class_that_no_image_shows_leaves_its_queue_alone():
     assert torch.equal(memory.entries[:, :4], before)
 
 
+def test_what_is_not_finite_is_not_enqueued():
+    memory = PixelMemory(K, 4, D)
+    vectors = unit(2, K, D)
+    vectors[0, 1, 2] = float("nan")
+    memory.enqueue(vectors, torch.ones(2, K, dtype=torch.bool))
+    assert memory.filled.tolist() == [2, 1, 2]
+    assert torch.isfinite(memory.entries[memory.stored()[1].nonzero(as_tuple=True)]).all()
+
+
 def test_queue_is_saved_and_restored_whole():
     memory = PixelMemory(K, 4, D)
     memory.enqueue(unit(6, K, D), torch.rand(6, K) > 0.3)

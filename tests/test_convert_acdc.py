@@ -22,10 +22,11 @@ def write(path, array, spacing=(1.5, 1.5, 10.0), origin=(0, 0, 0)):
 
 
 def write_case(root, case, dense=True, **scribble):
-    generator = np.random.default_rng(len(case))
+    generator = np.random.default_rng(int("".join(filter(str.isdigit, case))))
     folder = root / "images" / case[:10]
     write(folder / f"{case}.nii.gz", generator.integers(0, 900, SHAPE).astype(np.int16))
     labels = generator.integers(0, 4, SHAPE).astype(np.uint8)
+    labels.flat[0] = 0
     if dense:
         write(folder / f"{case}_gt.nii.gz", labels)
     strokes = np.where(generator.random(SHAPE) < 0.4, labels, 4).astype(np.uint16)
@@ -51,8 +52,10 @@ def read(path):
 
 def test_images_are_copied_and_scribbles_keep_every_voxel(source):
     folder = convert(source)
-    assert folder == source / "raw" / "Dataset027_ACDC"
+    assert folder == source / "raw" / "Dataset027_ACDCScribbles"
     case = "patient003_frame12"
+    others = [p.read_bytes() for p in (folder / "imagesTr").iterdir()]
+    assert len(set(others)) == 12
     copied = folder / "imagesTr" / f"{case}_0000.nii.gz"
     original = source / "images" / "patient003" / f"{case}.nii.gz"
     assert copied.read_bytes() == original.read_bytes()
@@ -113,6 +116,12 @@ def test_scribbles_without_image_are_named(source):
         convert(source)
 
 
+def test_files_of_the_same_name_are_named(source):
+    write_case(source / "images" / "copy", "patient001_frame01")
+    with pytest.raises(ValueError, match="same name.*\n.*patient001_frame01"):
+        convert(source)
+
+
 def test_wrong_folders_are_named(source):
     with pytest.raises(FileNotFoundError, match="nowhere is not a folder"):
         convert_acdc(source / "nowhere", source / "scribbles", 27, source / "raw")
@@ -127,4 +136,4 @@ def test_command_line(source, capsys):
     assert "wrote 12 cases" in capsys.readouterr().out
     assert cli.main(list(map(str, arguments))) == 1
     assert "--overwrite" in capsys.readouterr().err
-    assert cli.main([*map(str, arguments), "--overwrite", "--name", "ACDC"]) == 0
+    assert cli.main([*map(str, arguments), "--overwrite"]) == 0

@@ -303,11 +303,11 @@ def test_compile_setting_as_nnunet_decides(healthy, monkeypatch, device, setting
     assert ("not set" if setting is None else repr(setting)) in check.seen
 
 
-def test_compiling_without_a_c_compiler_is_a_warning(healthy, monkeypatch):
+def test_compiling_without_a_c_compiler_is_an_error(healthy, monkeypatch):
     use_device(monkeypatch, "cuda")
     monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
     check = only(doctor.check_compile())
-    assert check.status == "warning"
+    assert check.status == "error"
     assert 'export nnUNet_compile="f"' in check.remedy
 
 

@@ -266,12 +266,27 @@ def test_all_problems_are_reported_at_once(folders):
     message = str(error.value)
     assert message.startswith("6 problems, nothing scored:")
     assert f"{prediction / 'c0.nii.gz'}: no such prediction" in message
-    assert "c1.nii.gz has shape (3, 8, 8), its reference (3, 8, 9)" in message
-    assert (
-        "c2.nii.gz has a spacing of [5.0, 2.0, 1.0] mm, its reference [10.0, 2.0, 1.0]" in message
-    )
+    grid = "does not lie on its reference's voxel grid: "
+    assert f"c1.nii.gz {grid}size (8, 8, 3) against (9, 8, 3)" in message
+    assert f"c2.nii.gz {grid}spacing [1.0, 2.0, 5.0] against [1.0, 2.0, 10.0]" in message
     assert message.count("216 values that are no integers, such as 0.5") == 2
     assert f"{reference / 'c4.nii.gz'} cannot be read" in message
+
+
+def test_the_validation_cases_of_a_fold_can_be_scored_alone(folders, tmp_path, capsys):
+    prediction, reference = folders
+    (prediction / "c0.nii.gz").unlink()
+    splits = tmp_path / "splits.json"
+    splits.write_text(json.dumps([{"train": ["c0"], "val": ["c1", "c2"]}]))
+    arguments = ["evaluate", str(prediction), str(reference), "--splits", str(splits), "-np", "1"]
+    assert main([*arguments, "--out", str(tmp_path / "out")]) == 0
+    content = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert content["summary"]["overall"]["cases"] == 2
+    capsys.readouterr()
+    assert main([*arguments, "--fold", "1"]) == 1
+    assert "has 1 folds, no fold 1" in capsys.readouterr().err
+    with pytest.raises(FileNotFoundError, match="no reference in .* for c7"):
+        evaluate_folders(prediction, reference, cases=["c7"])
 
 
 def test_extra_files_and_unknown_values_are_noted(folders):

@@ -84,6 +84,11 @@ def test_certainty_label_extremes():
     assert certainty_label(p, scribble, math.log(2) + 1e-6, 2).tolist() == [[[0, 0, 1]]]
 
 
+def test_what_is_not_finite_is_not_certain():
+    p = torch.full((1, 2, 1, 2), float("nan"))
+    assert certainty_label(p, torch.tensor([[[2, 1]]]), 9.0, 2).tolist() == [[[2, 1]]]
+
+
 def test_mean_probabilities_without_auxiliary_is_the_softmax():
     z = torch.randn(2, 3, 4, 4)
     torch.testing.assert_close(mean_probabilities(z, None), z.softmax(1))

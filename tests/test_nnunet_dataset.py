@@ -2,8 +2,10 @@
 
 import pytest
 
+from scribble_tools import cli
 from scribble_tools.install_splits import install_splits
 from scribble_tools.nnunet_dataset import (
+    dataset_folder_name,
     dataset_json,
     patient_grouped_splits,
     write_dataset_atomically,
@@ -74,6 +76,17 @@ def test_splits_keep_patients_together_and_are_seeded():
     assert splits != patient_grouped_splits(cases, 5, seed=4)
     with pytest.raises(ValueError, match="12 folds.*11"):
         patient_grouped_splits(cases, 12)
+    with pytest.raises(ValueError, match="1 folds"):
+        patient_grouped_splits(cases, 1)
+
+
+def test_ids_that_nnunet_would_refuse_are_refused(tmp_path):
+    (tmp_path / "Dataset007_Other").mkdir()
+    assert dataset_folder_name(tmp_path, 8, "X") == "Dataset008_X"
+    assert dataset_folder_name(tmp_path, 7, "Other") == "Dataset007_Other"
+    for number, message in ((0, "1 to 999"), (1000, "1 to 999"), (7, "Dataset007_Other")):
+        with pytest.raises(ValueError, match=message):
+            dataset_folder_name(tmp_path, number, "X")
 
 
 def test_json_is_replaced_whole(tmp_path):
@@ -137,5 +150,27 @@ def test_missing_things_are_named(folders, tmp_path):
         install_splits("8", raw, preprocessed)
     with pytest.raises(FileNotFoundError, match="--splits"):
         install_splits("7", raw, preprocessed, tmp_path / "none.json")
-    with pytest.raises(FileNotFoundError, match="plan_and_preprocess"):
-        install_splits("7", raw, tmp_path / "elsewhere")
+    (tmp_path / "none.json").write_text('{"train": 1}')
+    with pytest.raises(ValueError, match="none.json is no splits file"):
+        install_splits("7", raw, preprocessed, tmp_path / "none.json")
+
+
+def test_named_splits_go_to_both_places_so_that_the_planner_agrees(folders, tmp_path):
+    raw, preprocessed = folders
+    named = tmp_path / "named.json"
+    write_json([{"train": ["b", "c"], "val": ["a"]}], named)
+    with pytest.raises(FileExistsError, match="raw.*--overwrite"):
+        install_splits("7", raw, preprocessed, named)
+    install_splits("7", raw, preprocessed, named, overwrite=True)
+    for root in folders:
+        assert (root / "Dataset007_X" / "splits_final.json").read_text() == named.read_text()
+
+
+def test_install_splits_command_line(folders, monkeypatch, capsys):
+    monkeypatch.delenv("nnUNet_raw", raising=False)
+    assert cli.main(["install-splits", "7"]) == 1
+    assert "nnUNet_raw is not set" in capsys.readouterr().err
+    for name, folder in zip(("nnUNet_raw", "nnUNet_preprocessed"), folders, strict=True):
+        monkeypatch.setenv(name, str(folder))
+    assert cli.main(["install-splits", "7"]) == 0
+    assert (folders[1] / "Dataset007_X" / "splits_final.json").exists()

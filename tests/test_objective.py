@@ -5,6 +5,9 @@ from dataclasses import replace
 import pytest
 import reference
 import torch
+from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
+from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
+from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from test_network import stock_network
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -14,6 +17,7 @@ from nnunetv2_pclmix.dynamic_mix import draw_mix
 from nnunetv2_pclmix.network import PCLMixNetwork, TrainingOutput
 from nnunetv2_pclmix.objective import Objective, resize_nearest, term_weights, weighted_sum
 from nnunetv2_pclmix.pixel_memory import PixelMemory
+from nnunetv2_pclmix.schedules import certainty_threshold
 
 K = IGNORE = 3
 PUBLISHED = PCLMixConfig(partial_dice=0.0)
@@ -80,6 +84,46 @@ def test_terms_agree_with_the_formulas(patch):
     torch.testing.assert_close(terms["pseudo_main"], expected)
     expected = torch.nn.functional.cross_entropy(output.auxiliary, pseudo[:, 0])
     torch.testing.assert_close(terms["pseudo_auxiliary"], expected)
+
+
+def test_scribble_and_dice_terms_are_together_the_stock_trainers_loss():
+    output, targets = random_batch(2)
+    stock = DeepSupervisionWrapper(
+        DC_and_CE_loss(
+            {"batch_dice": True, "smooth": 1e-5, "do_bg": False, "ddp": False},
+            {},
+            ignore_label=IGNORE,
+            dice_class=MemoryEfficientSoftDiceLoss,
+        ),
+        LEVELS,
+    )
+    o = Objective(replace(CONFIG, partial_dice=1.0), IGNORE, LEVELS, stock.loss.dc)
+    terms, _ = o.first_pass(output, targets, filled_memory(), 0.5)
+    expected = stock(output.main, [t.long() for t in targets])
+    torch.testing.assert_close(terms["scribble_main"] + terms["dice_main"], expected)
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_contrast_uses_certain_pixels_of_the_coarse_grid(background):
+    config = replace(CONFIG, contrast_background=background)
+    output, targets = random_batch(2)
+    sharp = output._replace(main=[20 * z for z in output.main], auxiliary=20 * output.main[0])
+    _, (means, present) = objective(config).first_pass(sharp, targets, filled_memory(), 0.5)
+    coarse = [
+        resize_nearest(t.detach(), (4, 6)) for t in (sharp.main[0], sharp.auxiliary, targets[0])
+    ]
+    label = reference.certainty_label(
+        coarse[0], coarse[1], coarse[2][:, 0], certainty_threshold(0.5), IGNORE
+    ).flatten(1)
+    if not background:
+        label[label == 0] = IGNORE
+    lists = [[] for _ in range(K)]
+    reference.enqueue(lists, output.embedding.detach().flatten(2), label, 99)
+    assert present.sum(0).tolist() == [len(queue) for queue in lists]
+    for c in range(K):
+        if lists[c]:
+            torch.testing.assert_close(means[present[:, c], c], torch.stack(lists[c]))
+    assert present[:, 0].any() == background
 
 
 def test_weights_are_the_published_ones_at_the_end():

@@ -1,9 +1,10 @@
-"""Train one trainer of nnU-Net's for a stated number of iterations from a stated seed.
+"""Train one trainer of nnU-Net's for a stated number of iterations.
 
 nnU-Net's own training loop, data loader and checkpoints; only the length and the random state are
 set here, because nnU-Net's command line has no option for them. ``--trainer`` takes any trainer
 that nnU-Net finds, ``--set`` changes settings of a PCLMix trainer. Continues when it was
-interrupted; does nothing when the training is complete.
+interrupted; does nothing when the training is complete. The seed fixes the initial weights and the
+draws of the training process, not the augmentation, whose workers nnU-Net seeds by itself.
 
     python benchmarks/accuracy/train.py DATASET 2d 0 --plans nnUNetPlans_small \
         --trainer nnUNetTrainerPCLMix --epochs 10 --iterations 200 --seed 0 --results DIR
@@ -16,6 +17,8 @@ import ast
 import json
 import os
 import random
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -75,6 +78,26 @@ def main() -> None:
     trainer.num_val_iterations_per_epoch = 5
     trainer.save_every = 1
     folder = Path(trainer.output_folder)
+    request = {
+        "seed": args.seed,
+        "epochs": args.epochs,
+        "iterations_per_epoch": args.iterations,
+        "batch_size": trainer.configuration_manager.batch_size,
+        "settings": args.set,
+        "commit": subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+        ).stdout.strip(),
+    }
+    if (folder / "benchmark.json").exists():
+        begun = json.loads((folder / "benchmark.json").read_text())
+        if other := [k for k, v in request.items() if k != "commit" and begun[k] != v]:
+            sys.exit(f"{folder} holds a run with another {', '.join(other)}: another --results?")
+        request = begun
+    else:
+        (folder / "benchmark.json").write_text(json.dumps(request, indent=2) + "\n")
     if (folder / "checkpoint_final.pth").exists():
         print(f"{folder} is complete")
         return
@@ -82,15 +105,8 @@ def main() -> None:
         trainer.load_checkpoint(str(folder / "checkpoint_latest.pth"))
     start = time.time()
     trainer.run_training()
-    trained = {
-        "seed": args.seed,
-        "epochs": args.epochs,
-        "iterations_per_epoch": args.iterations,
-        "batch_size": trainer.batch_size,
-        "settings": args.set,
-        "seconds_of_the_last_run": round(time.time() - start),
-    }
-    (folder / "benchmark.json").write_text(json.dumps(trained, indent=2) + "\n")
+    request["seconds_of_the_last_run"] = round(time.time() - start)
+    (folder / "benchmark.json").write_text(json.dumps(request, indent=2) + "\n")
 
 
 if __name__ == "__main__":

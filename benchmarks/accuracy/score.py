@@ -1,0 +1,149 @@
+"""Predict a fold's validation cases with stock nnU-Net and score them against dense labels.
+
+Prediction is nnUNetv2_predict_from_modelfolder's, without mirroring (four times the time in 2D);
+scores are those of ``scribble_tools evaluate``, raw and with only the largest component of each
+class kept. Adds one JSON line to the results file.
+
+    python benchmarks/accuracy/score.py MODEL_FOLDER --fold 0 --dataset NAME --out rows.jsonl
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from scipy import ndimage
+
+from scribble_tools.evaluate import evaluate_folders
+from scribble_tools.evaluation_report import summarise
+from scribble_tools.image_io import read_image, write_labels
+from scribble_tools.label_set import read_label_set
+
+
+def keep_largest(labels: np.ndarray) -> np.ndarray:
+    """Each class reduced to its largest component (nnU-Net's postprocessing, fully connected)."""
+    kept = np.zeros_like(labels)
+    for value in np.unique(labels[labels > 0]):
+        component, count = ndimage.label(labels == value, np.ones((3,) * labels.ndim))
+        sizes = np.bincount(component.ravel())[1:]
+        if count:
+            kept[component == 1 + sizes.argmax()] = value
+    return kept
+
+
+def predict(model: Path, fold: int, cases: list[str], raw: Path, out: Path, device: str) -> float:
+    """Write predictions of ``cases`` to ``out``; return the seconds it took."""
+    predictor = nnUNetPredictor(use_mirroring=False, device=torch.device(device), allow_tqdm=False)
+    predictor.initialize_from_trained_model_folder(str(model), (fold,))
+    ending = json.loads((raw / "dataset.json").read_text())["file_ending"]
+    files = [
+        sorted(str(p) for p in (raw / "imagesTr").glob(f"{case}_[0-9][0-9][0-9][0-9]{ending}"))
+        for case in cases
+    ]
+    start = time.time()
+    predictor.predict_from_files(
+        files,
+        [str(out / case) for case in cases],
+        num_processes_preprocessing=1,
+        num_processes_segmentation_export=1,
+    )
+    return time.time() - start
+
+
+def rounded(row: dict) -> dict:
+    """Numbers short enough to read; null where there is none, because JSON has no NaN."""
+    return {k: round(v, 4) if np.isfinite(v) else None for k, v in row.items()}
+
+
+def scores(prediction: Path, reference: Path, dataset_json: Path, cases: list[str]) -> dict:
+    """Means over cases, and the scores of every case."""
+    content = json.loads(dataset_json.read_text())
+    evaluation = evaluate_folders(
+        prediction, reference, read_label_set(dataset_json), content["file_ending"], cases=cases
+    )
+    summary = summarise(evaluation.scores)
+    return {
+        "summary": {
+            "overall": rounded(summary["overall"]),
+            "per_class": {name: rounded(row) for name, row in summary["per_class"].items()},
+        },
+        "cases": [
+            [
+                s.case,
+                s.label,
+                round(s.dice, 4),
+                None if not np.isfinite(s.hd95_mm) else round(s.hd95_mm, 2),
+                s.islands,
+            ]
+            for s in evaluation.scores
+        ],
+    }
+
+
+def main() -> None:
+    """Predict, score, and add a row to the results."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path, help="TRAINER__PLANS__CONFIGURATION folder")
+    parser.add_argument("--dataset", required=True, help="DatasetNNN_NAME")
+    parser.add_argument("--fold", type=int, default=0)
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--out", type=Path, required=True, help="JSON lines file")
+    args = parser.parse_args()
+    raw = Path(os.environ["nnUNet_raw"]) / args.dataset
+    splits = Path(os.environ["nnUNet_preprocessed"]) / args.dataset / "splits_final.json"
+    cases = json.loads(splits.read_text())[args.fold]["val"]
+    folder = args.model / f"fold_{args.fold}"
+    work = {n: folder / n for n in ("benchmark_raw", "benchmark_largest")}
+    for path in work.values():
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir()
+    if args.device == "cpu":
+        torch.set_num_threads(os.cpu_count())
+    seconds = predict(args.model, args.fold, cases, raw, work["benchmark_raw"], args.device)
+    ending = json.loads((raw / "dataset.json").read_text())["file_ending"]
+    for case in cases:
+        prediction = read_image(work["benchmark_raw"] / f"{case}{ending}")
+        kept = keep_largest(sitk.GetArrayFromImage(prediction))
+        write_labels(kept, prediction, work["benchmark_largest"] / f"{case}{ending}")
+
+    checkpoint = torch.load(folder / "checkpoint_final.pth", map_location="cpu", weights_only=False)
+    trainer, plans, configuration = args.model.name.split("__")
+    row = {
+        "dataset": args.dataset,
+        "fold": args.fold,
+        "validation_cases": len(cases),
+        "trainer": trainer,
+        "plans": plans,
+        "configuration": configuration,
+        **json.loads((folder / "benchmark.json").read_text()),
+        "config": checkpoint.get("pclmix", {}).get("config"),
+        **{
+            kind: scores(work[folder], raw / "labelsTr_dense", raw / "dataset.json", cases)
+            for kind, folder in (
+                ("raw", "benchmark_raw"),
+                ("largest_component", "benchmark_largest"),
+            )
+        },
+        "prediction_seconds": round(seconds, 1),
+        "machine": f"{os.cpu_count()} cores {platform.machine()}, {args.device}",
+        "versions": {"python": sys.version.split()[0], "torch": torch.__version__},
+    }
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    with args.out.open("a") as rows:
+        rows.write(json.dumps(row) + "\n")
+    for kind in ("raw", "largest_component"):
+        print(kind, json.dumps(row[kind]["summary"], indent=1))
+
+
+if __name__ == "__main__":
+    main()
