@@ -12,7 +12,8 @@ import sys
 def main() -> None:
     """Print one line per row, raw and with largest components kept."""
     columns = (
-        "trainer|settings|seed|iterations|Dice|HD95 mm|missed or invented|islands|Dice, largest|HD95, largest"
+        "trainer|settings|seed|iterations|Dice|HD95 mm|missed or invented|islands|"
+        "Dice, largest|HD95, largest"
     )
     print(f"|{columns}|")
     print("|---" * (columns.count("|") + 1) + "|")
