@@ -25,8 +25,8 @@ class PCLMixConfig:
     auxiliary_stride: int = 4
     """Finest encoder feature that D_t sees (authors: 4)."""
     auxiliary_max_width: int = 96
-    """Channels of D_t's tokens are the encoder's, at most this. Ours: keeps D_t below a tenth of
-    the arithmetic of nnU-Net's planned networks; the authors' ResNet widths would triple it."""
+    """Channels of D_t's tokens are the encoder's, at most this. Ours: keeps D_t
+    cheap beside the wide deep stages of nnU-Net's planned networks."""
     auxiliary_window: int = 7
     """Largest attention window per axis in tokens (authors: 7)."""
 
