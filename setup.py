@@ -31,6 +31,7 @@ REQUIREMENTS = [
     "acvl-utils>=0.2.6",  # cropping and padding; the lowest that nnU-Net 2.8 takes
     "dynamic-network-architectures>=0.4.4",  # the U-Net; the lowest that nnU-Net 2.8 takes
     "scipy>=1.10",  # distances and connected components
+    "h5py>=3.8",  # reads the files of WSL4MIS
     "matplotlib>=3.6",  # previews of scribbles and reports
     "tqdm>=4.60",  # progress bars
     "packaging>=24",  # the doctor compares versions
@@ -40,7 +41,9 @@ DEVELOPMENT = [
     "pytest",
     "pytest-cov",
     "ruff>=0.17,<0.18",  # another release may format otherwise
+    "hypothesis",  # property tests of generated scribbles and label mappings
     "medpy>=0.5",  # the tests compare our metrics with its
+    "pynrrd",  # the tests write 3D Slicer's files with it
     "build",
     "setuptools>=70.1",  # the tests install the package without build isolation
 ]

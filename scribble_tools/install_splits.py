@@ -7,21 +7,7 @@ import json
 import os
 from pathlib import Path
 
-from scribble_tools.nnunet_dataset import write_json
-
-
-def find_dataset(root: Path, dataset: str) -> Path:
-    """Return the folder of a data set, given by id or by full name, below ``root``.
-
-    Raises:
-        FileNotFoundError: there is none, or several have that id.
-    """
-    prefix = f"Dataset{int(dataset):03d}_" if dataset.isdigit() else dataset
-    found = sorted(p for p in root.glob(f"{prefix}*") if dataset.isdigit() or p.name == dataset)
-    if len(found) != 1:
-        names = ", ".join(p.name for p in found) or "none"
-        raise FileNotFoundError(f"data set {dataset} in {root}: found {names}")
-    return found[0]
+from scribble_tools.nnunet_dataset import find_dataset, write_json
 
 
 def install_splits(

@@ -59,6 +59,42 @@ def dataset_folder_name(out: Path, dataset_id: int, name: str) -> str:
     return folder
 
 
+def find_dataset(root: Path, dataset: str) -> Path:
+    """Return the folder of a data set, given by id or by full name, below ``root``.
+
+    Raises:
+        FileNotFoundError: there is none, or several have that id.
+    """
+    prefix = f"Dataset{int(dataset):03d}_" if dataset.isdigit() else dataset
+    found = sorted(p for p in root.iterdir() if p.name == dataset or p.name.startswith(prefix))
+    found = found if dataset.isdigit() else [p for p in found if p.name == dataset]
+    if len(found) != 1:
+        names = ", ".join(p.name for p in found) or "none"
+        raise FileNotFoundError(f"data set {dataset} in {root}: found {names}")
+    return found[0]
+
+
+def find_raw_dataset(dataset: str) -> Path:
+    """Return the folder of a raw data set, given by path, id or full name.
+
+    Raises:
+        FileNotFoundError: there is none, several have that id, or the folder is no data set.
+        ValueError: it is no path, and the environment variable nnUNet_raw is not set.
+    """
+    if (folder := Path(dataset)).is_dir():
+        if not (folder / "dataset.json").is_file() and not (folder / "imagesTr").is_dir():
+            raise FileNotFoundError(f"{folder} has no dataset.json: is it a raw data set?")
+        return folder.resolve()
+    raw = os.environ.get("nnUNet_raw")
+    if not raw:
+        raise ValueError(
+            f"{dataset} is no folder, and nnUNet_raw is not set: export nnUNet_raw=/your/folder"
+        )
+    if not Path(raw).is_dir():
+        raise FileNotFoundError(f"nnUNet_raw is {raw}, which is no folder")
+    return find_dataset(Path(raw), dataset)
+
+
 def dataset_json(
     labels: Mapping[str, int],
     num_training: int,
@@ -122,10 +158,20 @@ def patient_grouped_splits(
     return splits
 
 
+@contextmanager
+def written_atomically(path: Path) -> Iterator[Path]:
+    """Yield a temporary file beside ``path`` that takes its place when the block succeeds."""
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")  # the ending names the format
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def write_json(obj: object, path: Path) -> None:
     """Write JSON so that a reader sees the old file or the new one, never half of it."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(obj, indent=2) + "\n")
-    os.replace(temporary, path)
+    with written_atomically(path) as temporary:
+        temporary.write_text(json.dumps(obj, indent=2) + "\n")

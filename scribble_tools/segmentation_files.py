@@ -10,13 +10,12 @@ import SimpleITK as sitk
 from scribble_tools.image_io import read_image
 
 
-def read_labels(path: Path) -> tuple[np.ndarray, sitk.Image]:
-    """Read a label map as integers (*spatial), with the image that has its geometry.
+def labels_of(image: sitk.Image, path: Path) -> np.ndarray:
+    """The voxels (*spatial) of a label image as integers; ``path`` is for the message.
 
     Raises:
-        FileNotFoundError, ValueError: there is no such label map, or it holds other than integers.
+        ValueError: the image has several channels or holds other than integers.
     """
-    image = read_image(path)
     if image.GetNumberOfComponentsPerPixel() > 1:
         raise ValueError(f"{path} has {image.GetNumberOfComponentsPerPixel()} channels, not labels")
     array = sitk.GetArrayFromImage(image)
@@ -28,4 +27,14 @@ def read_labels(path: Path) -> tuple[np.ndarray, sitk.Image]:
                 "is it an image or a probability map?"
             )
         array = array.astype(np.int32)
-    return array, image
+    return array
+
+
+def read_labels(path: Path) -> tuple[np.ndarray, sitk.Image]:
+    """Read a label map as integers (*spatial), with the image that has its geometry.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such label map, or it holds other than integers.
+    """
+    image = read_image(path)
+    return labels_of(image, path), image

@@ -10,6 +10,9 @@ import pytest
 import SimpleITK as sitk
 import torch
 
+# nnU-Net reads this when it is imported; its default is eight processes
+os.environ["nnUNet_def_n_proc"] = "1"
+
 # the tests' networks are so small that more threads only wait for each other
 torch.set_num_threads(1)
 

@@ -7,7 +7,8 @@ import pytest
 import SimpleITK as sitk
 
 from scribble_tools import cli
-from scribble_tools.convert_acdc import convert_acdc
+from scribble_tools.conversion import Target, write_scribble_dataset
+from scribble_tools.convert_acdc import acdc_source
 
 SHAPE = (2, 6, 5)  # z, y, x
 
@@ -43,7 +44,8 @@ def source(tmp_path):
 
 
 def convert(source, **options):
-    return convert_acdc(source / "images", source / "scribbles", 27, source / "raw", **options)
+    target = Target(source / "raw", 27, "ACDCScribbles", **options)
+    return write_scribble_dataset(acdc_source(source / "images", source / "scribbles"), target)
 
 
 def read(path):
@@ -78,7 +80,12 @@ def test_nnunet_finds_labels_ignore_and_splits_by_patient(source):
     assert len(splits) == 5
     for fold in splits:
         assert not {c[:10] for c in fold["train"]} & {c[:10] for c in fold["val"]}
-    assert json.loads((folder / "splits_origin.json").read_text())["seed"] == 1
+    record = json.loads((folder / "conversion.json").read_text())
+    assert record["seed"] == 1
+    assert record["patients"]["patient003_frame12"] == "patient003"
+    assert record["cases"]["patient003_frame12"]["scribble"].endswith(
+        "patient003_frame12_scribble.nii.gz"
+    )
 
 
 def test_without_dense_labels_there_is_no_folder_for_them(tmp_path):
@@ -101,9 +108,10 @@ def test_all_problems_are_reported_at_once_and_nothing_is_written(source):
     assert message.startswith("5 problems, nothing written")
     for words in (
         "patient001_frame01_scribble.nii.gz does not lie on its image's voxel grid: origin",
-        "patient002_frame01_scribble.nii.gz holds no scribble at all",
-        "patient003_frame01_scribble.nii.gz is dense",
-        "patient004_frame01_scribble.nii.gz holds [200]; expected integers from 0 to 4",
+        "patient002_frame01_scribble.nii.gz: nothing is annotated",
+        "patient003_frame01_scribble.nii.gz: every voxel is annotated",
+        "patient004_frame01_scribble.nii.gz holds the values [200], which are not mapped "
+        "(background=0 RV=1 MYO=2 LV=3 unlabelled=4)",
         "patient005_frame01_scribble.nii.gz cannot be read as an image",
     ):
         assert words in message
@@ -124,16 +132,16 @@ def test_files_of_the_same_name_are_named(source):
 
 def test_wrong_folders_are_named(source):
     with pytest.raises(FileNotFoundError, match="nowhere is not a folder"):
-        convert_acdc(source / "nowhere", source / "scribbles", 27, source / "raw")
+        acdc_source(source / "nowhere", source / "scribbles")
     with pytest.raises(FileNotFoundError, match="no patientNNN_frameMM_scribble"):
-        convert_acdc(source / "images", source / "images", 27, source / "raw")
+        acdc_source(source / "images", source / "images")
 
 
 def test_command_line(source, capsys):
     arguments = ["convert", "acdc", "--images", source / "images", "--scribbles"]
     arguments += [source / "scribbles", "--dataset-id", "27", "--out", source / "raw"]
     assert cli.main(list(map(str, arguments))) == 0
-    assert "wrote 12 cases" in capsys.readouterr().out
+    assert "wrote 12 training cases" in capsys.readouterr().out
     assert cli.main(list(map(str, arguments))) == 1
     assert "--overwrite" in capsys.readouterr().err
     assert cli.main([*map(str, arguments), "--overwrite"]) == 0

@@ -1,0 +1,46 @@
+"""Which patient a case belongs to: volumes of one patient are no independent samples."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection
+from pathlib import Path
+
+
+def find_patients(
+    cases: Collection[str], reference: Path, regex: str | None = None
+) -> dict[str, str] | None:
+    """The patient of every case, or None if nothing tells.
+
+    Args:
+        reference: folder of the references; the ``patients`` of the conversion.json in or above it
+            (`scribble_tools convert` writes one) are taken if they name every case.
+        regex: takes precedence: searched in the case's name; its first group, or without groups
+            all that it matches, is the patient.
+
+    Raises:
+        ValueError: ``regex`` is no regular expression, or does not match every case; or the record
+            is not what `scribble_tools convert` writes.
+    """
+    if regex is not None:
+        try:
+            pattern = re.compile(regex)
+        except re.error as error:
+            raise ValueError(f"patient regex {regex!r} is no regular expression: {error}") from None
+        found = {case: pattern.search(case) for case in cases}
+        if unmatched := [case for case, match in found.items() if not match]:
+            raise ValueError(f"patient regex {regex!r} does not match {', '.join(unmatched)}")
+        return {case: match[1 if pattern.groups else 0] for case, match in found.items()}
+    for folder in (reference, reference.absolute().parent):
+        record = folder / "conversion.json"
+        if record.is_file():
+            try:
+                patients = json.loads(record.read_text())["patients"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(
+                    f"{record} names no patients ({type(error).__name__}: {error}): "
+                    "give --patient-regex, or take the file away"
+                ) from None
+            return {c: patients[c] for c in cases} if patients.keys() >= set(cases) else None
+    return None
