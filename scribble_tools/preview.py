@@ -1,231 +1,390 @@
-"""`scribble_tools preview`: image, scribble, predictions and reference side by side in one PNG."""
+"""`scribble_tools preview`: contact sheets of a data set, or of one case's files, as PNG."""
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
-from scipy.ndimage import maximum_filter
 
-from scribble_tools.image_io import read_image
+from scribble_tools.contact_sheet import Panel, choose_slices, contact_sheet, save_png
+from scribble_tools.display_plane import display_plane
+from scribble_tools.image_io import geometry_difference, read_image
 from scribble_tools.label_set import find_dataset_json, read_label_names, read_label_set
+from scribble_tools.nnunet_dataset import find_raw_dataset, write_json
+from scribble_tools.parallel import parallel_map
 from scribble_tools.segmentation_files import read_labels
 
-# Okabe & Ito's colours, told apart with any colour vision; 0 is the background scribble.
-COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00", "#0072B2")
-PANEL_INCHES = 2.4
-DOTS_PER_INCH = 150
-STROKE_DOTS = 3  # a scribble is drawn about this wide, or as wide as it is
+INDEX = "preview.json"
 
 
 @dataclass(frozen=True)
-class Panel:
-    """One column of the sheet: a label map (slices, rows, columns) over the image.
+class ShownFiles:
+    """The files shown of one case; predictions by the title of their column."""
 
-    ``hidden`` is the value left transparent: the unlabelled voxels of a scribble, the background
-    of a segmentation. ``strokes`` draws thin lines opaque and wide enough to be seen.
-    """
+    name: str
+    image: Path
+    scribble: Path | None = None
+    predictions: Mapping[str, Path] = field(default_factory=dict)
+    reference: Path | None = None
 
-    title: str
-    labels: np.ndarray
-    hidden: int = 0
-    strokes: bool = False
-
-
-def colour_of(value: int) -> str:
-    """The fixed colour of a label value; it repeats after seven."""
-    return COLOURS[value % len(COLOURS)]
-
-
-def overlay(labels: np.ndarray, hidden: int, alpha: float, thicken: int = 0) -> np.ndarray:
-    """RGBA picture (rows, columns, 4) of a label slice, transparent where it is ``hidden``.
-
-    ``thicken`` widens every line by that many pixels to each side, for display only.
-    """
-    shown = np.where(labels == hidden, -1, labels.astype(np.int32))
-    if thicken:
-        wider = maximum_filter(shown, size=2 * thicken + 1)
-        shown = np.where(shown == -1, wider, shown)
-    picture = np.zeros((*labels.shape, 4))
-    for value in np.unique(shown[shown >= 0]).tolist():
-        picture[shown == value] = (*to_rgb(colour_of(value)), alpha)
-    return picture
+    @property
+    def label_maps(self) -> list[tuple[str, Path]]:
+        """The columns beside the image: title and file."""
+        given = (
+            ("scribble", self.scribble),
+            *self.predictions.items(),
+            ("reference", self.reference),
+        )
+        return [(title, path) for title, path in given if path is not None]
 
 
-def choose_slices(panels: Sequence[Panel], count: int) -> list[int]:
-    """Up to ``count`` slices with the most labelled pixels in the first panel, in their order."""
-    first = panels[0]
-    labelled = np.count_nonzero(first.labels != first.hidden, axis=(1, 2))
-    return sorted(np.argsort(-labelled, kind="stable")[:count].tolist())
+def _most_frequent(labels: np.ndarray) -> int:
+    values, counts = np.unique(labels, return_counts=True)
+    return int(values[np.argmax(counts)])
 
 
-def contact_sheet(
-    image: np.ndarray,
-    panels: Sequence[Panel],
-    spacing_mm: Sequence[float],
-    label_names: Mapping[int, str] | None = None,
+def _grey_or_colours(image: sitk.Image) -> np.ndarray:
+    """(*spatial), or (*spatial, 3) of RGB; an alpha channel is left out."""
+    array = sitk.GetArrayFromImage(image)
+    channels = image.GetNumberOfComponentsPerPixel()
+    if channels == 1:
+        return array
+    return array[..., :3] if channels >= 3 else array[..., 0]
+
+
+def preview_case(
+    files: ShownFiles,
+    out: Path,
+    dataset_json: Path | None = None,
     slices: Sequence[int] | None = None,
-) -> Figure:
-    """Draw rows of slices, with the bare image and then every panel as columns.
+    max_slices: int = 3,
+    overwrite: bool = False,
+) -> dict:
+    """Write the contact sheet of one case as PNG.
 
     Args:
-        image: (slices, rows, columns); so are all panels' labels.
-        spacing_mm: of the rows and of the columns, for the right aspect; (row, column).
-        label_names: for the legend; a value without name is shown as its number.
-        slices: rows of the sheet; default: the three with most labels in the first panel.
+        dataset_json: with label names and the ignore label. Without an ignore label, the scribble's
+            most frequent value is taken as unlabelled, and the sheet says so.
+        slices: to show, as numbered in the file; default: up to ``max_slices`` that have scribbles
+            (``contact_sheet.choose_slices``).
+
+    Returns:
+        ``picture`` (file name), ``slices``, ``slice_axis`` (``"x"``, ``"y"`` or ``"z"`` of the
+        file; None in 2D), ``left`` and ``up`` of the picture in the patient (None when the file
+        does not say) and the files used.
 
     Raises:
-        ValueError: there is no panel, a shape differs, or there is no such slice.
+        FileExistsError: there is such a picture and ``overwrite`` is false.
+        FileNotFoundError, ValueError: files are missing, unusable or of another size; the message
+            lists all of them.
     """
-    if not panels:
-        raise ValueError("nothing to show over the image: give a scribble, prediction or reference")
-    for panel in panels:
-        if panel.labels.shape != image.shape:
-            raise ValueError(f"{panel.title}: shape {panel.labels.shape}, image: {image.shape}")
-    slices = choose_slices(panels, 3) if slices is None else list(slices)
-    if wrong := [k for k in slices if not 0 <= k < len(image)]:
-        raise ValueError(f"no slice {wrong[0]}: the image has slices 0 to {len(image) - 1}")
-    _, rows, columns = image.shape
-    height_mm, width_mm = rows * spacing_mm[0], columns * spacing_mm[1]
-    scale = PANEL_INCHES / max(height_mm, width_mm)
-    dots_per_pixel = scale * DOTS_PER_INCH * min(spacing_mm)
-    thicken = max(0, round((STROKE_DOTS / dots_per_pixel - 1) / 2))
-    low, high = np.percentile(image[slices], (0.5, 99.5))
-
-    size = (scale * width_mm * (1 + len(panels)) + 0.4, (scale * height_mm) * len(slices) + 0.9)
-    figure = Figure(size, dpi=DOTS_PER_INCH, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(len(slices), 1 + len(panels), squeeze=False)
-    for row, k in enumerate(slices):
-        axes[row, 0].set_ylabel(f"slice {k}")
-        for axis, panel in zip(axes[row], (None, *panels), strict=True):
-            axis.set(xticks=[], yticks=[])
-            axis.imshow(
-                image[k],
-                cmap="gray",
-                vmin=low,
-                vmax=max(high, low + 1e-6),
-                aspect=spacing_mm[0] / spacing_mm[1],
-            )
-            if row == 0:
-                axis.set_title("image" if panel is None else panel.title, fontsize=9)
-            if panel is not None:
-                picture = overlay(
-                    panel.labels[k],
-                    panel.hidden,
-                    alpha=1.0 if panel.strokes else 0.6,
-                    thicken=thicken if panel.strokes else 0,
-                )
-                axis.imshow(picture, aspect=spacing_mm[0] / spacing_mm[1], interpolation="nearest")
-    present = sorted({v for p in panels for v in np.unique(p.labels).tolist() if v != p.hidden})
-    names = {0: "background", **(label_names or {})}
-    handles = [Patch(color=colour_of(v), label=names.get(v, f"label {v}")) for v in present]
-    if handles:
-        legend_height = 0.4 / size[1]
-        figure.get_layout_engine().set(rect=(0, legend_height, 1, 1 - legend_height))
-        figure.legend(handles=handles, loc="lower center", ncols=len(handles), fontsize=9)
-    return figure
-
-
-def _slices_first(array: np.ndarray, axis: int) -> np.ndarray:
-    return array[None] if array.ndim == 2 else np.moveaxis(array, axis, 0)
-
-
-def preview(
-    image_file: Path,
-    scribble_file: Path | None,
-    prediction_files: Sequence[Path],
-    reference_file: Path | None,
-    out: Path,
-    slices: Sequence[int] | None = None,
-) -> None:
-    """Write a contact sheet of the given files as PNG.
-
-    Slices are cut across the axis of the largest voxel size (the first one if all are equal).
-    Names and the ignore label come from the dataset.json in or above the scribble's (then the
-    reference's) folder; without one, the scribble's most frequent value is taken as unlabelled.
-
-    Raises:
-        FileNotFoundError, ValueError: a file is missing or unusable, or shapes differ.
-    """
-    source = read_image(image_file)
-    image = sitk.GetArrayFromImage(source)
-    if source.GetNumberOfComponentsPerPixel() > 1:
-        image = image.mean(axis=-1)  # colour is of no use under coloured labels
-    spacing_mm = source.GetSpacing()[::-1]
-    axis = int(np.argmax(spacing_mm)) if len(spacing_mm) == 3 else -1
-    in_plane = [s for k, s in enumerate(spacing_mm) if k != axis]
-
-    folders = [path.parent for path in (scribble_file, reference_file) if path is not None]
-    dataset_json = find_dataset_json(folders)
+    out = Path(out)
+    if out.suffix != ".png":
+        raise ValueError(f"{out}: the picture is a PNG, name it so")
+    if out.exists() and not overwrite:
+        raise FileExistsError(f"{out} exists already: choose another name or say --overwrite")
+    if not files.label_maps:
+        raise ValueError(f"{files.name}: nothing to show over the image, no scribble or prediction")
+    image = read_image(files.image)
+    plane = display_plane(image, files.image)
     names = read_label_names(dataset_json) if dataset_json else {}
-    panels = []
-    if scribble_file is not None:
-        labels = read_labels(scribble_file)[0]
-        unlabelled = read_label_set(dataset_json).ignore if dataset_json else None
-        if unlabelled is None:
-            values, counts = np.unique(labels, return_counts=True)
-            unlabelled = int(values[np.argmax(counts)])
-        panels.append(("scribble", labels, unlabelled, True))
-    titles = [path.name.split(".")[0] for path in prediction_files]
-    if len(set(titles)) < len(titles) or len(titles) == 1:
-        titles = [path.absolute().parent.name for path in prediction_files]
-    panels += [
-        (title, read_labels(path)[0], 0, False)
-        for title, path in zip(titles, prediction_files, strict=True)
-    ]
-    if reference_file is not None:
-        panels.append(("reference", read_labels(reference_file)[0], 0, False))
-    for title, labels, _, _ in panels:
-        if labels.shape != image.shape:
-            raise ValueError(f"{title}: shape {labels.shape}, {image_file}: shape {image.shape}")
+    unlabelled = read_label_set(dataset_json).ignore if dataset_json else None
+    notes, problems, panels = [plane.description], [], []
+    for title, path in files.label_maps:
+        try:
+            labels, source = read_labels(path)
+        except (FileNotFoundError, ValueError) as error:
+            problems.append(str(error))
+            continue
+        difference = geometry_difference(image, source)
+        if image.GetSize() != source.GetSize():
+            problems.append(f"{path} does not fit {files.image}: {difference}")
+            continue
+        if difference:
+            notes.append(f"The header of the {title} is unlike the image's: {difference}.")
+        hidden = 0
+        if path == files.scribble:
+            hidden = _most_frequent(labels) if unlabelled is None else unlabelled
+            if unlabelled is None:
+                notes.append(f"Taken as unlabelled: {hidden}, the scribble's most frequent value.")
+        panels.append(Panel(title, plane.cut(labels), hidden, strokes=path == files.scribble))
+    if problems:
+        raise ValueError("\n".join(problems))
+    slices = choose_slices(panels[0], max_slices) if slices is None else list(slices)
     sheet = contact_sheet(
-        _slices_first(image, axis),
-        [Panel(t, _slices_first(labels, axis), hidden, s) for t, labels, hidden, s in panels],
-        in_plane,
-        names,
+        plane.cut(_grey_or_colours(image)),
+        panels,
+        plane.spacing_mm,
         slices,
+        names,
+        files.name,
+        plane.edges,
+        notes,
     )
     out.parent.mkdir(parents=True, exist_ok=True)
-    sheet.savefig(out)
+    save_png(sheet, out)
+    return {
+        "picture": out.name,
+        "slices": slices,
+        "slice_axis": "zyx"[plane.axes[0]] if plane.dimension == 3 else None,
+        "left": plane.edges[0] if plane.edges else None,
+        "up": plane.edges[2] if plane.edges else None,
+        "image": str(files.image),
+        "scribble": str(files.scribble) if files.scribble else None,
+        "predictions": {title: str(path) for title, path in files.predictions.items()},
+        "reference": str(files.reference) if files.reference else None,
+    }
+
+
+def distinct_titles(paths: Sequence[Path]) -> list[str]:
+    """Short titles that tell paths apart: what differs of ``MODEL/fold_0/validation`` is MODEL.
+
+    Raises:
+        ValueError: a path is given twice.
+    """
+    parts = [path.absolute().parts for path in paths]
+    if len(parts) == 1:
+        return ["prediction"]
+    if len(set(parts)) < len(parts):
+        raise ValueError(f"predictions given twice: {', '.join(map(str, paths))}")
+    while len({p[-1] for p in parts}) == 1:
+        parts = [p[:-1] for p in parts]
+    depth = 1
+    while len({p[-depth:] for p in parts}) < len(parts):
+        depth += 1
+    return ["/".join(p[-depth:]) for p in parts]
+
+
+def _cases_in(folder: Path, ending: str) -> dict[str, Path]:
+    return {path.name.removesuffix(ending): path for path in folder.glob(f"*{ending}")}
+
+
+def find_case_files(
+    dataset: Path,
+    predictions: Sequence[Path] = (),
+    reference: Path | None = None,
+    cases: Sequence[str] | None = None,
+    channel: int = 0,
+) -> list[ShownFiles]:
+    """Gather the files of the cases of a raw data set.
+
+    Args:
+        dataset: folder with dataset.json, imagesTr, labelsTr and perhaps imagesTs.
+        predictions: folders.
+        reference: folder, as it is or below ``dataset``. Default with predictions: labelsTr_dense
+            and labelsTs_dense of the data set, for the cases that have one there.
+        cases: default: all that have a prediction; without predictions, all in labelsTr.
+        channel: of the image.
+
+    Raises:
+        FileNotFoundError: a folder, or an image, prediction or reference is missing; the message
+            lists all of them.
+        ValueError: dataset.json has no file ending.
+    """
+    try:
+        ending = json.loads((dataset / "dataset.json").read_text())["file_ending"]
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(
+            f"{dataset / 'dataset.json'} has no 'file_ending' such as .nii.gz"
+        ) from None
+    references = [dataset / "labelsTr_dense", dataset / "labelsTs_dense"] if predictions else []
+    if reference is not None:
+        references = [reference if reference.is_dir() else dataset / reference]
+    for folder in (*predictions, *(references if reference is not None else ())):
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{folder} is not a folder")
+    scribbles = _cases_in(dataset / "labelsTr", ending)
+    dense = {
+        case: path for folder in references for case, path in _cases_in(folder, ending).items()
+    }
+    predicted = {
+        title: _cases_in(folder, ending)
+        for title, folder in zip(distinct_titles(predictions), predictions, strict=True)
+    }
+    if cases is None:
+        cases = sorted(set().union(*predicted.values()) if predictions else scribbles)
+    if not cases:
+        folders = " or ".join(map(str, predictions)) or dataset / "labelsTr"
+        raise FileNotFoundError(f"no *{ending} in {folders}: nothing to show")
+    found, problems = [], []
+    for case in dict.fromkeys(cases):
+        file_name = f"{case}_{channel:04d}{ending}"
+        images = [dataset / folder / file_name for folder in ("imagesTr", "imagesTs")]
+        image = next((path for path in images if path.is_file()), None)
+        if image is None:
+            problems.append(f"no image {file_name} in imagesTr or imagesTs of {dataset}")
+        for folder, having in zip(predictions, predicted.values(), strict=True):
+            if case not in having:
+                problems.append(f"no prediction {folder / (case + ending)}")
+        if reference is not None and case not in dense:
+            problems.append(f"no reference {references[0] / (case + ending)}")
+        if not predictions and case not in scribbles:
+            problems.append(f"no scribble {dataset / 'labelsTr' / (case + ending)}")
+        shown = {title: having[case] for title, having in predicted.items() if case in having}
+        found.append(ShownFiles(case, image, scribbles.get(case), shown, dense.get(case)))
+    if problems:
+        head = f"{len(problems)} files are missing (choose other cases with --cases?):"
+        raise FileNotFoundError("\n".join([head, *problems]))
+    return found
+
+
+def _draw(
+    out: Path, dataset_json: Path, max_slices: int, overwrite: bool, files: ShownFiles
+) -> dict | str:
+    """The entry of one case, or what is wrong with it, to report all at once."""
+    picture = out / f"{files.name}.png"
+    try:
+        return preview_case(files, picture, dataset_json, None, max_slices, overwrite)
+    except (ValueError, OSError) as error:
+        return str(error)
+
+
+def preview_dataset(
+    dataset: Path,
+    out: Path,
+    predictions: Sequence[Path] = (),
+    reference: Path | None = None,
+    cases: Sequence[str] | None = None,
+    channel: int = 0,
+    max_slices: int = 3,
+    num_processes: int = 2,
+    overwrite: bool = False,
+) -> dict[str, dict]:
+    """Write one contact sheet per case to the folder ``out``, and preview.json beside them.
+
+    preview.json has ``preview_case``'s entry of every case; an earlier one is extended. Arguments
+    as in ``find_case_files`` and ``preview_case``.
+
+    Returns:
+        case to entry, of this call.
+
+    Raises:
+        FileExistsError: some of the pictures exist and ``overwrite`` is false; nothing was written.
+        FileNotFoundError: files are missing; nothing was written.
+        ValueError: files are unusable; the message lists all of them, other cases were drawn.
+    """
+    found = find_case_files(dataset, predictions, reference, cases, channel)
+    if max_slices < 1:
+        raise ValueError(f"{max_slices} slices: at least 1 must be shown")
+    names = [files.name for files in found if (out / f"{files.name}.png").exists()]
+    if names and not overwrite:
+        raise FileExistsError(
+            f"{out} has {len(names)} of these pictures already ({', '.join(names)}): "
+            "choose another folder or say --overwrite"
+        )
+    entries = json.loads((out / INDEX).read_text()) if (out / INDEX).exists() else {}
+    draw = partial(_draw, out, dataset / "dataset.json", max_slices, overwrite)
+    results = parallel_map(draw, found, num_processes, "drawing")
+    drawn, problems = {}, []
+    for files, result in zip(found, results, strict=True):
+        if isinstance(result, str):
+            problems.append(f"{files.name}: {result}")
+        else:
+            drawn[files.name] = result
+    if drawn:
+        write_json({**entries, **drawn}, out / INDEX)
+    if problems:
+        raise ValueError(
+            "\n".join([f"{len(problems)} of {len(found)} cases could not be drawn:", *problems])
+        )
+    return drawn
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this sub-command's arguments and help."""
     parser.description = (
-        "One picture per case: rows are slices, columns are the image, the scribble, predictions "
-        "and the reference, in colours that everyone can tell apart."
+        "One picture per case: rows are slices that have scribbles, columns are the image, the "
+        "scribble over it, predictions and the reference, in colours that everyone can tell apart. "
+        "Slices are cut across the axis of the largest voxel size and shown in radiological "
+        "orientation (patient's right on the left, anterior or superior up), with letters at the "
+        "edges, where the file says how it lies."
     )
     parser.epilog = (
-        "example:\n  scribble_tools preview --image imagesTr/demo001_ed_0000.nii.gz \\\n"
+        "examples:\n  scribble_tools preview 127 --out pictures\n"
+        "  scribble_tools preview 127 --pred MODEL_A/fold_0/validation \\\n"
+        "    MODEL_B/fold_0/validation --ref labelsTr_dense --out pictures\n"
+        "  scribble_tools preview --image imagesTr/demo001_ed_0000.nii.gz \\\n"
         "    --scribble labelsTr/demo001_ed.nii.gz --ref labelsTr_dense/demo001_ed.nii.gz \\\n"
-        "    --out demo001_ed.png"
+        "    --out demo001_ed.png\n\n"
+        "An id or name is looked for in the folder of the environment variable nnUNet_raw.\n"
+        "preview.json, beside the pictures of a data set, lists slices and files of every case."
     )
-    parser.add_argument("--image", type=Path, required=True, help="one channel of the image")
-    parser.add_argument("--scribble", type=Path, help="its scribble")
     parser.add_argument(
-        "--pred", type=Path, nargs="+", default=[], help="predictions, titled by their folders"
+        "dataset",
+        nargs="?",
+        help="id, full name or folder of a raw data set; none: one case's files",
     )
-    parser.add_argument("--ref", type=Path, help="dense reference")
-    parser.add_argument("--out", type=Path, required=True, help="PNG file to write")
     parser.add_argument(
+        "--pred",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="folders of predictions, or one case's files",
+    )
+    parser.add_argument(
+        "--ref",
+        type=Path,
+        help="folder of dense references, also relative to the data set (default with --pred: "
+        "labelsTr_dense and labelsTs_dense of the data set), or one case's file",
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for the pictures, or one case's PNG file"
+    )
+    parser.add_argument(
+        "--cases", nargs="+", help="default: all with a prediction; without --pred, all in labelsTr"
+    )
+    parser.add_argument("--channel", type=int, help="channel of the image to show (default: 0)")
+    parser.add_argument(
+        "--max-slices", type=int, default=3, help="rows per picture, at most (default: 3)"
+    )
+    parser.add_argument(
+        "-np", type=int, default=2, dest="num_processes", help="processes (default: 2)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace existing pictures")
+    one_case = parser.add_argument_group("one case, without a data set")
+    one_case.add_argument("--image", type=Path, help="one channel of the image")
+    one_case.add_argument("--scribble", type=Path, help="its scribble")
+    one_case.add_argument(
         "--slice",
         type=int,
         nargs="+",
-        help="slices to show, from 0 (default: the three with most of the scribble)",
+        help="slices to show, from 0 (default: some that have scribbles)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the sub-command and return its exit code."""
-    preview(args.image, args.scribble, args.pred, args.ref, args.out, args.slice)
+    for_the_other = ("cases", "channel") if args.dataset is None else ("image", "scribble", "slice")
+    if wrong := [f"--{name}" for name in for_the_other if getattr(args, name) is not None]:
+        form = "without" if args.dataset is None else "with"
+        raise ValueError(f"{', '.join(wrong)} cannot be used {form} a data set, see preview -h")
+    if args.dataset is not None:
+        drawn = preview_dataset(
+            find_raw_dataset(args.dataset),
+            args.out,
+            args.pred,
+            args.ref,
+            args.cases,
+            args.channel or 0,
+            args.max_slices,
+            args.num_processes,
+            args.overwrite,
+        )
+        print(f"wrote {len(drawn)} pictures and {INDEX} to {args.out}")
+        return 0
+    if args.image is None:
+        raise ValueError("give a data set (preview 127 --out pictures) or one case's --image")
+    predictions = dict(zip(distinct_titles(args.pred), args.pred, strict=True))
+    files = ShownFiles(args.out.stem, args.image, args.scribble, predictions, args.ref)
+    folders = [path.parent for path in (args.scribble, args.ref) if path is not None]
+    preview_case(
+        files, args.out, find_dataset_json(folders), args.slice, args.max_slices, args.overwrite
+    )
     print(f"wrote {args.out}")
     return 0

@@ -34,5 +34,5 @@ case=$(python -c 'import json, sys; print(json.load(open(sys.argv[1]))[0]["val"]
 scribble_tools preview --image "$dataset/imagesTr/${case}_0000.nii.gz" \
     --scribble "$dataset/labelsTr/$case.nii.gz" \
     --pred "$model/fold_0/validation/$case.nii.gz" \
-    --ref "$dataset/labelsTr_dense/$case.nii.gz" --out "$work/picture.png"
+    --ref "$dataset/labelsTr_dense/$case.nii.gz" --out "$work/picture.png" --overwrite
 echo "done. Scores: $work/scores; image, scribble, prediction and reference: $work/picture.png"

@@ -1,6 +1,7 @@
-"""The contact sheet: what is drawn, in which colour, and with which aspect."""
+"""`scribble_tools preview`: which files and slices of a data set are shown, and what is refused."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -9,155 +10,320 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
 from scribble_tools.cli import main
-from scribble_tools.preview import COLOURS, Panel, choose_slices, contact_sheet, overlay
+from scribble_tools.contact_sheet import COLOURS
+from scribble_tools.preview import distinct_titles, find_case_files, preview_dataset
+
+DATASET = "Dataset007_Organs"
+CASES = ("a", "b")
 
 
-def stack():
-    labels = np.full((4, 10, 12), 4, np.uint8)
-    labels[1, 2, 2:8], labels[3, 5, 5] = 1, 0
-    return np.arange(480, dtype=float).reshape(4, 10, 12), labels
-
-
-def test_overlay_colours_and_hides():
-    labels = np.array([[0, 1], [2, 4]], np.uint8)
-    picture = overlay(labels, hidden=4, alpha=0.5)
-    assert picture[1, 1, 3] == 0
-    for position, value in {(0, 0): 0, (0, 1): 1, (1, 0): 2}.items():
-        assert picture[position] == pytest.approx((*to_rgb(COLOURS[value]), 0.5))
-    assert overlay(labels, hidden=0, alpha=1.0)[0, 0, 3] == 0
-
-
-def test_overlay_thickens_into_hidden_pixels_only():
-    labels = np.full((5, 7), 9, np.uint8)
-    labels[2, 2], labels[2, 3] = 2, 1
-    picture = overlay(labels, hidden=9, alpha=1.0, thicken=1)
-    assert (picture[..., 3] > 0).sum() == 3 * 4
-    assert picture[2, 3, :3] == pytest.approx(to_rgb(COLOURS[1]))
-    assert picture[2, 2, :3] == pytest.approx(to_rgb(COLOURS[2]))
-
-
-def test_colours_are_distinct():
-    assert len(set(COLOURS)) == 7
-
-
-def test_slices_with_most_of_the_scribble_come_in_order():
-    _, labels = stack()
-    panel = Panel("scribble", labels, hidden=4)
-    assert choose_slices([panel], 1) == [1]
-    assert choose_slices([panel], 2) == [1, 3]
-    assert choose_slices([panel], 9) == [0, 1, 2, 3]
-
-
-def test_sheet_has_a_column_per_panel_and_a_legend_of_what_is_there():
-    image, labels = stack()
-    dense = np.zeros_like(labels)
-    dense[1, 2:5, 2:8] = 3
-    panels = [Panel("scribble", labels, 4, strokes=True), Panel("reference", dense)]
-    figure = contact_sheet(image, panels, (1, 1), {3: "LV"}, slices=[1, 2])
-    assert len(figure.axes) == 6
-    assert [axis.get_title() for axis in figure.axes[:3]] == ["image", "scribble", "reference"]
-    assert [axis.get_ylabel() for axis in figure.axes[::3]] == ["slice 1", "slice 2"]
-    (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["background", "label 1", "LV"]
-
-
-def test_anisotropic_pixels_keep_their_aspect():
-    image, labels = stack()
-    figure = contact_sheet(image, [Panel("scribble", labels, 4)], (3.0, 1.5))
-    assert {axis.get_aspect() for axis in figure.axes} == {2.0}
-
-
-def test_a_thin_stroke_stays_visible_in_a_large_picture():
-    labels = np.zeros((1, 900, 900), np.uint8)
-    labels[0, 450] = 1
-    figure = contact_sheet(np.zeros(labels.shape), [Panel("s", labels, 0, strokes=True)], (1, 1))
-    figure.canvas.draw()
-    pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3] / 255
-    stroke = np.abs(pixels - to_rgb(COLOURS[1])).max(axis=-1) < 0.1
-    rows_of_stroke = np.flatnonzero(stroke[:, : pixels.shape[1] // 2 * 2].sum(axis=1) > 200)
-    assert len(rows_of_stroke) >= 2
-
-
-def test_unusable_input_is_named():
-    image, labels = stack()
-    with pytest.raises(ValueError, match="nothing to show"):
-        contact_sheet(image, [], (1, 1))
-    with pytest.raises(ValueError, match=r"wrong: shape \(3, 10, 12\), image: \(4, 10, 12\)"):
-        contact_sheet(image, [Panel("wrong", labels[:3])], (1, 1))
-    with pytest.raises(ValueError, match="no slice 4: the image has slices 0 to 3"):
-        contact_sheet(image, [Panel("s", labels)], (1, 1), slices=[4])
-
-
-def write(path, array, spacing_xyz):
-    image = sitk.GetImageFromArray(array)
+def write(path, array, spacing_xyz=(1, 1, 8)):
+    image = sitk.GetImageFromArray(array, isVector=array.ndim > len(spacing_xyz))
     image.SetSpacing(spacing_xyz)
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     sitk.WriteImage(image, str(path))
 
 
+def dense(label=1):
+    labels = np.zeros((5, 10, 12), np.uint8)
+    labels[1:4, 2:6, 2:8] = label
+    return labels
+
+
 @pytest.fixture
-def files(tmp_path):
-    image, labels = stack()
-    write(tmp_path / "images" / "c_0000.nii.gz", image.astype(np.float32), (1, 1, 8))
-    write(tmp_path / "scribbles" / "c.nii.gz", labels, (1, 1, 8))
-    write(tmp_path / "dense" / "c.nii.gz", (labels == 1).astype(np.uint8), (1, 1, 8))
+def root(tmp_path, monkeypatch):
+    """A raw data set of two cases and one test case, with predictions of two models."""
+    folder = tmp_path / "raw" / DATASET
+    image = np.arange(600, dtype=np.float32).reshape(5, 10, 12)
+    scribble = np.full((5, 10, 12), 3, np.uint8)
+    scribble[1, 2, 2:8], scribble[3, 5, 5] = 1, 0
+    for case in CASES:
+        write(folder / "imagesTr" / f"{case}_0000.nii.gz", image)
+        write(folder / "labelsTr" / f"{case}.nii.gz", scribble)
+        write(folder / "labelsTr_dense" / f"{case}.nii.gz", dense())
+    write(folder / "imagesTs" / "t_0000.nii.gz", image)
+    write(folder / "labelsTs_dense" / "t.nii.gz", dense())
+    labels = {"background": 0, "organ": 1, "other": 2, "ignore": 3}
+    (folder / "dataset.json").write_text(json.dumps({"labels": labels, "file_ending": ".nii.gz"}))
+    for model, cases in {"one": ("a", "b", "t"), "two": ("a", "t")}.items():
+        for case in cases:
+            write(tmp_path / model / "validation" / f"{case}.nii.gz", dense(2))
+    monkeypatch.setenv("nnUNet_raw", str(tmp_path / "raw"))
     return tmp_path
 
 
-def arguments(files, **other):
+def preview(root, *words, out="pictures"):
+    words = [root / word if str(word).startswith(("one", "two", "raw")) else word for word in words]
+    return main(["preview", *map(str, words), "--out", str(root / out), "-np", "1"])
+
+
+def index(root, out="pictures"):
+    return json.loads((root / out / "preview.json").read_text())
+
+
+def has_colour(picture, value):
+    return bool((np.abs(picture[..., :3] - to_rgb(COLOURS[value])).max(axis=-1) < 0.01).any())
+
+
+@pytest.mark.parametrize("dataset", ["7", DATASET, f"raw/{DATASET}"])
+def test_a_data_set_gives_a_picture_per_case_and_an_index(root, dataset, capsys):
+    assert preview(root, dataset) == 0
+    assert "wrote 2 pictures and preview.json" in capsys.readouterr().out
+    names = sorted(path.name for path in (root / "pictures").iterdir())
+    assert names == ["a.png", "b.png", "preview.json"]
+    folder = root / "raw" / DATASET
+    assert index(root)["a"] == {
+        "picture": "a.png",
+        "slices": [1, 3],
+        "slice_axis": "z",
+        "left": "R",
+        "up": "A",
+        "image": str(folder / "imagesTr" / "a_0000.nii.gz"),
+        "scribble": str(folder / "labelsTr" / "a.nii.gz"),
+        "predictions": {},
+        "reference": None,
+    }
+    picture = imread(root / "pictures" / "a.png")
+    assert has_colour(picture, 0)
+    assert has_colour(picture, 1)
+    assert not has_colour(picture, 3)  # the ignore label is transparent
+
+
+def test_predictions_bring_their_cases_titles_and_references(root):
+    words = ("--pred", "one/validation", "two/validation", "--cases", "a", "t")
+    assert preview(root, "7", *words) == 0
+    entries = index(root)
+    assert list(entries) == ["a", "t"]
+    assert list(entries["a"]["predictions"]) == ["one", "two"]
+    assert entries["a"]["reference"].endswith(os.path.join("labelsTr_dense", "a.nii.gz"))
+    assert entries["t"]["reference"].endswith(os.path.join("labelsTs_dense", "t.nii.gz"))
+    assert entries["t"]["image"].endswith(os.path.join("imagesTs", "t_0000.nii.gz"))
+    assert entries["t"]["scribble"] is None
+    assert entries["t"]["slices"] == [1, 2, 3]  # those of the prediction
+
+
+def test_cases_default_to_those_with_a_prediction(root):
+    assert preview(root, "7", "--pred", "one/validation", "--max-slices", 1) == 0
+    assert list(index(root)) == ["a", "b", "t"]
+    assert [len(entry["slices"]) for entry in index(root).values()] == [1, 1, 1]
+
+
+def test_a_case_without_its_default_reference_goes_without(root):
+    (root / "raw" / DATASET / "labelsTr_dense" / "b.nii.gz").unlink()
+    assert preview(root, "7", "--pred", "one/validation", "--cases", "b") == 0
+    assert index(root)["b"]["reference"] is None
+
+
+@pytest.mark.parametrize("reference", ["labelsTr_dense", f"raw/{DATASET}/labelsTr_dense"])
+def test_a_reference_folder_is_looked_for_in_the_data_set_too(root, reference):
+    assert preview(root, "7", "--ref", reference) == 0
+    assert index(root)["b"]["reference"].endswith(os.path.join("labelsTr_dense", "b.nii.gz"))
+
+
+def test_another_channel(root):
+    folder = root / "raw" / DATASET / "imagesTr"
+    write(folder / "a_0001.nii.gz", np.zeros((5, 10, 12), np.float32))
+    assert preview(root, "7", "--cases", "a", "--channel", 1) == 0
+    assert index(root)["a"]["image"].endswith("a_0001.nii.gz")
+
+
+def test_any_number_of_processes_gives_the_same(root):
+    folder = root / "raw" / DATASET
+    entries = [preview_dataset(folder, root / f"by_{n}", num_processes=n) for n in (1, 2)]
+    assert entries[0] == entries[1]
+    for name in ("a.png", "b.png", "preview.json"):
+        assert (root / "by_1" / name).read_bytes() == (root / "by_2" / name).read_bytes()
+
+
+def test_all_missing_files_are_listed_at_once(root, capsys):
+    words = ("--pred", "one/validation", "two/validation", "--ref", "labelsTr_dense")
+    (root / "raw" / DATASET / "imagesTr" / "a_0000.nii.gz").unlink()
+    assert preview(root, "7", *words) == 1
+    message = capsys.readouterr().err
+    assert "3 files are missing (choose other cases with --cases?):" in message
+    assert "no image a_0000.nii.gz in imagesTr or imagesTs of" in message
+    assert f"no prediction {root / 'two' / 'validation' / 'b.nii.gz'}" in message
+    assert "no reference" in message
+    assert os.path.join("labelsTr_dense", "t.nii.gz") in message
+    assert not (root / "pictures").exists()
+
+
+def test_a_case_without_scribble_and_prediction_is_missing(root):
+    with pytest.raises(FileNotFoundError, match="no scribble .*nowhere.nii.gz") as caught:
+        find_case_files(root / "raw" / DATASET, cases=["nowhere"])
+    assert "no image nowhere_0000.nii.gz" in str(caught.value)
+
+
+def test_nothing_is_overwritten_unasked(root, capsys):
+    assert preview(root, "7", "--cases", "a") == 0
+    (root / "pictures" / "a.png").write_bytes(b"precious")
+    assert preview(root, "7") == 1
+    assert "1 of these pictures already (a)" in capsys.readouterr().err
+    assert (root / "pictures" / "a.png").read_bytes() == b"precious"
+    assert not (root / "pictures" / "b.png").exists()
+    assert preview(root, "7", "--cases", "b") == 0  # another case of the same folder
+    assert sorted(index(root)) == ["a", "b"]
+    assert preview(root, "7", "--overwrite") == 0
+    assert (root / "pictures" / "a.png").read_bytes() != b"precious"
+
+
+def test_unusable_cases_are_listed_and_the_others_drawn(root, capsys):
+    folder = root / "raw" / DATASET
+    write(folder / "labelsTr" / "b.nii.gz", np.zeros((2, 2, 2), np.uint8))
+    write(folder / "labelsTr_dense" / "b.nii.gz", np.full((5, 10, 12), 0.5, np.float32))
+    assert preview(root, "7", "--ref", "labelsTr_dense") == 1
+    message = capsys.readouterr().err
+    assert "1 of 2 cases could not be drawn:\nb: " in message
+    assert "does not fit" in message
+    assert "size (12, 10, 5) against (2, 2, 2)" in message
+    assert "600 values that are no integers, such as 0.5" in message
+    assert sorted(path.name for path in (root / "pictures").iterdir()) == ["a.png", "preview.json"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["7", "--pred", "three"], "three is not a folder"),
+        (["7", "--ref", "three"], "three is not a folder"),
+        (["7", "--pred", "one"], "nothing to show"),
+        (["7", "--pred", "one/validation", "one/validation"], "predictions given twice"),
+        (["7", "--max-slices", "0"], "0 slices: at least 1 must be shown"),
+        (["7", "--image", "x", "--slice", "1"], "--image, --slice cannot be used with a data set"),
+        (["--cases", "a"], "--cases cannot be used without a data set"),
+        ([], "give a data set (preview 127 --out pictures) or one case's --image"),
+        (["8"], "data set 8 in"),
+        (["raw"], "raw has no dataset.json: is it a raw data set?"),
+    ],
+)
+def test_unusable_arguments(root, words, message, capsys):
+    assert preview(root, *words) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_nnunet_raw_must_be_set_for_an_id(root, monkeypatch, capsys):
+    monkeypatch.delenv("nnUNet_raw")
+    assert preview(root, "7") == 1
+    assert "7 is no folder, and nnUNet_raw is not set: export" in capsys.readouterr().err
+
+
+def test_dataset_json_without_file_ending(root, capsys):
+    (root / "raw" / DATASET / "dataset.json").write_text("{}")
+    assert preview(root, "7") == 1
+    assert "dataset.json has no 'file_ending' such as .nii.gz" in capsys.readouterr().err
+
+
+def test_natural_images(root):
+    folder = root / "raw" / "Dataset008_Cats"
+    image = np.zeros((20, 30, 3), np.uint8)
+    image[..., 1] = 200
+    scribble = np.full((20, 30), 2, np.uint8)
+    scribble[10, 3:20] = 1
+    write(folder / "imagesTr" / "cat_0000.png", image, (1, 1))
+    write(folder / "labelsTr" / "cat.png", scribble, (1, 1))
+    labels = {"background": 0, "cat": 1, "ignore": 2}
+    (folder / "dataset.json").write_text(json.dumps({"labels": labels, "file_ending": ".png"}))
+    assert preview(root, "8") == 0
+    entry = index(root)["cat"]
+    assert (entry["slices"], entry["slice_axis"], entry["left"]) == ([0], None, None)
+    picture = imread(root / "pictures" / "cat.png")
+    assert (np.abs(picture[..., :3] - (0, 200 / 255, 0)).max(axis=-1) < 0.01).any()
+
+
+@pytest.mark.parametrize(
+    ("paths", "titles"),
+    [
+        ([], []),
+        (["model/validation"], ["prediction"]),
+        (["a/fold_0/validation", "b/fold_0/validation"], ["a", "b"]),
+        (["a/fold_0", "a/fold_1", "b/fold_0"], ["a/fold_0", "a/fold_1", "b/fold_0"]),
+        (["x", "x/x"], None),
+    ],
+)
+def test_titles_are_short_and_distinct(tmp_path, paths, titles):
+    found = distinct_titles([tmp_path / path for path in paths])
+    assert len(set(found)) == len(paths)
+    assert titles is None or found == titles
+
+
+# One case by its files
+
+
+def single(root, **other):
+    folder = root / "raw" / DATASET
     named = {
-        "image": files / "images" / "c_0000.nii.gz",
-        "scribble": files / "scribbles" / "c.nii.gz",
-        "pred": files / "dense" / "c.nii.gz",
-        "ref": files / "dense" / "c.nii.gz",
-        "out": files / "pictures" / "c.png",
+        "image": folder / "imagesTr" / "a_0000.nii.gz",
+        "scribble": folder / "labelsTr" / "a.nii.gz",
+        "pred": root / "one" / "validation" / "a.nii.gz",
+        "ref": folder / "labelsTr_dense" / "a.nii.gz",
+        "out": root / "one_case" / "c.png",
         **other,
     }
-    return [
-        "preview",
-        *(str(word) for name, value in named.items() for word in (f"--{name}", value)),
-    ]
+    given = {name: value for name, value in named.items() if value is not None}
+    return main(
+        ["preview", *(str(word) for name, value in given.items() for word in (f"--{name}", value))]
+    )
 
 
-def has_colour(picture, colour):
-    return bool((np.abs(picture[..., :3] - to_rgb(colour)).max(axis=-1) < 0.01).any())
-
-
-def test_command_writes_a_picture_with_the_scribbles_colours(files, capsys):
-    assert main(arguments(files)) == 0
+def test_one_case_with_the_ignore_label_of_dataset_json(root, capsys):
+    assert single(root) == 0
     assert "c.png" in capsys.readouterr().out
-    picture = imread(files / "pictures" / "c.png")
-    assert has_colour(picture, COLOURS[0])
-    assert has_colour(picture, COLOURS[1])
-    assert not has_colour(picture, COLOURS[4])  # the most frequent value is unlabelled
+    picture = imread(root / "one_case" / "c.png")
+    assert has_colour(picture, 0)
+    assert has_colour(picture, 1)
+    assert not has_colour(picture, 3)
 
 
-def test_ignore_label_comes_from_dataset_json(files):
-    content = {"labels": {"background": 0, "organ": 1, "ignore": 2}}
-    (files / "dataset.json").write_text(json.dumps(content))
-    assert main(arguments(files)) == 0
-    assert has_colour(imread(files / "pictures" / "c.png"), COLOURS[4])  # 4 is a label here
+def test_without_dataset_json_the_most_frequent_value_is_unlabelled(root):
+    (root / "raw" / DATASET / "dataset.json").unlink()
+    assert single(root) == 0
+    picture = imread(root / "one_case" / "c.png")
+    assert has_colour(picture, 0)
+    assert not has_colour(picture, 3)
 
 
-def test_slices_are_cut_across_the_thickest_axis(files):
-    image, labels = (np.moveaxis(array, 0, 2) for array in stack())
-    write(files / "images" / "c_0000.nii.gz", image.astype(np.float32), (8, 1, 1))
-    for folder in ("scribbles", "dense"):
-        write(files / folder / "c.nii.gz", labels, (8, 1, 1))
-    assert main(arguments(files, slice=3)) == 0
-    assert main(arguments(files, slice=4)) == 1  # four slices along the last array axis
+def test_one_case_with_chosen_slices_across_the_thickest_axis(root):
+    for folder in ("imagesTr/a_0000", "labelsTr/a", "labelsTr_dense/a"):
+        path = root / "raw" / DATASET / f"{folder}.nii.gz"
+        array = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+        write(path, np.moveaxis(array, 0, 2), (8, 1, 1))
+    assert single(root, pred=None, slice=4) == 0
+    assert single(root, pred=None, slice=5, out=root / "d.png") == 1  # x has five
 
 
-def test_two_dimensional_images(files):
-    write(files / "images" / "c_0000.nii.gz", np.ones((6, 7), np.float32), (1, 2))
-    for folder in ("scribbles", "dense"):
-        write(files / folder / "c.nii.gz", np.eye(6, 7, dtype=np.uint8), (1, 2))
-    assert main(arguments(files)) == 0
+def test_one_case_in_two_dimensions(root):
+    for name in ("image", "scribble"):
+        write(root / f"{name}.nii.gz", np.eye(6, 7, dtype=np.uint8), (1, 2))
+    files = {name: root / f"{name}.nii.gz" for name in ("image", "scribble")}
+    assert single(root, **files, pred=None, ref=None) == 0
 
 
-def test_errors_name_the_file(files, capsys):
-    assert main(arguments(files, ref=files / "lost.nii.gz")) == 1
-    assert "lost.nii.gz: no such file" in capsys.readouterr().err
-    write(files / "dense" / "c.nii.gz", np.zeros((2, 2, 2), np.uint8), (1, 1, 1))
-    assert main(arguments(files)) == 1
-    assert "shape (2, 2, 2)" in capsys.readouterr().err
+def test_one_case_is_not_overwritten_unasked(root, capsys):
+    assert single(root) == 0
+    assert single(root) == 1
+    assert "c.png exists already: choose another name or say --overwrite" in capsys.readouterr().err
+
+
+def test_one_cases_bad_input(root, capsys):
+    for other, message in (
+        ({"ref": root / "lost.nii.gz", "pred": root / "too.nii.gz"}, "lost.nii.gz: no such file"),
+        ({"ref": root / "lost.nii.gz", "pred": root / "too.nii.gz"}, "too.nii.gz: no such file"),
+        ({"image": root / "lost.nii.gz"}, "lost.nii.gz: no such file"),
+        ({"scribble": None, "pred": None, "ref": None}, "c: nothing to show over the image"),
+        ({"out": root / "c.jpg"}, "c.jpg: the picture is a PNG, name it so"),
+        ({"slice": 5}, "no slice 5: the image has slices 0 to 4"),
+    ):
+        assert single(root, **other) == 1
+        assert message in capsys.readouterr().err
+    assert not (root / "one_case").exists()
+
+
+def test_a_label_map_with_another_header_is_shown_with_a_remark(root, monkeypatch):
+    scribble = root / "raw" / DATASET / "labelsTr" / "a.nii.gz"
+    write(scribble, np.ones((5, 10, 12), np.uint8), (2, 2, 8))
+    figures = []
+    monkeypatch.setattr(
+        "scribble_tools.preview.save_png", lambda figure, path: figures.append(figure)
+    )
+    assert single(root) == 0
+    text = " ".join(text.get_text() for text in figures[0].axes[0].texts).replace("\n", " ")
+    assert "The header of the scribble is unlike the image's: spacing [1.0, 1.0, 8.0]" in text
