@@ -3,20 +3,16 @@
 import csv
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from medpy.metric.binary import dc as medpy_dice
-from medpy.metric.binary import hd95 as medpy_hd95
-from scipy.ndimage import gaussian_filter
 
 from scribble_tools.cli import main
-from scribble_tools.evaluate import evaluate_folders
-from scribble_tools.evaluation_report import format_table, summarise
+from scribble_tools.evaluate import COMPARISON_REPORTS, REPORTS, evaluate_folders
 from scribble_tools.label_set import LabelSet, parse_label_set, read_label_set
-from scribble_tools.segmentation_scores import count_islands, dice, evaluate_case
-from scribble_tools.surface_distance import bounding_box, hd95_mm, surface_points_mm
+from scribble_tools.segmentation_scores import METRICS, count_islands, dice, evaluate_case
 
 ONE_CLASS = LabelSet({"organ": (1,)})
 
@@ -33,73 +29,6 @@ def write(folder, name, array, spacing_mm):
     image.SetSpacing(tuple(spacing_mm)[::-1])
     folder.mkdir(parents=True, exist_ok=True)
     sitk.WriteImage(image, str(folder / name))
-
-
-# --- surface distances -----------------------------------------------------------------------
-
-
-def test_distance_of_two_voxels_uses_the_spacing_of_each_axis():
-    a, b = mask((6, 6, 6), (1, 1, 1)), mask((6, 6, 6), (2, 4, 5))
-    # 1 slice of 10 mm, 3 rows of 2 mm, 4 columns of 1.5 mm: 10, 6 and 6 mm
-    assert hd95_mm(a, b, (10, 2, 1.5)) == pytest.approx(math.sqrt(100 + 36 + 36))
-
-
-def test_percentile_is_taken_over_both_directions_together():
-    line = mask((1, 40), *[(0, k) for k in range(19)])
-    other = mask((1, 40), (0, 0))
-    # 19 distances 0..18 from the line to the point, one 0 back; 0 stands at both ends of the joint
-    # list: sorted 0, 0, 1, ..., 18; the 95th percentile of 20 values lies at index 18.05
-    assert hd95_mm(line, other, (1, 1)) == pytest.approx(17.05)
-    assert hd95_mm(other, line, (1, 1)) == pytest.approx(17.05)
-
-
-def test_surface_is_what_a_face_connected_erosion_removes():
-    block = np.zeros((7, 7), bool)
-    block[1:6, 1:6] = True
-    # the centre 3 x 3 of a 5 x 5 block survives the erosion: 16 surface pixels
-    assert len(surface_points_mm(block, (1, 1))) == 16
-    block[0:6, 1:6] = True  # object on the border of the image: its border row is surface
-    assert (surface_points_mm(block, (3, 1))[:, 0] == 0).sum() == 5
-
-
-def test_shifted_block_by_hand():
-    a, b = np.zeros((12, 5), bool), np.zeros((12, 5), bool)
-    a[2:5, 1:4], b[4:7, 1:4] = True, True
-    # two rows of 3 mm apart. Surfaces: 8 pixels each. From a: rows 2, 3, 4 lie 6, 3, 0 mm from b's
-    # first row (3, 2 and 3 pixels); the other way round alike.
-    distances = [6] * 3 + [3] * 2 + [0] * 3
-    assert hd95_mm(a, b, (3, 1)) == pytest.approx(np.percentile(distances * 2, 95))
-
-
-@pytest.mark.parametrize("shape", [(40, 33), (9, 24, 31), (16, 17, 15)])
-@pytest.mark.parametrize("seed", range(4))
-def test_hd95_and_dice_agree_with_medpy(shape, seed):
-    rng = np.random.default_rng(seed)
-    spacing_mm = rng.uniform(0.5, 8, len(shape))
-    smooth = [gaussian_filter(rng.normal(size=shape), 1.5) for _ in range(2)]
-    a, b = (field > np.quantile(field, q) for field, q in zip(smooth, (0.7, 0.95), strict=True))
-    a[(0,) * len(shape)] = True  # a far island in a corner
-    assert hd95_mm(a, b, spacing_mm) == pytest.approx(medpy_hd95(a, b, spacing_mm), abs=1e-6)
-    assert dice(a, b) == pytest.approx(medpy_dice(a, b), abs=1e-12)
-
-
-def test_hd95_of_empty_masks():
-    full, empty = mask((3, 3), (1, 1)), np.zeros((3, 3), bool)
-    assert math.isnan(hd95_mm(empty, empty, (1, 1)))
-    assert hd95_mm(full, empty, (1, 1)) == math.inf
-    assert hd95_mm(empty, full, (1, 1)) == math.inf
-
-
-def test_wrong_shapes_and_spacings_are_named():
-    with pytest.raises(ValueError, match=r"\(3, 3\).*\(4, 3\)"):
-        hd95_mm(np.ones((3, 3), bool), np.ones((4, 3), bool), (1, 1))
-    with pytest.raises(ValueError, match="3 entries"):
-        hd95_mm(np.ones((3, 3), bool), np.ones((3, 3), bool), (1, 1, 1))
-
-
-def test_bounding_box():
-    assert bounding_box(mask((9, 9), (2, 7), (5, 3))) == (slice(2, 6), slice(3, 8))
-    assert bounding_box(np.zeros((2, 3), bool)) == (slice(0, 0), slice(0, 0))
 
 
 # --- Dice and islands ------------------------------------------------------------------------
@@ -123,23 +52,64 @@ def test_islands_touching_at_a_corner_are_one_component():
 # --- one case --------------------------------------------------------------------------------
 
 
+NAN, INF = math.nan, math.inf
+
+
 @pytest.mark.parametrize(
-    ("predicted", "expected", "outcome", "dice_value", "hd95_value"),
+    ("predicted", "expected", "outcome", "values"),
     [
-        (1, 1, "scored", 1.0, 0.0),
-        (0, 0, "both_empty", math.nan, math.nan),
-        (0, 1, "missed", 0.0, math.inf),
-        (1, 0, "invented", 0.0, math.inf),
+        (1, 1, "scored", (1, 0, 0, 1, 0, 0, 0, 0)),
+        (0, 0, "both_empty", (NAN, NAN, NAN, NAN, NAN, NAN, 0, NAN)),
+        (0, 1, "missed", (0, INF, INF, 0, -100, -0.02, 0, NAN)),
+        (1, 0, "invented", (0, INF, INF, 0, NAN, 0.02, 0, 0)),
     ],
 )
-def test_every_empty_case(predicted, expected, outcome, dice_value, hd95_value):
+def test_every_empty_case(predicted, expected, outcome, values):
     prediction, reference = np.zeros((2, 3, 4), np.uint8), np.zeros((2, 3, 4), np.uint8)
     prediction[1, 1, 1], reference[1, 1, 1] = predicted, expected
-    (score,) = evaluate_case("c", prediction, reference, (10, 2, 1), ONE_CLASS)
+    (score,) = evaluate_case("c", prediction, reference, (10, 2, 1), ONE_CLASS)  # 0.02 mL a voxel
     assert score.outcome == outcome
-    assert score.dice == pytest.approx(dice_value, nan_ok=True)
-    assert score.hd95_mm == pytest.approx(hd95_value, nan_ok=True)
+    assert [m.name for m in METRICS] == [
+        "dice", "hd95_mm", "assd_mm", "surface_dice",
+        "volume_error_percent", "volume_error_ml", "islands", "islands_percent",
+    ]  # fmt: skip
+    found = [getattr(score, metric.name) for metric in METRICS]
+    assert found == pytest.approx(values, nan_ok=True)
     assert score.diagonal_mm == pytest.approx(math.sqrt(20**2 + 6**2 + 4**2))
+
+
+def test_all_scores_of_a_case_by_hand():
+    reference, prediction = np.zeros((2, 12, 7), np.uint8), np.zeros((2, 12, 7), np.uint8)
+    reference[0, 2:5, 1:4] = 1
+    prediction[0, 4:7, 1:4] = 1
+    prediction[1, 11, 6] = 1  # an island: 8 mm up, 21 mm (7 rows) and 6 mm (3 columns) away
+    (score,) = evaluate_case("c", prediction, reference, (8, 3, 2), ONE_CLASS, tolerance_mm=3)
+    # In a slice of one voxel's thickness every voxel is surface. Row by row, from either block to
+    # the other: 6, 3 and 0 mm, each 3 times. The island lies (8, 21, 6) mm from the reference.
+    far = math.sqrt(8**2 + 21**2 + 6**2)
+    distances = [6, 3, 0] * 6 + [far]
+    assert score.dice == pytest.approx(2 * 3 / 19)
+    assert score.hd95_mm == pytest.approx(np.percentile(distances, 95))
+    assert score.assd_mm == pytest.approx((6 * 9 + far) / 19)
+    assert score.surface_dice == pytest.approx(12 / 19)
+    assert score.volume_error_percent == pytest.approx(100 / 9)
+    assert score.volume_error_ml == pytest.approx(8 * 3 * 2 / 1000)
+    assert (score.islands, score.islands_percent) == (1, pytest.approx(10))
+    (kept,) = evaluate_case("c", prediction, reference, (8, 3, 2), ONE_CLASS, keep_largest=True)
+    assert (kept.islands, kept.islands_percent, kept.volume_error_ml) == (0, 0, 0)
+    assert kept.dice == pytest.approx(2 * 3 / 18)
+    assert kept.assd_mm == pytest.approx(3)
+
+
+def test_the_largest_component_is_kept_of_every_class_by_itself():
+    prediction = np.array([[1, 1, 0, 1, 2, 2, 0, 2, 2, 2]])
+    reference = np.array([[1, 1, 0, 0, 0, 0, 0, 2, 2, 2]])
+    labels = parse_label_set(["1", "2", "both=1,2", "9"])
+    scores = evaluate_case("c", prediction, reference, (1, 1), labels, keep_largest=True)
+    assert [s.dice for s in scores[:2]] == [1, 1]
+    # as a region, 1 and 2 touch: the first of two components of three voxels is kept
+    assert scores[2].prediction_voxels == 3
+    assert scores[3].outcome == "both_empty"
 
 
 def test_ignored_voxels_enter_neither_dice_nor_hd95():
@@ -159,56 +129,6 @@ def test_regions_join_label_values():
     whole, second = evaluate_case("c", prediction, reference, (1, 1), labels)
     assert (whole.label, whole.dice) == ("whole", 1)
     assert (second.label, second.dice) == ("2", 0)
-
-
-# --- means -----------------------------------------------------------------------------------
-
-
-def four_cases():
-    """One class in four cases: Dice 1, both empty, missed, invented."""
-    scores = []
-    for number, (predicted, expected) in enumerate([(1, 1), (0, 0), (0, 1), (1, 0)]):
-        prediction, reference = np.zeros((1, 3, 4), np.uint8), np.zeros((1, 3, 4), np.uint8)
-        prediction[0, 0, 0], reference[0, 0, 0] = predicted, expected
-        scores += evaluate_case(f"c{number}", prediction, reference, (12, 1, 1), ONE_CLASS)
-    return scores
-
-
-def test_means_leave_out_what_is_undefined_and_count_it():
-    organ = summarise(four_cases())["per_class"]["organ"]
-    assert organ["dice"] == pytest.approx(1 / 3)  # 1, 0, 0; the empty pair is left out
-    assert organ["hd95_mm"] == 0
-    assert organ["hd95_cases"] == 1
-    counts = [organ[k] for k in ("cases", "scored", "both_empty", "missed", "invented")]
-    assert counts == [4, 1, 1, 1, 1]
-
-
-def test_missing_hd95_can_enter_as_the_diagonal():
-    organ = summarise(four_cases(), missing_hd95="diagonal")["per_class"]["organ"]
-    assert organ["hd95_mm"] == pytest.approx((0 + 13 + 13) / 3)  # diagonal of 12, 3 and 4 mm
-    assert organ["hd95_cases"] == 3
-    with pytest.raises(ValueError, match="'zero'"):
-        summarise(four_cases(), missing_hd95="zero")
-
-
-def test_overall_means_classes_and_sums_islands():
-    reference = np.array([[1, 1, 0, 2, 2, 0, 0]])
-    prediction = np.array([[1, 0, 1, 2, 2, 0, 2]])
-    scores = evaluate_case("c", prediction, reference, (1, 1), parse_label_set(["1", "2"]))
-    overall = summarise(scores)["overall"]
-    assert overall["dice"] == pytest.approx((2 / 4 + 4 / 5) / 2)
-    assert overall["islands_per_case"] == 2
-
-
-def test_the_table_shows_every_empty_case():
-    table = format_table(summarise(four_cases()))
-    header, row = table.splitlines()[:2]
-    assert header.split()[-4:] == ["missed", "invented", "both", "empty"]
-    assert row.split()[-3:] == ["1", "1", "1"]
-    assert "missed or invented: 2, Dice 0, left out of the mean HD95" in table
-    assert "both empty: 1, left out of the means" in table
-    with_diagonal = format_table(summarise(four_cases(), "diagonal"), "diagonal")
-    assert "with the image's diagonal" in with_diagonal
 
 
 # --- folders ---------------------------------------------------------------------------------
@@ -366,3 +286,82 @@ def test_command_line_labels_and_errors(folders, capsys):
     error = capsys.readouterr().err
     assert "scribble_tools: error: 1 problems, nothing scored" in error
     assert "Traceback" not in error
+
+
+def test_reports_are_not_overwritten_unasked(folders, tmp_path, capsys):
+    arguments = ["evaluate", *map(str, folders), "--out", str(tmp_path / "out"), "-np", "1"]
+    assert main(arguments) == 0
+    capsys.readouterr()
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert f"{tmp_path / 'out' / 'evaluation.csv'} exists" in error
+    assert "--overwrite" in error
+    assert "scoring" not in error  # refused before the work
+    assert main([*arguments, "--overwrite"]) == 0
+
+
+def test_tolerance_and_largest_component_on_the_command_line(folders, tmp_path, capsys):
+    arguments = ["evaluate", *map(str, folders), "-np", "1", "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--tolerance-mm", "-1"]) == 1
+    assert "tolerance -1.0 mm: give 0 or more" in capsys.readouterr().err
+    assert main([*arguments, "--tolerance-mm", "0.5", "--keep-largest"]) == 0
+    printed = capsys.readouterr().out
+    assert "surface Dice at 0.5 mm" in printed
+    assert "scored: the largest component of every class" in printed
+    content = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert (content["settings"]["tolerance_mm"], content["settings"]["keep_largest"]) == (0.5, True)
+    assert content["summary"]["overall"]["islands_per_case"] == 0
+    # class 1 is a block of 3 x 4 pixels moved by 0, 1 and 2 columns of 1 mm
+    assert content["cases"][0]["surface_dice"] == 1
+    assert content["cases"][2]["surface_dice"] < 1
+
+
+def test_patients_are_resampled_where_they_are_known(folders, tmp_path, capsys):
+    arguments = ["evaluate", *map(str, folders), "-np", "1"]
+    assert main(arguments) == 0
+    assert "bootstrap over 3 cases" in capsys.readouterr().out
+    record = {"patients": {"c0": "a", "c1": "a", "c2": "b", "c3": "b"}}
+    (folders[1].parent / "conversion.json").write_text(json.dumps(record))
+    assert main(arguments) == 0
+    assert "bootstrap over 2 patients" in capsys.readouterr().out
+    assert main([*arguments, "--patient-regex", "c"]) == 0
+    assert "bootstrap over 1 patients" in capsys.readouterr().out
+
+
+def test_comparison_on_the_command_line(folders, tmp_path, capsys):
+    prediction, reference = folders
+    out, other = tmp_path / "out", tmp_path / "other"
+    shutil.copytree(reference, other)
+    arguments = ["evaluate", str(prediction), str(reference), "-np", "1", "--out", str(out)]
+    assert main([*arguments, "--compare", str(other)]) == 0
+    printed = capsys.readouterr().out
+    assert "PRED, pred, minus OTHER, other:" in printed
+    assert max(map(len, printed.split("wrote")[0].splitlines()[1:])) <= 100
+    names = {path.name for path in out.iterdir()}
+    assert names == {*REPORTS, *COMPARISON_REPORTS}
+    content = json.loads((out / "comparison.json").read_text())
+    organ = content["comparison"]["per_class"]["1"]["dice"]
+    assert (organ["better"], organ["worse"], organ["equal"]) == (0, 2, 1)
+    assert content["settings"]["other"] == str(other)
+    with (out / "comparison.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3 * 2 * len(METRICS)
+    assert (rows[0]["case"], rows[0]["metric"], rows[0]["difference"]) == ("c0", "dice", "0.0")
+    # a later evaluation into the same folder leaves no comparison of earlier scores behind
+    assert main([*arguments, "--overwrite"]) == 0
+    assert {path.name for path in out.iterdir()} == set(REPORTS)
+
+
+def test_cases_missing_from_either_side_of_a_comparison_are_all_listed(folders, tmp_path, capsys):
+    prediction, reference = folders
+    other = tmp_path / "other"
+    arguments = ["evaluate", str(prediction), str(reference), "-np", "1", "--compare", str(other)]
+    assert main(arguments) == 1
+    assert f"{other} is not a folder" in capsys.readouterr().err
+    shutil.copytree(prediction, other)
+    for path in (prediction / "c0.nii.gz", other / "c1.nii.gz", other / "c2.nii.gz"):
+        path.unlink()
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    for path in (prediction / "c0.nii.gz", other / "c1.nii.gz", other / "c2.nii.gz"):
+        assert f"{path}: no such prediction" in error

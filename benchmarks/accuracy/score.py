@@ -19,26 +19,12 @@ import time
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-from scipy import ndimage
 
 from scribble_tools.evaluate import evaluate_folders
 from scribble_tools.evaluation_report import summarise
-from scribble_tools.image_io import read_image, write_labels
 from scribble_tools.label_set import read_label_set
-
-
-def keep_largest(labels: np.ndarray) -> np.ndarray:
-    """Each class reduced to its largest component (nnU-Net's postprocessing, fully connected)."""
-    kept = np.zeros_like(labels)
-    for value in np.unique(labels[labels > 0]):
-        component, count = ndimage.label(labels == value, np.ones((3,) * labels.ndim))
-        sizes = np.bincount(component.ravel())[1:]
-        if count:
-            kept[component == 1 + sizes.argmax()] = value
-    return kept
 
 
 def predict(model: Path, fold: int, cases: list[str], raw: Path, out: Path, device: str) -> float:
@@ -65,11 +51,18 @@ def rounded(row: dict) -> dict:
     return {k: round(v, 4) if np.isfinite(v) else None for k, v in row.items()}
 
 
-def scores(prediction: Path, reference: Path, dataset_json: Path, cases: list[str]) -> dict:
+def scores(
+    prediction: Path, reference: Path, dataset_json: Path, cases: list[str], keep_largest: bool
+) -> dict:
     """Means over cases, and the scores of every case."""
     content = json.loads(dataset_json.read_text())
     evaluation = evaluate_folders(
-        prediction, reference, read_label_set(dataset_json), content["file_ending"], cases=cases
+        prediction,
+        reference,
+        read_label_set(dataset_json),
+        content["file_ending"],
+        cases=cases,
+        keep_largest=keep_largest,
     )
     summary = summarise(evaluation.scores)
     return {
@@ -103,19 +96,12 @@ def main() -> None:
     splits = Path(os.environ["nnUNet_preprocessed"]) / args.dataset / "splits_final.json"
     cases = json.loads(splits.read_text())[args.fold]["val"]
     folder = args.model / f"fold_{args.fold}"
-    work = {n: folder / n for n in ("benchmark_raw", "benchmark_largest")}
-    for path in work.values():
-        shutil.rmtree(path, ignore_errors=True)
-        path.mkdir()
+    predictions = folder / "benchmark_raw"
+    shutil.rmtree(predictions, ignore_errors=True)
+    predictions.mkdir()
     if args.device == "cpu":
         torch.set_num_threads(os.cpu_count())
-    seconds = predict(args.model, args.fold, cases, raw, work["benchmark_raw"], args.device)
-    ending = json.loads((raw / "dataset.json").read_text())["file_ending"]
-    for case in cases:
-        prediction = read_image(work["benchmark_raw"] / f"{case}{ending}")
-        kept = keep_largest(sitk.GetArrayFromImage(prediction))
-        write_labels(kept, prediction, work["benchmark_largest"] / f"{case}{ending}")
-
+    seconds = predict(args.model, args.fold, cases, raw, predictions, args.device)
     checkpoint = torch.load(folder / "checkpoint_final.pth", map_location="cpu", weights_only=False)
     trainer, plans, configuration = args.model.name.split("__")
     row = {
@@ -128,11 +114,10 @@ def main() -> None:
         **json.loads((folder / "benchmark.json").read_text()),
         "config": checkpoint.get("pclmix", {}).get("config"),
         **{
-            kind: scores(work[folder], raw / "labelsTr_dense", raw / "dataset.json", cases)
-            for kind, folder in (
-                ("raw", "benchmark_raw"),
-                ("largest_component", "benchmark_largest"),
+            kind: scores(
+                predictions, raw / "labelsTr_dense", raw / "dataset.json", cases, keep_largest
             )
+            for kind, keep_largest in (("raw", False), ("largest_component", True))
         },
         "prediction_seconds": round(seconds, 1),
         "machine": f"{os.cpu_count()} cores {platform.machine()}, {args.device}",
