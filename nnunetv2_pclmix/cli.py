@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from nnunetv2_pclmix import __version__, doctor, small_plans
+from nnunetv2_pclmix import __version__, ct_fingerprint, doctor, export_model, small_plans
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -18,5 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Each sub-command's module adds its own parser, with `run`: parsed arguments -> exit status.
     doctor.add_command(commands)
     small_plans.add_command(commands)
+    ct_fingerprint.add_command(commands)
+    export_model.add_command(commands)
     arguments = parser.parse_args(argv)
     return arguments.run(arguments)
