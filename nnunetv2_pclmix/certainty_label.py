@@ -5,34 +5,40 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nnunetv2_pclmix.label_encoding import LabelEncoding
 
-def mean_probabilities(main_logits: Tensor, auxiliary_logits: Tensor | None) -> Tensor:
-    """p = (softmax z_c + softmax z_t) / 2, float32, shapes (B, K, *spatial).
 
-    Without an auxiliary decoder (``None``) p is softmax z_c alone.
+def mean_probabilities(
+    labels: LabelEncoding, main_logits: Tensor, auxiliary_logits: Tensor | None
+) -> Tensor:
+    """p = (p_c + p_t) / 2 of the decoders' softmax, or sigmoid, float32, shapes (B, C, *spatial).
+
+    Without an auxiliary decoder (``None``) p is p_c alone.
     """
-    p = torch.softmax(main_logits.float(), 1)
+    p = labels.probabilities(main_logits)
     if auxiliary_logits is None:
         return p
-    return (p + torch.softmax(auxiliary_logits.float(), 1)) / 2
+    return (p + labels.probabilities(auxiliary_logits)) / 2
 
 
 def certainty_label(
-    probabilities: Tensor, scribble: Tensor, threshold: float, ignore_label: int
+    labels: LabelEncoding, probabilities: Tensor, target: Tensor, threshold: float
 ) -> Tensor:
     """Label of the pixels that are certain (PCLMix, uncertainty-guided pixel contrast).
 
     Args:
-        probabilities: (B, K, *spatial) mean prediction p.
-        scribble: (B, *spatial) in 0..K-1 or ``ignore_label``.
+        labels: what probabilities and target mean.
+        probabilities: (B, C, *spatial) mean prediction p.
+        target: (B, T, *spatial) scribbles.
         threshold: entropy in nats up to which a pixel is certain, see `certainty_threshold`.
 
     Returns:
-        (B, *spatial) int64: the scribble where there is one, else argmax p where the entropy of p
-        is at most ``threshold``, else ``ignore_label``.
+        (B, *spatial) int64 exclusive classes: the scribble's where there is one, else the one
+        predicted by p where the entropy of p is at most ``threshold``, else ``num_classes``.
     """
-    uncertainty = torch.special.entr(probabilities).sum(1)
+    nothing = labels.num_classes
     # written so that NaN, of an overflow in float16, is not certain
-    uncertain = ~(uncertainty <= threshold)
-    label = probabilities.argmax(1).masked_fill(uncertain, ignore_label)
-    return torch.where(scribble != ignore_label, scribble.long(), label)
+    uncertain = ~(labels.uncertainty(probabilities) <= threshold)
+    predicted = labels.exclusive(labels.predict(probabilities, 0.5)).masked_fill(uncertain, nothing)
+    scribble = labels.exclusive(target)
+    return torch.where(scribble != nothing, scribble, predicted)

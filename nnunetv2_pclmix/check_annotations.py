@@ -4,44 +4,58 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+BACKGROUND = frozenset([0])
+
+
+def _values(label: int | Sequence[int]) -> frozenset[int]:
+    """The values that a label, or a region, consists of."""
+    return frozenset(label if isinstance(label, (tuple, list)) else [label])
+
 
 def check_annotations(
-    dataset_class: type, folder: str, cases: Sequence[str], names: Mapping[int, str]
+    dataset_class: type,
+    folder: str,
+    cases: Sequence[str],
+    labels: Mapping[str, int | Sequence[int]],
 ) -> None:
-    """Refuse to train when a class, or the background, has no annotated voxel in any case.
+    """Refuse to train when a class, a region or the background is annotated in no case.
 
     Args:
         dataset_class: nnU-Net's class for reading preprocessed cases.
         folder: preprocessed data of one configuration.
         cases: training cases.
-        names: label value to name, without the ignore label.
+        labels: of ``dataset.json``, name to value or, for a region, values.
 
     Raises:
         RuntimeError: names every class that is missing, and the remedy.
     """
     dataset = dataset_class(folder, list(cases))
+    names = {_values(value): name for name, value in labels.items() if name != "ignore"}
     missing = set(names)
     for case in cases:
         if not missing:
             break
-        _, labels, _, properties = dataset.load_case(case)
-        # nnU-Net noted where it saw each foreground class; only the background needs a look at
-        # the labels themselves. -1 is background that lies on zero intensity (outside the body in
-        # cropped images); nnU-Net's augmentation turns it back into 0.
-        seen = {k for k, v in properties["class_locations"].items() if len(v)}
-        if 0 in missing and bool((labels[:] <= 0).any()):
-            seen.add(0)
+        _, labels_of_case, _, properties = dataset.load_case(case)
+        # nnU-Net noted where it saw each foreground class or region; only the background needs a
+        # look at the labels themselves. -1 is background that lies on zero intensity (outside the
+        # body in cropped images); nnU-Net's augmentation turns it back into 0.
+        seen = {_values(k) for k, v in properties["class_locations"].items() if len(v)}
+        if BACKGROUND in missing and bool((labels_of_case[:] <= 0).any()):
+            seen.add(BACKGROUND)
         missing -= seen
     if not missing:
         return
-    what = ", ".join(f"{names[value]} (label {value})" for value in sorted(missing))
+    what = ", ".join(
+        f"{names[values]} (label{'s' * (len(values) > 1)} {', '.join(map(str, sorted(values)))})"
+        for values in sorted(missing, key=sorted)
+    )
     message = f"no voxel of {what} is annotated in any of the {len(cases)} training cases"
-    if 0 in missing:
+    if BACKGROUND in missing:
         message += (
             ". Draw background scribbles too: without them nothing tells the network what is not "
             "an organ. If 0 means 'unlabelled' in your files, convert it to the ignore label"
         )
-    if missing - {0}:
+    if missing - {BACKGROUND}:
         message += (
             ". Scribble every class in some training cases (of this fold's split), or take the "
             "class out of dataset.json"

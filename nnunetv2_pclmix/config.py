@@ -36,6 +36,14 @@ class PCLMixConfig:
     main decoder on the image itself. The paper has none (0); nnU-Net's own scribble loss has it,
     and without it a network from scratch learned more slowly, see benchmarks/RESULTS.md."""
 
+    ignore_padding: bool = True
+    """Voxels that augmentation pads or rotates in from outside the image are ignored; nnU-Net takes
+    them as annotated background."""
+
+    patches_anywhere: float = 0.0
+    """Share of the patches, among those that nnU-Net would centre on any annotated voxel, that lie
+    anywhere in the image instead. Brought nothing where it was tried, see benchmarks/RESULTS.md."""
+
     # Dynamic mix
     dynamic_mix: bool = True
     mix_area: float = 0.2
@@ -70,7 +78,11 @@ class PCLMixConfig:
     embedding_stride: int = 8
     """Stride of the encoder feature that is embedded (authors: 8)."""
     memory_size: int = 500
-    """Queue entries per class (authors)."""
+    """Queue entries per class (authors), where all classes have room; see `memory_per_class`."""
+    memory_total: int = 10_000
+    """Queue entries of all classes together, at most; ours. The loss holds anchors_total times
+    this many float32 similarities, 41 MB each time. The authors' 500 per class are kept up to 20
+    classes; with 100 classes and no bound it would be 205 MB each time."""
     anchors_per_class: int = 100
     """Anchors per image and class, half of them hard (authors)."""
     anchors_total: int = 1024
@@ -91,9 +103,10 @@ class PCLMixConfig:
         )
         positive = (
             "auxiliary_stride auxiliary_max_width auxiliary_window temperature embedding_dim "
-            "embedding_stride memory_size anchors_per_class anchors_total anchor_min_pixels"
+            "embedding_stride memory_size memory_total anchors_per_class anchors_total "
+            "anchor_min_pixels"
         )
-        fractions = "mix_area certainty_low contrast_start"
+        fractions = "patches_anywhere mix_area certainty_low contrast_start"
         wrong = [
             f"{name} = {getattr(self, name)} must be {rule}"
             for names, rule, ok in (
@@ -110,3 +123,7 @@ class PCLMixConfig:
             wrong.append(f"heterogeneous_on = {self.heterogeneous_on!r}: logits or probabilities")
         if wrong:
             raise ValueError("; ".join(wrong))
+
+    def memory_per_class(self, num_classes: int) -> int:
+        """Queue entries per class: `memory_size`, less where `memory_total` is not enough."""
+        return max(1, min(self.memory_size, self.memory_total // num_classes))

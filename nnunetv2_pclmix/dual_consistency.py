@@ -2,31 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from nnunetv2_pclmix.dynamic_mix import Mix
+from nnunetv2_pclmix.global_mean import global_mean
 
 
 def heterogeneous_consistency(
-    main_logits: Tensor, auxiliary_logits: Tensor, on: str = "logits"
+    main_logits: Tensor,
+    auxiliary_logits: Tensor,
+    probabilities: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """Mean squared difference of the decoders' (B, K, *spatial) logits, or of their softmax."""
+    """Mean squared difference of the decoders' (B, C, *spatial) logits, or of their probabilities.
+
+    Args:
+        probabilities: softmax over the channels, or sigmoid; without it the logits are compared.
+    """
     one, two = main_logits.float(), auxiliary_logits.float()
-    if on == "probabilities":
-        one, two = torch.softmax(one, 1), torch.softmax(two, 1)
-    return (one - two).square().mean()
+    if probabilities is not None:
+        one, two = probabilities(one), probabilities(two)
+    squared = (one - two).square()
+    return global_mean(squared.sum(), torch.tensor(squared.numel(), device=squared.device))
+
+
+def most_probable(logits: Tensor) -> Tensor:
+    """(B, C, *spatial) logits of exclusive labels to the label (B, 1, *spatial)."""
+    return logits.argmax(1, keepdim=True)
 
 
 @torch.no_grad()
-def mixed_pseudo_label(mix: Mix, main_logits: Tensor, auxiliary_logits: Tensor | None) -> Tensor:
-    """Pseudo label of the mixed image, (B, 1, *spatial) int64.
+def pseudo_labels(
+    main_logits: Tensor,
+    auxiliary_logits: Tensor | None,
+    predict: Callable[[Tensor], Tensor] = most_probable,
+) -> tuple[Tensor, Tensor]:
+    """Labels (B, T, *spatial) of both decoders, which dynamic mix makes the mixed pseudo label of.
 
     PCLMix mixes the softmax of D_c on the first source with that of D_t on the second and takes the
     argmax. Mixing copies and never blends, and softmax keeps the order, so mixing the argmax of the
-    logits gives the same label without the softmax. Without D_t (``None``) both come from D_c.
+    logits gives the same label without the softmax; and so for the sigmoid of regions and its
+    threshold. Without D_t (``None``) both come from D_c.
+
+    Args:
+        predict: (B, C, *spatial) logits to the label (B, T, *spatial), see `LabelEncoding`.
     """
-    main = main_logits.argmax(1, keepdim=True)
-    if auxiliary_logits is None:
-        return mix(main)
-    return mix(main, auxiliary_logits.argmax(1, keepdim=True))
+    main = predict(main_logits)
+    return main, main if auxiliary_logits is None else predict(auxiliary_logits)

@@ -14,7 +14,7 @@ class Mix:
     """What is mixed with what; drawn by `draw_mix`.
 
     Attributes:
-        first, second: (B,) index of each mixed sample's two sources in the batch.
+        first, second: (B,) index of each mixed sample's two sources among those to mix.
         from_first: (B, 1, *spatial) true where the mixed sample shows its first source.
     """
 
@@ -23,7 +23,7 @@ class Mix:
     from_first: Tensor
 
     def __call__(self, one: Tensor, two: Tensor | None = None) -> Tensor:
-        """Mix (B, C, *spatial) tensors: ``one`` of the first source, ``two`` of the second.
+        """Mix (N, C, *spatial) tensors: ``one`` of the first source, ``two`` of the second.
 
         Without ``two`` both sources are read from ``one``. Nothing is interpolated, so labels stay
         labels, and the argmax of a mixed soft prediction is the mixed argmax.
@@ -59,16 +59,49 @@ def box_mask(
 
 
 def draw_mix(
-    batch_size: int, spatial: Sequence[int], area: float, device: torch.device | str = "cpu"
+    batch_size: int,
+    spatial: Sequence[int],
+    area: float,
+    device: torch.device | str = "cpu",
+    with_previous: bool = False,
 ) -> Mix:
-    """Draw two independent permutations of the batch and a box per sample (PCLMix, dynamic mix).
+    """Draw two sources and a box for every mixed sample (PCLMix, dynamic mix).
 
-    With probability 1/2 the box shows the first source, otherwise the second. A batch of one is
-    mixed with itself, which changes nothing; in a batch of two the permutations agree, and change
-    nothing, half of the time.
+    With probability 1/2 the box shows the first source, otherwise the second. The second source is
+    never the first: the paper's two independent permutations leave a sample alone with probability
+    1/B, which is half of a batch of two, nnU-Net's usual one in 3D.
+
+    Args:
+        with_previous: what is mixed holds 2 B samples, of which the second half is the previous
+            iteration's batch; every sample is mixed with one of those. For batches of one.
     """
     box = box_mask(batch_size, spatial, area, device)
     swap = torch.rand(batch_size, *[1] * (len(spatial) + 1), device=device) < 0.5
     # sorting random keys permutes on the device itself
-    first, second = torch.rand(2, batch_size, device=device).argsort(1)
-    return Mix(first, second, box ^ swap)
+    first, other = torch.rand(2, batch_size, device=device).argsort(1)
+    if with_previous:
+        return Mix(first, batch_size + other, box ^ swap)
+    if batch_size == 1:
+        return Mix(first, first, box ^ swap)
+    shift = torch.randint(1, batch_size, (1,), device=device)
+    order = torch.arange(batch_size, device=device)
+    return Mix(first, first[(order + shift) % batch_size], box ^ swap)
+
+
+class PreviousBatch:
+    """Keeps the latest batch's tensors as partners for a batch of one.
+
+    Called with an iteration's tensors, each (B, C, *spatial), it returns them with those of the
+    previous call appended, (2 B, C, *spatial). The first call appends the tensors themselves, so
+    that shapes never change.
+    """
+
+    def __init__(self) -> None:
+        self.tensors: list[Tensor] | None = None
+
+    def __call__(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Append the previous call's tensors and remember these."""
+        current = [tensor.detach() for tensor in tensors]
+        previous = current if self.tensors is None else self.tensors
+        self.tensors = current
+        return [torch.cat(pair) for pair in zip(current, previous, strict=True)]

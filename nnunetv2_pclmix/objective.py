@@ -4,7 +4,7 @@ L = L_c + lambda_t L_t + lambda_het(t) L_het + lambda_ctr(t) L_ctr, where L_c an
 cross-entropy on the image, partial cross-entropy on the mixed image, and cross-entropy of the mixed
 image against the mixed pseudo label, for the main and the auxiliary decoder. The pseudo labels are
 detached, so the two passes have gradients of their own and can be back-propagated one after the
-other.
+other. For nnU-Net's regions every term has a sigmoid form, see `nnunetv2_pclmix.label_encoding`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from torch import Tensor
 from nnunetv2_pclmix.certainty_label import certainty_label, mean_probabilities
 from nnunetv2_pclmix.config import PCLMixConfig
 from nnunetv2_pclmix.dual_consistency import heterogeneous_consistency
+from nnunetv2_pclmix.global_mean import world_size
+from nnunetv2_pclmix.label_encoding import LabelEncoding
 from nnunetv2_pclmix.network import TrainingOutput
-from nnunetv2_pclmix.partial_cross_entropy import partial_nll
 from nnunetv2_pclmix.pixel_contrastive_loss import pixel_contrastive_loss, sample_anchors
 from nnunetv2_pclmix.pixel_memory import PixelMemory, region_means
 from nnunetv2_pclmix.schedules import certainty_threshold, delayed_power, sigmoid_ramp
@@ -78,21 +79,21 @@ class Objective:
 
     Args:
         config: weights and schedules.
-        ignore_label: value of unlabelled voxels; the classes are 0..ignore_label-1.
+        labels: exclusive labels or regions.
         level_weights: weight of each deep supervision level of the main decoder, finest first.
-        partial_dice: nnU-Net's soft Dice, called as (logits, labels, loss_mask); for the option
+        partial_dice: nnU-Net's soft Dice, called as (logits, target, loss_mask); for the option
             ``config.partial_dice``.
     """
 
     def __init__(
         self,
         config: PCLMixConfig,
-        ignore_label: int,
+        labels: LabelEncoding,
         level_weights: Sequence[float],
         partial_dice: Callable[..., Tensor],
     ) -> None:
         self.config = config
-        self.ignore_label = ignore_label
+        self.labels = labels
         self.level_weights = [float(w) for w in level_weights]
         self.partial_dice = partial_dice
 
@@ -107,7 +108,7 @@ class Objective:
 
         Args:
             output: of the network in training mode.
-            targets: scribbles (B, 1, *spatial) per deep supervision level, finest first.
+            targets: scribbles (B, T, *spatial) per deep supervision level, finest first.
             memory: queue of the contrastive loss; read here, not written.
             progress: fraction of the planned iterations that are done.
 
@@ -115,13 +116,12 @@ class Objective:
             The terms, and what `PixelMemory.enqueue` takes once the terms are back-propagated
             (None without contrast).
         """
-        scribble = targets[0][:, 0]
+        scribble = targets[0]
         terms = {"scribble_main": self._main(output.main, targets)[0]}
         if self.config.partial_dice:
             terms["dice_main"] = self._dice(output.main, targets)
         if output.auxiliary is not None:
-            log_p = torch.log_softmax(output.auxiliary.float(), 1)
-            terms["scribble_auxiliary"] = partial_nll(log_p, scribble, self.ignore_label)
+            (terms["scribble_auxiliary"],) = self.labels.cross_entropy(output.auxiliary, [scribble])
             if self.config.lambda_heterogeneous:
                 terms["heterogeneous"] = self._heterogeneous(output)
         if output.embedding is None:
@@ -134,60 +134,64 @@ class Objective:
 
         Args:
             output: of the network in training mode, on the mixed image.
-            scribble: mixed scribble (B, 1, *spatial).
-            pseudo_label: mixed pseudo label (B, 1, *spatial).
+            scribble: mixed scribble (B, T, *spatial).
+            pseudo_label: mixed pseudo label (B, T, *spatial).
         """
-        sizes = [logits.shape[2:] for logits in output.main]
-        targets = [torch.cat((scribble, pseudo_label.to(scribble.dtype)), 1)]
-        targets += [resize_nearest(targets[0], size) for size in sizes[1:]]
-        scribble_main, pseudo_main = self._main(output.main, targets)
-        terms = {"scribble_main_mixed": scribble_main}
+        both = [scribble]
         if self.config.lambda_pseudo:
-            terms["pseudo_main"] = pseudo_main
+            both.append(pseudo_label.to(scribble.dtype))
+        # as channels of one tensor, so that each level is resized once
+        targets = [torch.cat(both, 1)]
+        targets += [resize_nearest(targets[0], z.shape[2:]) for z in output.main[1:]]
+        names = ["scribble_{}_mixed", "pseudo_{}"]
+        values = self._main(output.main, targets)
+        terms = {name.format("main"): v for name, v in zip(names, values, strict=False)}
         if output.auxiliary is not None:
-            log_p = torch.log_softmax(output.auxiliary.float(), 1)
-            terms["scribble_auxiliary_mixed"] = partial_nll(
-                log_p, scribble[:, 0], self.ignore_label
-            )
-            if self.config.lambda_pseudo:
-                terms["pseudo_auxiliary"] = partial_nll(
-                    log_p, pseudo_label[:, 0], self.ignore_label
-                )
+            values = self.labels.cross_entropy(output.auxiliary, both)
+            terms |= {name.format("auxiliary"): v for name, v in zip(names, values, strict=False)}
             if self.config.lambda_heterogeneous:
                 terms["heterogeneous_mixed"] = self._heterogeneous(output)
         return terms
 
     def _main(self, logits: Sequence[Tensor], targets: Sequence[Tensor]) -> list[Tensor]:
-        """Partial cross-entropy over the deep supervision levels, per channel of the targets."""
-        sums = [logits[0].new_zeros((), dtype=torch.float32) for _ in range(targets[0].shape[1])]
+        """Partial cross-entropy over the deep supervision levels.
+
+        Args:
+            targets: per level, one or more targets (B, T, *spatial) one after the other as
+                channels; a term for each is returned.
+        """
+        size = self.labels.target_channels
+        sums = [logits[0].new_zeros((), dtype=torch.float32)] * (targets[0].shape[1] // size)
         for weight, z, target in zip(self.level_weights, logits, targets, strict=True):
             if weight:
-                log_p = torch.log_softmax(z.float(), 1)
-                for i in range(len(sums)):
-                    sums[i] = sums[i] + weight * partial_nll(log_p, target[:, i], self.ignore_label)
+                values = self.labels.cross_entropy(z, target.split(size, 1))
+                sums = [total + weight * v for total, v in zip(sums, values, strict=True)]
         return sums
 
     def _dice(self, logits: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
         total = logits[0].new_zeros((), dtype=torch.float32)
         for weight, z, target in zip(self.level_weights, logits, targets, strict=True):
             if weight:
-                mask = target != self.ignore_label
-                labels = torch.where(mask, target, 0)
-                total = total + weight * self.partial_dice(z.float(), labels, loss_mask=mask)
+                target, mask = self.labels.dice_target(target)
+                total = total + weight * self.partial_dice(z.float(), target, loss_mask=mask)
         return total
 
     def _heterogeneous(self, output: TrainingOutput) -> Tensor:
+        on_probabilities = self.config.heterogeneous_on == "probabilities"
         return heterogeneous_consistency(
-            output.main[0], output.auxiliary, self.config.heterogeneous_on
+            output.main[0],
+            output.auxiliary,
+            self.labels.probabilities if on_probabilities else None,
         )
 
     def _contrast(
         self, output: TrainingOutput, scribble: Tensor, memory: PixelMemory, progress: float
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        config, ignore = self.config, self.ignore_label
+        config, labels = self.config, self.labels
+        nothing = labels.num_classes
         embedding = output.embedding.flatten(2)  # (B, D, P)
         with torch.no_grad():
-            # taking nearest neighbours commutes with softmax, entropy and argmax, so all of that
+            # taking nearest neighbours commutes with all that makes the certainty label, so that
             # is done on the few pixels of the embedding only
             size = output.embedding.shape[2:]
             main = resize_nearest(output.main[0], size)
@@ -195,20 +199,20 @@ class Objective:
             if auxiliary is not None:
                 auxiliary = resize_nearest(auxiliary, size)
             label = certainty_label(
-                mean_probabilities(main, auxiliary),
-                resize_nearest(scribble[:, None], size)[:, 0],
+                labels,
+                mean_probabilities(labels, main, auxiliary),
+                resize_nearest(scribble, size),
                 certainty_threshold(progress, config.certainty_low),
-                ignore,
             ).flatten(1)
             if not config.contrast_background:
-                label = label.masked_fill(label == 0, ignore)
-            queued = region_means(embedding, label, ignore)
+                label = label.masked_fill(label == 0, nothing)
+            queued = region_means(embedding, label, nothing)
             index, valid = sample_anchors(
                 label,
-                main.argmax(1).flatten(1),
-                ignore,
+                labels.exclusive(labels.predict(main)).flatten(1),
+                nothing,
                 config.anchors_per_class,
-                config.anchors_total,
+                config.anchors_total // world_size(),
                 config.anchor_min_pixels,
             )
         anchors = embedding.movedim(1, 2).flatten(0, 1)[index]

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nnunetv2_pclmix.global_mean import global_mean
+
 
 def _rank_within_groups(group: Tensor, key: Tensor, num_groups: int) -> Tensor:
     """Rank (from 0) of each element among the elements of its group, by ascending ``key``."""
@@ -104,4 +106,4 @@ def pixel_contrastive_loss(
     weight = (stored[classes] & valid[:, None]).float()
     loss = (F.softplus(log_negatives[:, None] - positive) * weight).sum(1)
     loss = loss / weight.sum(1).clamp(min=1)
-    return loss.sum() / weight.any(1).sum().clamp(min=1)
+    return global_mean(loss.sum(), weight.any(1).sum())

@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import os
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
+from batchgeneratorsv2.transforms.utils.remove_label import RemoveLabelTansform
+from nnunetv2.configuration import default_num_processes
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.collate_outputs import collate_outputs
 from torch import Tensor, autocast, nn
+from torch import distributed as dist
 from torch._dynamo import OptimizedModule
+from torch.nn.parallel import DistributedDataParallel as DDP
 
 from nnunetv2_pclmix import __version__
 from nnunetv2_pclmix.check_annotations import check_annotations
 from nnunetv2_pclmix.config import PCLMixConfig
-from nnunetv2_pclmix.dual_consistency import mixed_pseudo_label
-from nnunetv2_pclmix.dynamic_mix import draw_mix
+from nnunetv2_pclmix.dense_validation import DENSE_LABELS, score_validation
+from nnunetv2_pclmix.dual_consistency import pseudo_labels
+from nnunetv2_pclmix.dynamic_mix import PreviousBatch, draw_mix
+from nnunetv2_pclmix.global_mean import gather_batch, world_size
+from nnunetv2_pclmix.label_encoding import label_encoding
 from nnunetv2_pclmix.network import PCLMixNetwork
 from nnunetv2_pclmix.objective import Objective, term_weights, weighted_sum
+from nnunetv2_pclmix.patch_sampling import PatchesAnywhere
 from nnunetv2_pclmix.pixel_memory import PixelMemory
+from scribble_tools.provenance import package_versions
+
+LATEST = "checkpoint_latest.pth"
 
 
 def plain(value: Any) -> Any:
@@ -59,9 +73,16 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         device: torch.device = torch.device("cuda"),  # noqa: B008 (nnU-Net's signature)
     ) -> None:
         super().__init__(plans, configuration, fold, dataset_json, device)
+        if self.is_ddp:
+            # nnU-Net takes the global rank for the device's index and CUDA for granted, which is
+            # wrong on a second machine and for a test on CPU
+            index = int(os.environ.get("LOCAL_RANK", self.local_rank))
+            self.device = torch.device("cuda", index) if device.type == "cuda" else device
+            self.grad_scaler = self.grad_scaler if device.type == "cuda" else None
         if self.epochs is not None:
             self.num_epochs = self.epochs
         self.iteration = 0
+        self._previous_batch = PreviousBatch()
         # nnU-Net's logger wants every series announced, with one value per epoch
         self._term_names = list(term_weights(self.config, 0.0))
         for name in self._term_names:
@@ -91,32 +112,45 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
                 "makes no finite loss: use plans with at least 3"
             )
         dice = (self.loss if single else self.loss.loss).dc
-        ignore = self.label_manager.ignore_label
-        self.objective = Objective(self.config, ignore, levels, dice)
+        labels = label_encoding(self.label_manager)
+        self.objective = Objective(self.config, labels, levels, dice)
         self.memory = None
         if self.config.contrast:
-            self.memory = PixelMemory(ignore, self.config.memory_size, self.config.embedding_dim)
+            size = self.config.memory_per_class(labels.num_classes)
+            self.memory = PixelMemory(labels.num_classes, size, self.config.embedding_dim)
             self.memory.to(self.device)
 
     def _refuse_unsupported(self) -> None:
         problems = []
-        if self.label_manager.has_regions:
-            problems.append("region-based labels are not supported: give each class one label")
-        elif not self.label_manager.has_ignore_label:
+        if not self.label_manager.has_ignore_label:
             problems.append(
                 f"dataset.json has no 'ignore' label (labels: {self.dataset_json['labels']}): "
                 "scribbles need it for what is not annotated; it must be the highest label. Add "
                 "it to the raw data set and run nnUNetv2_plan_and_preprocess again"
             )
-        if self.is_cascaded:
-            problems.append(f"cascades are not supported: {self.configuration_name} is one")
-        if self.is_ddp:
-            problems.append("training on several GPUs is not supported: leave -num_gpus away")
         if problems:
             raise RuntimeError(
                 f"{type(self).__name__} cannot train {self.plans_manager.dataset_name}:\n- "
                 + "\n- ".join(problems)
             )
+
+    def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
+        """nnU-Net's own. What follows in its set-up is the wrapping for DDP, see `_build_loss`."""
+        self._distributed, self.is_ddp = self.is_ddp, False
+        return super().configure_optimizers()
+
+    def _build_loss(self) -> nn.Module:
+        """nnU-Net's own loss, after wrapping the network for DDP with the device that it is on."""
+        self.is_ddp = self._distributed
+        if self.is_ddp:
+            network = nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
+            devices = [self.device.index] if self.device.type == "cuda" else None
+            # buffers are constants; exchanging them would hang the final validation, in which
+            # one process can have more cases than another. torch 2.15 renamed the option
+            newer = "forward_sync_buffers" in inspect.signature(DDP).parameters
+            no_sync = {"forward_sync_buffers" if newer else "broadcast_buffers": False}
+            self.network = DDP(network, device_ids=devices, **no_sync)
+        return super()._build_loss()
 
     def _build_training_network(
         self,
@@ -146,16 +180,45 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         if not self.was_initialized:
             self.initialize()
         train_cases, _ = self.do_split()
-        names = {v: k for k, v in self.dataset_json["labels"].items() if k != "ignore"}
-        check_annotations(self.dataset_class, self.preprocessed_dataset_folder, train_cases, names)
+        labels = self.dataset_json["labels"]
+        check_annotations(self.dataset_class, self.preprocessed_dataset_folder, train_cases, labels)
         super().on_train_start()
+        if self.local_rank != 0:
+            # other draws than the first process', whose random state is the one that is saved
+            torch.manual_seed(torch.initial_seed() + self.local_rank + 1000 * self.current_epoch)
         self.print_to_log_file(f"PCLMix {__version__}, settings:", self.config)
         self.print_to_log_file(
             f"random seed of torch: {torch.initial_seed()}. The pseudo Dice and validation Dice "
             "that nnU-Net prints are computed on annotated voxels only"
         )
 
+    def get_tr_and_val_datasets(self) -> tuple[Any, Any]:
+        """nnU-Net's data sets; some training patches lie anywhere, see `PatchesAnywhere`."""
+        training, validation = super().get_tr_and_val_datasets()
+        annotated = (-1, *self.label_manager.all_labels)  # the key of nnU-Net's data loader
+        patch_size = self.configuration_manager.patch_size
+        share = self.config.patches_anywhere
+        return PatchesAnywhere(training, annotated, patch_size, share), validation
+
+    def get_training_transforms(self, *args: Any, **kwargs: Any) -> ComposeTransforms:
+        """nnU-Net's augmentation, in which what lies outside the image (-1) becomes ignored.
+
+        nnU-Net makes it background: right for dense labels, but with scribbles it would be most of
+        what is annotated in a batch, and would outweigh the strokes in the partial cross-entropy.
+        """
+        transforms = super().get_training_transforms(*args, **kwargs)
+        if self.config.ignore_padding:
+            for transform in transforms.transforms:
+                if isinstance(transform, RemoveLabelTansform):
+                    transform.set_to = self.label_manager.ignore_label
+        return transforms
+
     # ---------------------------------------------------------------- training
+
+    @property
+    def _largest_share(self) -> int:
+        """Samples that a process has of nnU-Net's batch, at most."""
+        return -(-self.configuration_manager.batch_size // world_size())
 
     @property
     def progress(self) -> float:
@@ -175,20 +238,35 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         targets = [t.to(self.device, non_blocking=True) for t in targets]
         progress = self.progress
         weights = term_weights(self.config, progress)
+        mixing = self.config.dynamic_mix
         self.optimizer.zero_grad(set_to_none=True)
 
-        output = self._forward(data)
-        terms, queued = self.objective.first_pass(output, targets, self.memory, progress)
-        self._backward(weighted_sum(terms, weights))
+        # with DDP the gradients are exchanged once, in the last pass
+        with self.network.no_sync() if self.is_ddp and mixing else contextlib.nullcontext():
+            output = self._forward(data)
+            terms, queued = self.objective.first_pass(output, targets, self.memory, progress)
+            self._backward(weighted_sum(terms, weights))
         if queued is not None:
-            self.memory.enqueue(*queued)
-        if self.config.dynamic_mix:
-            mix = draw_mix(len(data), data.shape[2:], self.config.mix_area, self.device)
-            pseudo_label = mixed_pseudo_label(mix, output.main[0], output.auxiliary)
+            # every process keeps the same memory, of the whole batch
+            self.memory.enqueue(*(gather_batch(x, self._largest_share) for x in queued))
+        if mixing:
+            predict = self.objective.labels.predict
+            labels = pseudo_labels(output.main[0], output.auxiliary, predict)
             del output  # the first pass' memory is free before the second pass begins
-            mixed = self._forward(mix(data))
-            mixed_terms = self.objective.second_pass(mixed, mix(targets[0]), pseudo_label)
-            self._backward(weighted_sum(mixed_terms, weights))
+            sources = (data, targets[0], *labels)
+            alone = len(data) == 1
+            if alone:
+                sources = self._previous_batch(sources)
+            area = self.config.mix_area
+            mix = draw_mix(len(data), data.shape[2:], area, self.device, with_previous=alone)
+            images, scribbles, main, auxiliary = sources
+            mixed = self._forward(mix(images))
+            mixed_terms = self.objective.second_pass(mixed, mix(scribbles), mix(main, auxiliary))
+            loss = weighted_sum(mixed_terms, weights)
+            if self.is_ddp and mixed.embedding is not None:
+                # the second pass has no use for it, but DDP waits for all gradients
+                loss = loss + 0 * mixed.embedding.sum()
+            self._backward(loss)
             terms |= mixed_terms
 
         self._optimizer_step()
@@ -223,6 +301,10 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         """Log the mean of every term, and its weight, beside nnU-Net's own entries."""
         super().on_train_epoch_end(train_outputs)
         means = collate_outputs(train_outputs)["terms"].mean(0)
+        if self.is_ddp:
+            of_processes = [None] * world_size()
+            dist.all_gather_object(of_processes, means)
+            means = np.mean(of_processes, 0)
         weights = term_weights(self.config, self.progress)
         for name, value in zip(self._term_names, means, strict=True):
             self.logger.log(f"pclmix_{name}", float(value), self.current_epoch)
@@ -234,11 +316,25 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
             ),
         )
 
+    def perform_actual_validation(self, save_probabilities: bool = False) -> None:
+        """nnU-Net's final validation, then dense scores where dense labels exist."""
+        super().perform_actual_validation(save_probabilities)
+        if self.local_rank == 0:
+            raw = os.environ.get("nnUNet_raw")
+            dense = Path(raw, self.plans_manager.dataset_name, DENSE_LABELS) if raw else None
+            text = score_validation(
+                Path(self.output_folder, "validation"),
+                Path(self.output_folder_base, "dataset.json"),
+                dense,
+                default_num_processes,
+            )
+            self.print_to_log_file(text, also_print_to_console=True)
+
     # ---------------------------------------------------------------- checkpoints
 
     @property
     def _bare_network(self) -> PCLMixNetwork:
-        network = self.network
+        network = self.network.module if self.is_ddp else self.network
         return network._orig_mod if isinstance(network, OptimizedModule) else network
 
     def save_checkpoint(self, filename: str) -> None:
@@ -263,27 +359,74 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
             "pclmix": {
                 "trainer_name": type(self).__name__,
                 "version": __version__,
+                "versions": package_versions(),
                 "config": asdict(self.config),
                 "iteration": self.iteration,
                 "num_epochs": self.num_epochs,
                 "torch_seed": torch.initial_seed(),
+                "random_state": self._random_state(),
                 "network": self._bare_network.training_only_state(),
                 "memory": None if self.memory is None else self.memory.state_dict(),
             },
         }
         torch.save(checkpoint, f"{filename}.part")
+        if os.path.basename(filename) == LATEST and os.path.isfile(filename):
+            os.replace(filename, self._previous_of(filename))
         os.replace(f"{filename}.part", filename)
+
+    @staticmethod
+    def _previous_of(latest: str) -> str:
+        return os.path.join(os.path.dirname(latest), "checkpoint_previous.pth")
+
+    def on_train_end(self) -> None:
+        """Save the final checkpoint; the one before the latest is of no more use."""
+        super().on_train_end()
+        previous = self._previous_of(os.path.join(self.output_folder, LATEST))
+        if self.local_rank == 0 and os.path.isfile(previous):
+            os.remove(previous)
+
+    def _random_state(self) -> dict[str, Tensor]:
+        """State of torch's generators: nnU-Net's augmentation workers have their own, unseeded."""
+        state = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            state["cuda"] = torch.cuda.get_rng_state(self.device)
+        return state
+
+    def _restore_random_state(self, state: dict[str, Tensor]) -> None:
+        if self.local_rank != 0:
+            return  # the state is rank 0's; the others draw on from their own seeds
+        torch.set_rng_state(state["cpu"])
+        if self.device.type == "cuda" and "cuda" in state:
+            torch.cuda.set_rng_state(state["cuda"], self.device)
+
+    def _read_checkpoint(self, filename: str) -> tuple[str, dict]:
+        """Read a checkpoint's plain data; for a broken latest one, the one before it.
+
+        Returns:
+            The file that was read, and its content.
+        """
+        # nnU-Net loads a file without this restriction. What passes here holds plain data only,
+        # so that there is nothing to execute when nnU-Net reads it again.
+        try:
+            return filename, torch.load(filename, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, OSError) as error:  # not a whole file
+            previous = self._previous_of(filename)
+            if os.path.basename(filename) != LATEST or not os.path.isfile(previous):
+                raise RuntimeError(f"{filename} cannot be read ({error})") from None
+            self.print_to_log_file(
+                f"WARNING: {filename} cannot be read ({error}); going on from {previous}"
+            )
+            return previous, torch.load(previous, map_location="cpu", weights_only=True)
 
     def load_checkpoint(self, filename: str) -> None:
         """Continue a training of this trainer.
 
         Raises:
-            RuntimeError: the checkpoint is another trainer's, or was trained with other settings.
+            RuntimeError: the checkpoint is another trainer's, was trained with other settings, or
+                cannot be read.
             pickle.UnpicklingError: the file holds more than plain data.
         """
-        # nnU-Net loads a file without this restriction. What passes here holds plain data only,
-        # so that there is nothing to execute when nnU-Net reads it below.
-        checkpoint = torch.load(filename, map_location="cpu", weights_only=True)
+        filename, checkpoint = self._read_checkpoint(filename)
         state = checkpoint.get("pclmix")
         if state is None:
             raise RuntimeError(
@@ -305,3 +448,5 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         self._bare_network.load_training_only_state(state["network"])
         if self.memory is not None:
             self.memory.load_state_dict(state["memory"])
+        if "random_state" in state:
+            self._restore_random_state(state["random_state"])

@@ -34,6 +34,44 @@ def certainty_label(z_main, z_auxiliary, scribble, threshold, ignore):
     return result
 
 
+def partial_binary_cross_entropy(logits, target):
+    """``target`` has a channel per region and, last, one that is true where ignored."""
+    values = []
+    for b in range(len(logits)):
+        for index in itertools.product(*map(range, logits.shape[2:])):
+            if not target[(b, -1, *index)]:
+                p = torch.sigmoid(logits[(b, slice(None), *index)])
+                on = target[(b, slice(-1), *index)]
+                values.append(
+                    sum(-torch.log(q if o else 1 - q) for q, o in zip(p, on, strict=True))
+                )
+    return sum(values) / len(values) if values else logits.sum() * 0
+
+
+def last_region(on):
+    """0 without any, else the number, from 1, of the last region that is on."""
+    label = 0
+    for number, here in enumerate(on, start=1):
+        if here:
+            label = number
+    return label
+
+
+def region_certainty_label(z_main, z_auxiliary, target, threshold):
+    nothing = target.shape[1]
+    result = torch.full((len(target), *target.shape[2:]), nothing)
+    for b in range(len(z_main)):
+        for index in itertools.product(*map(range, target.shape[2:])):
+            at = (b, slice(None), *index)
+            p = [float(q) for q in (torch.sigmoid(z_main[at]) + torch.sigmoid(z_auxiliary[at])) / 2]
+            entropies = [-sum(q * math.log(q) for q in (q1, 1 - q1) if q > 0) for q1 in p]
+            if max(entropies) <= threshold:
+                result[(b, *index)] = last_region([q > 0.5 for q in p])
+            if not target[(b, -1, *index)]:
+                result[(b, *index)] = last_region(target[(b, slice(-1), *index)])
+    return result
+
+
 def mixed(one, two, first, second, from_first):
     result = torch.empty_like(one)
     for b in range(len(one)):

@@ -4,8 +4,8 @@ import pytest
 import reference
 import torch
 
-from nnunetv2_pclmix.dual_consistency import mixed_pseudo_label
-from nnunetv2_pclmix.dynamic_mix import Mix, box_mask, draw_mix
+from nnunetv2_pclmix.dual_consistency import pseudo_labels
+from nnunetv2_pclmix.dynamic_mix import Mix, PreviousBatch, box_mask, draw_mix
 
 SHAPES = [(12, 20), (6, 10, 8)]
 
@@ -26,9 +26,9 @@ def test_argmax_of_the_mixed_prediction_is_the_mixed_pseudo_label(shape):
     soft = reference.mixed(
         main.softmax(1), auxiliary.softmax(1), mix.first, mix.second, mix.from_first
     )
-    assert torch.equal(mixed_pseudo_label(mix, main, auxiliary)[:, 0], soft.argmax(1))
+    assert torch.equal(mix(*pseudo_labels(main, auxiliary))[:, 0], soft.argmax(1))
     soft = reference.mixed(main.softmax(1), main.softmax(1), mix.first, mix.second, mix.from_first)
-    assert torch.equal(mixed_pseudo_label(mix, main, None)[:, 0], soft.argmax(1))
+    assert torch.equal(mix(*pseudo_labels(main, None))[:, 0], soft.argmax(1))
 
 
 @pytest.mark.parametrize("shape", [(50, 80), (30, 40, 20)])
@@ -62,7 +62,36 @@ def test_the_box_shows_either_source_half_of_the_time():
     assert not torch.equal(mix.first, mix.second)
 
 
-def test_a_batch_of_one_is_mixed_with_itself():
+@pytest.mark.parametrize("batch_size", [2, 3, 12])
+def test_no_sample_is_its_own_partner_and_all_pairs_occur(batch_size):
+    pairs = set()
+    for _ in range(2000):
+        mix = draw_mix(batch_size, (4, 4), 0.2)
+        assert (mix.first != mix.second).all()
+        assert sorted(mix.second.tolist()) == list(range(batch_size))
+        pairs |= set(zip(mix.first.tolist(), mix.second.tolist(), strict=True))
+    assert len(pairs) == batch_size * (batch_size - 1)
+
+
+def test_a_batch_of_one_is_mixed_with_the_previous_one():
+    previous = PreviousBatch()
+    batches = torch.randn(4, 1, 2, 8, 8)
+    for i, x in enumerate(batches):
+        (pool,) = previous([x])
+        mix = draw_mix(1, (8, 8), 0.2, with_previous=True)
+        expected = torch.where(mix.from_first, x, batches[max(0, i - 1)])
+        assert torch.equal(mix(pool), expected)
+        assert i == 0 or not torch.equal(mix(pool), x)
+
+
+def test_previous_batch_keeps_no_graph():
+    x = torch.randn(1, 2, 4, requires_grad=True)
+    previous = PreviousBatch()
+    assert not previous([x * 2])[0].requires_grad
+    assert previous([x])[0].shape == (2, 2, 4)
+
+
+def test_a_batch_of_one_alone_is_mixed_with_itself():
     x = torch.randn(1, 2, 8, 8)
     assert torch.equal(draw_mix(1, (8, 8), 0.2)(x), x)
 

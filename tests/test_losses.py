@@ -9,11 +9,13 @@ import torch
 from nnunetv2_pclmix.certainty_label import certainty_label, mean_probabilities
 from nnunetv2_pclmix.config import PCLMixConfig
 from nnunetv2_pclmix.dual_consistency import heterogeneous_consistency
+from nnunetv2_pclmix.label_encoding import ExclusiveLabels
 from nnunetv2_pclmix.partial_cross_entropy import partial_cross_entropy, partial_nll
 from nnunetv2_pclmix.schedules import certainty_threshold, delayed_power, sigmoid_ramp
 
 SHAPES = [(5, 7), (3, 4, 5)]
 IGNORE = 3
+LABELS = ExclusiveLabels(IGNORE)
 
 
 def scribbles(batch, shape, share=0.3):
@@ -71,28 +73,30 @@ def test_certainty_label_agrees_with_the_loop(shape):
     main, auxiliary = 4 * torch.randn(2, 2, IGNORE, *shape)
     scribble = scribbles(2, shape)
     for threshold in (0.0, 0.4, certainty_threshold(0.5), 2.0):
-        label = certainty_label(mean_probabilities(main, auxiliary), scribble, threshold, IGNORE)
+        p = mean_probabilities(LABELS, main, auxiliary)
+        label = certainty_label(LABELS, p, scribble[:, None], threshold)
         expected = reference.certainty_label(main, auxiliary, scribble, threshold, IGNORE)
         assert torch.equal(label, expected)
 
 
 def test_certainty_label_extremes():
     p = torch.tensor([[[1.0, 0.5, 0.5]], [[0.0, 0.5, 0.5]]])[None]  # (1, 2, 1, 3)
-    scribble = torch.tensor([[[2, 2, 1]]])
+    scribble, two = torch.tensor([[[[2, 2, 1]]]]), ExclusiveLabels(2)
     # exactly certain, maximally uncertain, maximally uncertain but scribbled
-    assert certainty_label(p, scribble, 0.0, 2).tolist() == [[[0, 2, 1]]]
-    assert certainty_label(p, scribble, math.log(2) + 1e-6, 2).tolist() == [[[0, 0, 1]]]
+    assert certainty_label(two, p, scribble, 0.0).tolist() == [[[0, 2, 1]]]
+    assert certainty_label(two, p, scribble, math.log(2) + 1e-6).tolist() == [[[0, 0, 1]]]
 
 
 def test_what_is_not_finite_is_not_certain():
     p = torch.full((1, 2, 1, 2), float("nan"))
-    assert certainty_label(p, torch.tensor([[[2, 1]]]), 9.0, 2).tolist() == [[[2, 1]]]
+    scribble = torch.tensor([[[[2, 1]]]])
+    assert certainty_label(ExclusiveLabels(2), p, scribble, 9.0).tolist() == [[[2, 1]]]
 
 
 def test_mean_probabilities_without_auxiliary_is_the_softmax():
     z = torch.randn(2, 3, 4, 4)
-    torch.testing.assert_close(mean_probabilities(z, None), z.softmax(1))
-    torch.testing.assert_close(mean_probabilities(z, z), z.softmax(1))
+    torch.testing.assert_close(mean_probabilities(LABELS, z, None), z.softmax(1))
+    torch.testing.assert_close(mean_probabilities(LABELS, z, z), z.softmax(1))
 
 
 def test_heterogeneous_consistency():
@@ -101,7 +105,7 @@ def test_heterogeneous_consistency():
     expected = ((one - two) ** 2).mean()
     torch.testing.assert_close(heterogeneous_consistency(one, two), expected)
     expected = ((one.softmax(1) - two.softmax(1)) ** 2).mean()
-    torch.testing.assert_close(heterogeneous_consistency(one, two, "probabilities"), expected)
+    torch.testing.assert_close(heterogeneous_consistency(one, two, LABELS.probabilities), expected)
     half = torch.full((1, 1, 2, 2), 300.0, dtype=torch.float16)  # 600 squared overflows float16
     assert heterogeneous_consistency(half, -half).item() == 360000
 

@@ -12,8 +12,9 @@ from test_network import stock_network
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from nnunetv2_pclmix.config import PCLMixConfig
-from nnunetv2_pclmix.dual_consistency import mixed_pseudo_label
+from nnunetv2_pclmix.dual_consistency import pseudo_labels
 from nnunetv2_pclmix.dynamic_mix import draw_mix
+from nnunetv2_pclmix.label_encoding import ExclusiveLabels
 from nnunetv2_pclmix.network import PCLMixNetwork, TrainingOutput
 from nnunetv2_pclmix.objective import Objective, resize_nearest, term_weights, weighted_sum
 from nnunetv2_pclmix.pixel_memory import PixelMemory
@@ -34,7 +35,7 @@ def dice(logits, labels, loss_mask):
 
 
 def objective(config=CONFIG, levels=LEVELS):
-    return Objective(config, IGNORE, levels, dice)
+    return Objective(config, ExclusiveLabels(IGNORE), levels, dice)
 
 
 def random_batch(batch=4, patch=(32, 48), share=0.2, device="cpu"):
@@ -97,7 +98,8 @@ def test_scribble_and_dice_terms_are_together_the_stock_trainers_loss():
         ),
         LEVELS,
     )
-    o = Objective(replace(CONFIG, partial_dice=1.0), IGNORE, LEVELS, stock.loss.dc)
+    config = replace(CONFIG, partial_dice=1.0)
+    o = Objective(config, ExclusiveLabels(IGNORE), LEVELS, stock.loss.dc)
     terms, _ = o.first_pass(output, targets, filled_memory(), 0.5)
     expected = stock(output.main, [t.long() for t in targets])
     torch.testing.assert_close(terms["scribble_main"] + terms["dice_main"], expected)
@@ -192,7 +194,7 @@ def test_degenerate_batches_stay_finite(case):
     mix = draw_mix(len(targets[0]), (32, 48), 0.2)
     terms, queued = objective().first_pass(output, targets, memory, 0.5)
     memory.enqueue(*queued)
-    pseudo = mixed_pseudo_label(mix, output.main[0], output.auxiliary)
+    pseudo = mix(*pseudo_labels(output.main[0], output.auxiliary))
     terms |= objective().second_pass(output, mix(targets[0]), pseudo)
     loss = weighted_sum(terms, term_weights(CONFIG, 0.5))
     loss.backward()
@@ -212,7 +214,7 @@ def test_passes_can_be_back_propagated_one_after_the_other():
         output = network(images)
         torch.manual_seed(1)  # the choice of anchors
         yield weighted_sum(o.first_pass(output, targets, filled_memory(), 0.7)[0], weights)
-        pseudo = mixed_pseudo_label(mix, output.main[0], output.auxiliary)
+        pseudo = mix(*pseudo_labels(output.main[0], output.auxiliary))
         mixed = o.second_pass(network(mix(images)), mix(scribble), pseudo)
         yield weighted_sum(mixed, weights)
 
@@ -237,7 +239,7 @@ def test_nothing_waits_for_the_device():
         terms, queued = objective().first_pass(output, targets, memory, 0.5)
         memory.enqueue(*queued)
         mix = draw_mix(4, (32, 48), 0.2, device)
-        pseudo = mixed_pseudo_label(mix, output.main[0], output.auxiliary)
+        pseudo = mix(*pseudo_labels(output.main[0], output.auxiliary))
         terms |= objective().second_pass(output, mix(targets[0]), pseudo)
         loss = weighted_sum(terms, term_weights(CONFIG, 0.5))
         loss.backward()

@@ -253,7 +253,7 @@ def test_one_step_has_the_gradient_of_both_passes(nnunet, monkeypatch):
         lambda: gradients.append(copy_of_gradients(trainer)),
     )
     mix = draw_mix(4, (32, 32), 0.2)
-    monkeypatch.setattr("nnunetv2_pclmix.trainer.draw_mix", lambda *_: mix)
+    monkeypatch.setattr("nnunetv2_pclmix.trainer.draw_mix", lambda *_, **__: mix)
     vectors = torch.nn.functional.normalize(torch.randn(3, 3, 256), dim=2)
     trainer.memory.enqueue(vectors, torch.ones(3, 3, dtype=torch.bool))
     memory = copy.deepcopy(trainer.memory)
@@ -380,13 +380,6 @@ def test_without_ignore_label_it_refuses(nnunet):
         make_trainer(nnunet).run_training()
 
 
-def test_several_gpus_are_refused(nnunet):
-    trainer = make_trainer(nnunet)
-    trainer.is_ddp = True
-    with pytest.raises(RuntimeError, match="several GPUs is not supported.*-num_gpus"):
-        trainer.initialize()
-
-
 def test_plans_of_two_stages_are_refused(nnunet):
     def two(plans):
         network = plans["configurations"]["2d"]["architecture"]["arch_kwargs"]
@@ -397,23 +390,6 @@ def test_plans_of_two_stages_are_refused(nnunet):
     edit_json(nnunet / "nnUNet_preprocessed" / DATASET / "nnUNetPlans.json", two)
     with pytest.raises(RuntimeError, match="2 stages.*at least 3"):
         make_trainer(nnunet).initialize()
-
-
-def test_regions_and_cascades_are_refused_together(nnunet):
-    folder = nnunet / "nnUNet_preprocessed" / DATASET
-
-    def regions(d):
-        d["labels"] = {"background": 0, "both": [1, 2], "right": 2, "ignore": 3}
-        d["regions_class_order"] = [1, 2]
-
-    edit_json(folder / "dataset.json", regions)
-    edit_json(
-        folder / "nnUNetPlans.json", lambda p: p["configurations"]["2d"].update(previous_stage="x")
-    )
-    with pytest.raises(RuntimeError) as error:
-        make_trainer(nnunet).run_training()
-    assert "region" in str(error.value)
-    assert "cascade" in str(error.value)
 
 
 def test_a_class_that_is_never_annotated_is_named(nnunet):
