@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 BACKGROUND = frozenset([0])
 
@@ -38,7 +39,7 @@ def check_annotations(
         _, labels_of_case, _, properties = dataset.load_case(case)
         # nnU-Net noted where it saw each foreground class or region; only the background needs a
         # look at the labels themselves. -1 is background that lies on zero intensity (outside the
-        # body in cropped images); nnU-Net's augmentation turns it back into 0.
+        # body in cropped images); augmentation turns it back into 0.
         seen = {_values(k) for k, v in properties["class_locations"].items() if len(v)}
         if BACKGROUND in missing and bool((labels_of_case[:] <= 0).any()):
             seen.add(BACKGROUND)
@@ -60,4 +61,9 @@ def check_annotations(
             ". Scribble every class in some training cases (of this fold's split), or take the "
             "class out of dataset.json"
         )
+    message += (
+        ". If the files do have it, the strokes are too thin for the voxels of "
+        f"{Path(folder).name}, so that nnU-Net's resampling lost them: widen them, or train a "
+        "configuration of finer spacing"
+    )
     raise RuntimeError(message + ". Then run nnUNetv2_plan_and_preprocess again")

@@ -7,6 +7,29 @@ from typing import Any
 
 import numpy as np
 
+OUTSIDE = -1
+"""nnU-Net's label for what is padded, and for annotated background where the image is zero."""
+ANNOTATED_OUTSIDE = -2
+"""Our label for the second of the two; negative, too, as nnU-Net's masking asks for."""
+
+
+class TellsPadding:
+    """Labels of a case, lazily read, in which `OUTSIDE` reads as `ANNOTATED_OUTSIDE`.
+
+    nnU-Net's preprocessing writes -1 where the image is zero (outside a skull-stripped brain) and
+    the annotation is background, and its loader and augmentation pad with the same -1. Only before
+    that can the two be told apart: one is annotated, the other is not.
+    """
+
+    def __init__(self, labels: Any) -> None:
+        self.labels = labels
+        self.shape = labels.shape
+
+    def __getitem__(self, place: Any) -> np.ndarray:
+        """The labels in ``place``, as an array."""
+        labels = np.asarray(self.labels[place])
+        return np.where(labels == OUTSIDE, labels.dtype.type(ANNOTATED_OUTSIDE), labels)
+
 
 class PatchesAnywhere:
     """A training data set of nnU-Net's whose patches lie anywhere, for a share of the draws.
@@ -17,6 +40,8 @@ class PatchesAnywhere:
     the list of annotated voxels is replaced by a random place, for ``share`` of the draws, and for
     every draw from a case without any annotation. Patches that nnU-Net centres on a foreground
     class stay as they are. Everything else is the wrapped data set's.
+
+    The labels tell padding from annotation, see `TellsPadding`.
 
     Args:
         dataset: nnU-Net's training data set.
@@ -42,7 +67,7 @@ class PatchesAnywhere:
             place = self.random_centre(data.shape[1:])
             locations = {**locations, self.annotated_key: np.array([[0, *place]])}
             properties = {**properties, "class_locations": locations}
-        return data, labels, previous, properties
+        return data, TellsPadding(labels), previous, properties
 
     def random_centre(self, shape: Sequence[int]) -> list[int]:
         """Centre of a random patch that does not leave an image of this shape where it can."""

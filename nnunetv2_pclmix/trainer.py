@@ -6,6 +6,8 @@ import contextlib
 import inspect
 import io
 import os
+import shutil
+import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,7 @@ from nnunetv2_pclmix.global_mean import gather_batch, world_size
 from nnunetv2_pclmix.label_encoding import label_encoding
 from nnunetv2_pclmix.network import PCLMixNetwork
 from nnunetv2_pclmix.objective import Objective, term_weights, weighted_sum
-from nnunetv2_pclmix.patch_sampling import PatchesAnywhere
+from nnunetv2_pclmix.patch_sampling import ANNOTATED_OUTSIDE, PatchesAnywhere
 from nnunetv2_pclmix.pixel_memory import PixelMemory
 from scribble_tools.provenance import package_versions
 
@@ -201,16 +203,17 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         return PatchesAnywhere(training, annotated, patch_size, share), validation
 
     def get_training_transforms(self, *args: Any, **kwargs: Any) -> ComposeTransforms:
-        """nnU-Net's augmentation, in which what lies outside the image (-1) becomes ignored.
+        """nnU-Net's augmentation, in which what it pads (-1) becomes ignored.
 
         nnU-Net makes it background: right for dense labels, but with scribbles it would be most of
         what is annotated in a batch, and would outweigh the strokes in the partial cross-entropy.
         """
         transforms = super().get_training_transforms(*args, **kwargs)
+        steps = transforms.transforms
+        at = next(i for i, step in enumerate(steps) if isinstance(step, RemoveLabelTansform))
         if self.config.ignore_padding:
-            for transform in transforms.transforms:
-                if isinstance(transform, RemoveLabelTansform):
-                    transform.set_to = self.label_manager.ignore_label
+            steps[at].set_to = self.label_manager.ignore_label
+        steps.insert(at, RemoveLabelTansform(ANNOTATED_OUTSIDE, 0))
         return transforms
 
     # ---------------------------------------------------------------- training
@@ -370,20 +373,35 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
             },
         }
         torch.save(checkpoint, f"{filename}.part")
-        if os.path.basename(filename) == LATEST and os.path.isfile(filename):
-            os.replace(filename, self._previous_of(filename))
+        if os.path.basename(filename) != LATEST or not os.path.isfile(filename):
+            os.replace(f"{filename}.part", filename)
+            return
+        # the old file gets a second name before it loses its own, so that there is a latest one at
+        # any moment: without it nnU-Net goes on from the best one, which may be much older
+        previous = self._previous_of(filename)
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(f"{previous}.part")
+        try:
+            os.link(filename, f"{previous}.part")
+        except OSError:  # not every file system has hard links
+            shutil.copyfile(filename, f"{previous}.part")
         os.replace(f"{filename}.part", filename)
+        os.replace(f"{previous}.part", previous)
 
     @staticmethod
     def _previous_of(latest: str) -> str:
         return os.path.join(os.path.dirname(latest), "checkpoint_previous.pth")
 
     def on_train_end(self) -> None:
-        """Save the final checkpoint; the one before the latest is of no more use."""
+        """Save the final checkpoint; the one before the latest is of no more use.
+
+        Neither is what kills have left half written.
+        """
         super().on_train_end()
-        previous = self._previous_of(os.path.join(self.output_folder, LATEST))
-        if self.local_rank == 0 and os.path.isfile(previous):
-            os.remove(previous)
+        if self.local_rank == 0:
+            folder = Path(self.output_folder)
+            for path in (Path(self._previous_of(str(folder / LATEST))), *folder.glob("*.pth.part")):
+                path.unlink(missing_ok=True)
 
     def _random_state(self) -> dict[str, Tensor]:
         """State of torch's generators: nnU-Net's augmentation workers have their own, unseeded."""
@@ -408,15 +426,22 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         # nnU-Net loads a file without this restriction. What passes here holds plain data only,
         # so that there is nothing to execute when nnU-Net reads it again.
         try:
+            # torch takes what is no zip file for a pickle, and does not compare checksums
+            with zipfile.ZipFile(filename) as archive:
+                if damaged := archive.testzip():
+                    raise OSError(f"{damaged} in it is damaged")
             return filename, torch.load(filename, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, OSError) as error:  # not a whole file
+        except (RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
             previous = self._previous_of(filename)
             if os.path.basename(filename) != LATEST or not os.path.isfile(previous):
-                raise RuntimeError(f"{filename} cannot be read ({error})") from None
+                raise RuntimeError(
+                    f"{filename} cannot be read ({error}). Without it, and without {LATEST}, --c "
+                    "goes on from checkpoint_best.pth"
+                ) from None
             self.print_to_log_file(
                 f"WARNING: {filename} cannot be read ({error}); going on from {previous}"
             )
-            return previous, torch.load(previous, map_location="cpu", weights_only=True)
+            return self._read_checkpoint(previous)
 
     def load_checkpoint(self, filename: str) -> None:
         """Continue a training of this trainer.

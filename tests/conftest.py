@@ -85,13 +85,14 @@ def preprocessed(tmp_path_factory):
     root = tmp_path_factory.mktemp("nnunet")
     set_folders(root)
     write_raw_dataset(root / "nnUNet_raw" / DATASET)
-    from nnunetv2.experiment_planning.plan_and_preprocess_api import (
-        extract_fingerprints,
-        plan_experiments,
-        preprocess,
+    from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import (
+        DatasetFingerprintExtractor,
     )
+    from nnunetv2.experiment_planning.plan_and_preprocess_api import plan_experiments, preprocess
 
-    extract_fingerprints([901], num_processes=1, check_dataset_integrity=True)
+    fingerprint = DatasetFingerprintExtractor(901, num_processes=1)
+    fingerprint.num_foreground_voxels_for_intensitystats = 1e4  # nnU-Net's 1e8 take half a minute
+    fingerprint.run()
     plan_experiments([901])
     preprocess([901], configurations=["2d"], num_processes=[1])
     path = root / "nnUNet_preprocessed" / DATASET / "nnUNetPlans.json"
