@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 
-from scribble_tools.image_files import NATURAL, VOLUMES, file_ending_of
+from scribble_tools.image_files import NATURAL, VOLUMES, file_ending_of, files_below
 from scribble_tools.slicer_segmentation import ENDING, is_segmentation
 
 READABLE = NATURAL | VOLUMES | {".nii", ".nhdr", ".mhd", ".hdr"}
@@ -70,7 +70,7 @@ def _tell_apart(labels: Place, images: Sequence[Place]) -> Place:
     shared = labels.folder.resolve() in {place.folder.resolve() for place in images}
     if labels.pattern or not shared:
         return labels
-    if not any(is_segmentation(path) for path in labels.folder.rglob("*")):
+    if not any(is_segmentation(path) for path in files_below(labels.folder)):
         raise ValueError(
             f"{labels.folder} holds images and {labels.option} files: tell these apart, such as "
             f"--{labels.option}-pattern '{PLACEHOLDER}_{labels.option}.nii.gz'"
@@ -86,10 +86,10 @@ def _find(
         raise FileNotFoundError(f"{place.folder} is not a folder")
     pattern = compile_pattern(place.pattern) if place.pattern else None
     found: dict[str, Path] = {}
-    for path in sorted(place.folder.rglob("*")):
+    for path in files_below(place.folder):
         below = path.relative_to(place.folder).as_posix()
         hidden = below.startswith(".") or "/." in below
-        if path in taken or hidden or not path.is_file():
+        if path in taken or hidden:
             continue
         if any(fnmatch(below, word) or fnmatch(path.name, word) for word in exclude):
             continue
@@ -153,7 +153,7 @@ def _pattern_hint(place: Place, lost: Iterable[str], cases: Collection[str]) -> 
         if case in stem
     )
     if not additions:
-        return f" Say how they are called with --{place.option}-pattern"
+        return f" Say how both are called with --image-pattern and --{place.option}-pattern"
     (before, after), _ = additions.most_common(1)[0]
     return f" Perhaps --{place.option}-pattern '{before}{PLACEHOLDER}{after}.*'"
 

@@ -56,8 +56,13 @@ def missing_classes(
     return [name for name, values in classes_of(labels).items() if not seen.intersection(values)]
 
 
-def annotation_findings(facts: Sequence[CaseFacts], labels: LabelSet) -> list[Finding]:
-    """Judge the cases against each other; see the module's first line."""
+def annotation_findings(
+    facts: Sequence[CaseFacts], labels: LabelSet, unscribbled: Collection[str] = ()
+) -> list[Finding]:
+    """Judge the cases against each other; see the module's first line.
+
+    ``unscribbled``: cases that are unlabelled on purpose, to be validated on.
+    """
     facts = [f for f in facts if f.counts]
     if not facts:
         return []
@@ -83,7 +88,19 @@ def annotation_findings(facts: Sequence[CaseFacts], labels: LabelSet) -> list[Fi
             "Scribble it, or take it out of imagesTr and labelsTr",
         )
         for case in empty
+        if case not in unscribbled
     ]
+    if kept := set(empty) & set(unscribbled):
+        findings.append(
+            Finding(
+                "note",
+                "case-kept-unscribbled",
+                "data set",
+                f"{len(kept)} cases were left without scribbles by generate --keep-unscribbled, to "
+                "be validated on",
+                "Nothing as long as no fold trains on them; do not train fold 'all'",
+            )
+        )
     findings += [
         Finding(
             "error",

@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,6 +30,7 @@ from scribble_tools.check_findings import (
 )
 from scribble_tools.check_preprocessed import ct_findings, preprocessed_findings
 from scribble_tools.check_splits import patients_of, split_findings
+from scribble_tools.conversion import RECORD
 from scribble_tools.nnunet_dataset import find_raw_dataset, write_json
 from scribble_tools.parallel import parallel_map
 from scribble_tools.resampling_loss import add_up, resample_case
@@ -96,6 +97,14 @@ def _resampling(
     ]
 
 
+def _unscribbled(folder: Path, cases: Collection[str]) -> set[str]:
+    """Cases that `generate` left without scribbles because it was told so."""
+    try:
+        return set(cases) - set(json.loads((folder / RECORD).read_text())["scribbled_cases"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
 def check_dataset(
     folder: Path,
     preprocessed: Path | None = None,
@@ -130,11 +139,13 @@ def check_dataset(
     cases, file_findings = find_case_files(folder, about)
     facts = [*parallel_map(partial(examine_case, about), cases, num_processes, "checking")]
     findings += file_findings + [finding for f in facts for finding in f.findings]
+    counts = {f.case: f.counts for f in facts}
     coverage = ()
     if about.labels is not None:
         coverage = coverage_table(facts, about.labels)
-        findings += annotation_findings(facts, about.labels) + agreement_findings(facts)
-    counts = {f.case: f.counts for f in facts}
+        unscribbled = _unscribbled(folder, counts)
+        findings += annotation_findings(facts, about.labels, unscribbled)
+        findings += agreement_findings(facts)
     patients, patient_findings = patients_of(folder, [*counts], patient_regex)
     findings += patient_findings
     findings += split_findings(folder, preprocessed, counts, patients, about.labels)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -11,6 +10,7 @@ from scribble_tools.check_annotations import missing_classes
 from scribble_tools.check_findings import Finding
 from scribble_tools.conversion import RECORD
 from scribble_tools.label_set import LabelSet
+from scribble_tools.nnunet_dataset import read_splits
 from scribble_tools.patients import find_patients
 
 FILE = "splits_final.json"
@@ -38,11 +38,6 @@ def patients_of(
     return {}, [Finding("note", "patients-unknown", "data set", message, remedy)]
 
 
-def _read_splits(path: Path) -> list[dict[str, set[str]]]:
-    content = json.loads(path.read_text())
-    return [{side: set(fold[side]) for side in ("train", "val")} for fold in content]
-
-
 def split_findings(
     raw: Path,
     preprocessed: Path | None,
@@ -62,11 +57,10 @@ def split_findings(
         path = folder and folder / FILE
         if path and path.is_file():
             try:
-                splits[path] = _read_splits(path)
-            except (OSError, ValueError, TypeError, KeyError) as error:
-                message = f"{path} cannot be used ({type(error).__name__}: {error})"
-                remedy = 'It must be a list of {"train": [cases], "val": [cases]}'
-                findings.append(Finding("error", "splits-unusable", FILE, message, remedy))
+                folds = read_splits(path)
+                splits[path] = [{side: set(fold[side]) for side in fold} for fold in folds]
+            except (OSError, ValueError, TypeError) as error:
+                findings.append(Finding("error", "splits-unusable", FILE, str(error), INSTALL))
     if not splits:
         return findings or _without_splits(patients)
     (path, folds), *others = splits.items()
@@ -95,6 +89,8 @@ def _without_splits(patients: Mapping[str, str]) -> list[Finding]:
             "example): nnU-Net will split by case and validate on patients it has trained on"
         )
         remedy = "Make splits by patient (scribble_tools convert does) and install-splits"
+        if len(set(patients.values())) == 1:
+            remedy = "Train with fold 'all': there is no other patient to validate on"
         return [Finding("warning", "splits-missing", FILE, message, remedy)]
     message = "there is none: nnU-Net will split the cases at random into 5 folds"
     remedy = "Nothing, unless several cases are of one patient"

@@ -42,6 +42,11 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("demo-data",): ("scribble_tools.demo_data", "draw a synthetic data set with scribbles"),
 }
 GROUPS = {"convert": "turn scribble files into an nnU-Net raw data set"}
+GROUP_EPILOG = """example:
+  scribble_tools convert folder -h
+
+Files of your own, from 3D Slicer, ITK-SNAP or elsewhere: folder. `scribble_tools inspect PATH`
+looks at files and prints the convert line that fits."""
 
 
 def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
@@ -54,7 +59,13 @@ def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scribble_tools",
         description="Prepare, look at and score scribble data sets for nnU-Net.",
-        epilog="example:\n  scribble_tools demo-data --out nnUNet_raw\n\n"
+        epilog="example:\n"
+        "  scribble_tools inspect hearts   # says which convert line fits, such as\n"
+        "  scribble_tools convert folder --images hearts/mri --scribbles hearts/scribbles \\\n"
+        "    --labels background=5 RV=1 --unlabelled 0 --dataset-id 130 --name Hearts \\\n"
+        '    --out "$nnUNet_raw"\n'
+        "  scribble_tools check 130\n  scribble_tools preview 130 --out pictures\n\n"
+        "Dense labels only: generate. No data at all: demo-data.\n"
         "scribble_tools SUB-COMMAND -h explains one sub-command.",
         **layout,
     )
@@ -66,7 +77,11 @@ def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
             group = name[0]
             if group not in groups:
                 groups[group] = commands.add_parser(
-                    group, help=GROUPS[group], description=GROUPS[group], **layout
+                    group,
+                    help=GROUPS[group],
+                    description=GROUPS[group],
+                    epilog=GROUP_EPILOG,
+                    **layout,
                 ).add_subparsers(metavar="SOURCE", required=True)
             siblings = groups[group]
         sub_parser = siblings.add_parser(name[-1], help=summary, description=summary, **layout)
@@ -80,7 +95,10 @@ def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one sub-command; return its exit code, 1 after an error that the user can mend."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    args = build_parser(words).parse_args(words)
+    parser = build_parser(words)
+    if "" in words:
+        parser.error("an argument is empty: a variable such as $nnUNet_raw that is not set?")
+    args = parser.parse_args(words)
     try:
         return args.run(args)
     except (ValueError, OSError) as error:

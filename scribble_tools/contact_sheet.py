@@ -203,7 +203,9 @@ def contact_sheet(
         for corner, panel, maps in zip(others, panels, drawn, strict=True):
             place["extent"] = _extent(corner, panel_size)
             axis.imshow(grey[row], cmap="gray", vmin=0, vmax=1, **place)
-            picture = overlay(maps[row], panel.hidden, 1.0 if panel.strokes else 0.6)
+            # opaque, a slice that is annotated wholly would hide the image
+            opaque = panel.strokes and (maps[row] == panel.hidden).any()
+            picture = overlay(maps[row], panel.hidden, 1.0 if opaque else 0.6)
             axis.imshow(picture, interpolation="nearest", **place)
     return figure
 
@@ -211,6 +213,14 @@ def contact_sheet(
 def _extent(corner: tuple[float, float], size: tuple[float, float]) -> tuple[float, ...]:
     """Left, right, bottom, top of a panel from its lower left corner, width and height."""
     return corner[0], corner[0] + size[0], corner[1], corner[1] + size[1]
+
+
+def _columns_that_fit(widths: Sequence[float], available: float) -> int:
+    """Most columns in which entries of these widths fit, filled as matplotlib fills a legend's."""
+    for count in range(len(widths), 1, -1):
+        if sum(max(column) for column in np.array_split(widths, count)) <= available:
+            return count
+    return 1
 
 
 def _empty_sheet(
@@ -234,12 +244,13 @@ def _empty_sheet(
     """
     width, height = panel_size
     pitch_x, pitch_y = (max(side, SMALLEST_INCHES) + GAP_INCHES for side in panel_size)
-    longest = max((len(handle.get_label()) for handle in handles), default=0)
-    entry_width = (LETTER * longest + 3.5) * TEXT_POINTS / 72
+    entries = [(LETTER * len(handle.get_label()) + 3.5) * TEXT_POINTS / 72 for handle in handles]
     left = _line_inches(TEXT_POINTS) + 2 * GAP_INCHES
-    sheet_width = max(left + pitch_x * len(column_titles), entry_width + 2 * GAP_INCHES, 3.0)
+    sheet_width = max(
+        left + pitch_x * len(column_titles), max(entries, default=0) + 2 * GAP_INCHES, 3.0
+    )
     text_width = sheet_width - 2 * GAP_INCHES
-    legend_columns = max(1, min(len(handles), int(text_width / entry_width)))
+    legend_columns = _columns_that_fit(entries, text_width)
     legend_rows = -(-len(handles) // legend_columns)
 
     title_lines = _wrap(title, text_width, TITLE_POINTS)

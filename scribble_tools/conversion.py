@@ -27,6 +27,7 @@ from scribble_tools.nnunet_dataset import (
     IGNORE,
     dataset_folder_name,
     dataset_json,
+    next_commands,
     patient_grouped_splits,
     write_dataset_atomically,
     write_json,
@@ -210,7 +211,8 @@ def _splits(target: Target, patients: Mapping[str, str]) -> list[dict] | None:
     count = len(set(patients.values()))
     if target.num_folds is None and count < 2:
         return None
-    return patient_grouped_splits(patients, target.num_folds or min(5, count), target.seed)
+    num_folds = min(5, count) if target.num_folds is None else target.num_folds
+    return patient_grouped_splits(patients, num_folds, target.seed)
 
 
 def write_scribble_dataset(source: Source, target: Target) -> Path:
@@ -334,7 +336,4 @@ def report(folder: Path, source: Source, target: Target, configuration: str) -> 
     )
     if not (folder / "splits_final.json").exists():
         print("one patient only: no splits were made, train with fold 'all'")
-    print(
-        f"next: scribble_tools check {target.dataset_id}\n"
-        f"then: nnUNetv2_plan_and_preprocess -d {target.dataset_id} -c {configuration}"
-    )
+    print(next_commands(folder, configuration))

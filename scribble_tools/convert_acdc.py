@@ -19,6 +19,7 @@ from scribble_tools.conversion import (
     target_of,
     write_scribble_dataset,
 )
+from scribble_tools.image_files import files_below
 from scribble_tools.label_mapping import LabelMapping
 
 LABELS = LabelMapping({"background": (0,), "RV": (1,), "MYO": (2,), "LV": (3,)}, unlabelled=(4,))
@@ -30,7 +31,7 @@ def _by_name(folder: Path, pattern: str) -> dict[str, Path]:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder")
     found, twice = {}, []
-    for path in sorted(folder.rglob(pattern)):
+    for path in files_below(folder, pattern):
         if path.name in found:
             twice.append(f"{found[path.name]} and {path}")
         found[path.name] = path
@@ -119,7 +120,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = (
         "example:\n  scribble_tools convert acdc --images ACDC/training --scribbles scribbles "
-        "--dataset-id 127 --out nnUNet_raw"
+        '--dataset-id 127 --out "$nnUNet_raw"'
     )
     parser.add_argument("--images", type=Path, required=True, help="folder that holds patientNNN/")
     parser.add_argument("--scribbles", type=Path, required=True, help="folder of *_scribble.nii.gz")

@@ -7,18 +7,19 @@ A group is what `inspect_files` says of files of one name pattern: at least ``pa
 from __future__ import annotations
 
 import os
-import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from scribble_tools import convert_acdc, convert_mscmr, convert_wsl4mis
 from scribble_tools.case_files import stem_of
+from scribble_tools.image_files import files_below
+from scribble_tools.itksnap_labels import read_label_description
 from scribble_tools.label_appearance import DENSE, IMAGE, SCRIBBLES, SEGMENTS, SLICES
 from scribble_tools.label_set import find_dataset_json, read_label_names
 from scribble_tools.nnunet_dataset import IGNORE
 
-TARGET = "--dataset-id 100 --out nnUNet_raw"
+TARGET = '--dataset-id 100 --out "$nnUNet_raw"'
 
 
 def advise(path: Path, files: Sequence[Path], groups: Sequence[Mapping]) -> dict[str, str]:
@@ -31,7 +32,7 @@ def advise(path: Path, files: Sequence[Path], groups: Sequence[Mapping]) -> dict
     for layout in (_dataset, _wsl4mis, _mscmr, _acdc):
         if found := layout(folder, files, groups):
             return dict(zip(("layout", "advice", "command"), found, strict=True))
-    return dict(zip(("layout", "advice", "command"), _any_files(groups), strict=True))
+    return dict(zip(("layout", "advice", "command"), _any_files(folder, groups), strict=True))
 
 
 def _command(*words: object) -> str:
@@ -58,19 +59,17 @@ def _dataset(folder: Path, files: Sequence[Path], groups: Sequence[Mapping]) -> 
             "it needs no conversion",
             _command("check", _quote(dataset)),
         )
+    layout = "an nnU-Net data set with dense labels"
     scribbles = [g["folder"] for g in groups if g["kind"] in (SCRIBBLES, SLICES)]
-    return (
-        "an nnU-Net data set with dense labels",
-        "SCRIBBLES is the folder of its scribbles, as of ScribbleBench; without any, draw some: "
-        "scribble_tools generate -h" * (not scribbles),
-        _command(
-            "convert scribblebench",
-            _quote(dataset),
-            "--scribbles",
-            _quote(Path(scribbles[0])) if scribbles else "SCRIBBLES",
-            TARGET,
-        ),
-    )
+    if not scribbles:
+        return (
+            layout,
+            "there are no scribbles: draw some from the dense labels, or see convert folder -h and "
+            "convert scribblebench -h if they lie elsewhere",
+            _command("generate", _quote(dataset), TARGET),
+        )
+    command = ("convert scribblebench", _quote(dataset), "--scribbles", _quote(Path(scribbles[0])))
+    return layout, "", _command(*command, TARGET)
 
 
 def _wsl4mis(folder: Path, files: Sequence[Path], groups: Sequence[Mapping]) -> tuple | None:
@@ -137,20 +136,48 @@ def _acdc(folder: Path, files: Sequence[Path], groups: Sequence[Mapping]) -> tup
     )
 
 
-def _guessed_labels(group: Mapping) -> str:
-    """``--labels ... --unlabelled ...`` of a group of label files, to be checked by the user."""
+def _described_names(folder: Path, values: Iterable) -> dict[int, str]:
+    """Value to name after a label description of ITK-SNAP below ``folder``; {} without one."""
+    for file in files_below(folder, "*.txt"):
+        try:
+            names = {value: name for name, value in read_label_description(file).items()}
+        except (ValueError, OSError):
+            continue
+        if set(values) <= set(names):
+            return names
+    return {}
+
+
+def _class(name: str, value: object) -> str:
+    return shlex.quote(f"{name.replace(' ', '_')}={value}")
+
+
+def _classes(group: Mapping, folder: Path) -> list[str]:
+    """``NAME=VALUE`` for every class of a group of label files, background first."""
     rows = [row["value"] for row in group["values"]]
     if group["kind"] == SEGMENTS:
         background = [v for v in rows if "background" in v.lower()]
         names = [v for v in rows if v not in background and v != "(no segment)"]
-        words = [f"{shlex.quote(f'{re.sub(chr(32), chr(95), v)}={v}')}" for v in names]
-        first = shlex.quote(f"background={background[0] if background else 'SEGMENT'}")
-        return " ".join(["--labels", first, *words])
+        first = _class("background", background[0] if background else "SEGMENT")
+        return [first, *(_class(v, v) for v in names)]
     background = group["background"]
     classes = [v for v in rows if v not in (background, group["unlabelled"])]
-    words = [f"background={'VALUE' if background is None else background}"]
-    words += [f"NAME{k}={v}" for k, v in enumerate(classes, 1)]
-    return " ".join(["--labels", *words, "--unlabelled", str(group["unlabelled"])])
+    described = _described_names(folder, rows)
+    return [
+        f"background={'VALUE' if background is None else background}",
+        *(_class(described.get(v, f"NAME{k}"), v) for k, v in enumerate(classes, 1)),
+    ]
+
+
+def _guessed_labels(scribbles: Mapping, dense: Mapping | None, folder: Path) -> str:
+    """``--labels`` and what goes with it, to be checked by the user."""
+    classes = _classes(scribbles, folder)
+    words = ["--labels", *classes]
+    if scribbles["kind"] != SEGMENTS:
+        words += ["--unlabelled", str(scribbles["unlabelled"])]
+    if dense and (dense_classes := _classes(dense, folder)) != classes:
+        words += ["--dense-labels", *dense_classes]
+    return " ".join(words)
 
 
 def _pairing(image: Mapping, labels: Mapping) -> list[str]:
@@ -164,12 +191,14 @@ def _pairing(image: Mapping, labels: Mapping) -> list[str]:
         words = ["{case}" + path.name[len(common) :].replace("#", "*") for path in (a, b)]
     elif "#" in a.parent.name and "#" in b.parent.name:
         words = ["{case}/" + path.name for path in (a, b)]
+    elif a.name.count("#") == b.name.count("#") == 1:
+        words = [path.name.replace("#", "{case}") for path in (a, b)]
     else:
         return ["--image-pattern IMAGE_PATTERN --scribble-pattern SCRIBBLE_PATTERN"]
     return [f"--image-pattern '{words[0]}' --scribble-pattern '{words[1]}'"]
 
 
-def _any_files(groups: Sequence[Mapping]) -> tuple:
+def _any_files(folder: Path, groups: Sequence[Mapping]) -> tuple:
     images = [g for g in groups if g["kind"] == IMAGE and not g["key"]]
     scribbles = [g for g in groups if g["kind"] in (SCRIBBLES, SLICES, SEGMENTS)]
     dense = [g for g in groups if g["kind"] == DENSE]
@@ -191,5 +220,10 @@ def _any_files(groups: Sequence[Mapping]) -> tuple:
         "no known data set",
         "what values mean is guessed here from shapes: correct it. convert never guesses"
         + "; of several channels, give one --image-pattern each" * (len(images) > 1),
-        _command(*words, _guessed_labels(scribbles[0]), "--name NAME", TARGET),
+        _command(
+            *words,
+            _guessed_labels(scribbles[0], dense[0] if dense else None, folder),
+            "--name NAME",
+            TARGET,
+        ),
     )

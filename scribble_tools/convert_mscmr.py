@@ -24,6 +24,7 @@ from scribble_tools.conversion import (
     target_of,
     write_scribble_dataset,
 )
+from scribble_tools.image_files import files_below
 from scribble_tools.label_files import GridMismatch, read_on_grid
 from scribble_tools.label_mapping import LabelMapping
 
@@ -40,7 +41,7 @@ FILE = re.compile(r"((subject\d+)_DE)(_scribble|_manual)?\.nii(\.gz)?")
 def _files(folders: Iterable[Path], role: str, problems: list[str]) -> dict[str, Path]:
     """Case name to the file whose stem ends with ``role``; doubles are added to ``problems``."""
     found: dict[str, Path] = {}
-    for path in (path for folder in folders for path in sorted(folder.rglob("subject*"))):
+    for path in (path for folder in folders for path in files_below(folder, "subject*")):
         match = FILE.fullmatch(path.name)
         if match is None or (match.group(3) or "") != role:
             continue
@@ -134,7 +135,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = (
         "example:\n  scribble_tools convert mscmr CycleMix/MSCMR_dataset --dataset-id 128 "
-        "--out nnUNet_raw \\\n    --scribbles CycleMix/MSCMR_dataset/train/labels "
+        '--out "$nnUNet_raw" \\\n    --scribbles CycleMix/MSCMR_dataset/train/labels '
         "CycleMix/MSCMR_scribbles\n\n"
         "A dense label that does not lie on its image's voxel grid is refused, not resampled:\n"
         "nobody can tell from the files whether its voxels or its header are wrong, and a wrong\n"

@@ -226,7 +226,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = (
         "example:\n  scribble_tools convert scribblebench nnUNet_raw/Dataset004_Hippocampus \\\n"
-        "    --scribbles scribbles --unlabelled highest --dataset-id 130 --out nnUNet_raw\n\n"
+        '    --scribbles scribbles --unlabelled highest --dataset-id 130 --out "$nnUNet_raw"\n\n'
         "With N labels (background included), ScribbleBench writes N for unlabelled voxels and 0\n"
         "for the background scribble (highest), or with --disable_ignore 0 for unlabelled voxels\n"
         "and N for the background scribble (zero). Both use the same values. Without --unlabelled\n"

@@ -24,6 +24,7 @@ from scribble_tools.conversion import (
     write_scribble_dataset,
 )
 from scribble_tools.convert_acdc import find_images
+from scribble_tools.image_files import files_below
 from scribble_tools.label_mapping import LabelMapping
 
 FILE = re.compile(r"((patient\d{3})_frame\d{2})(?:_slice_(\d+))?\.h5")
@@ -142,7 +143,7 @@ def wsl4mis_source(folder: Path, images: Path, unlabelled: int = 4) -> Source:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder")
     places: dict[str, set[Path]] = {}
-    for path in sorted(folder.rglob("*.h5")):
+    for path in files_below(folder, "*.h5"):
         if match := FILE.fullmatch(path.name):
             case, _, slice_number = match.groups()
             name = path.name if slice_number is None else f"{case}_slice_*.h5"
@@ -188,7 +189,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = (
         "example:\n  scribble_tools convert wsl4mis WSL4MIS/data/ACDC/ACDC_training_volumes \\\n"
-        "    --images ACDC/training --dataset-id 129 --out nnUNet_raw\n\n"
+        '    --images ACDC/training --dataset-id 129 --out "$nnUNet_raw"\n\n'
         "Every slice of a case is expected. An h5 that is turned or mirrored against its ACDC\n"
         "image is refused, with the view in which it would fit."
     )

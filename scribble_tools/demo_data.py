@@ -18,6 +18,7 @@ from scribble_tools.demo_image import Scene, render
 from scribble_tools.nnunet_dataset import (
     dataset_folder_name,
     dataset_json,
+    next_commands,
     patient_grouped_splits,
     write_dataset_atomically,
     write_json,
@@ -161,7 +162,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "scoring can be tried in minutes, without downloading anything."
     )
     parser.epilog = (
-        "example:\n  scribble_tools demo-data --out nnUNet_raw\n\n"
+        'example:\n  scribble_tools demo-data --out "$nnUNet_raw"\n\n'
         "Scribbles are in labelsTr; dense labels, for scoring only, in labelsTr_dense and\n"
         "labelsTs_dense. splits_final.json keeps both volumes of a patient on one side."
     )
@@ -183,5 +184,5 @@ def run(args: argparse.Namespace) -> int:
         args.out, args.dataset_id, args.patients, args.test_patients, args.seed, args.overwrite
     )
     print(f"wrote {2 * args.patients} training and {2 * args.test_patients} test volumes: {folder}")
-    print(f"next: nnUNetv2_plan_and_preprocess -d {args.dataset_id} -c 2d --clean")
+    print(next_commands(folder, "2d"))
     return 0

@@ -26,6 +26,7 @@ from scribble_tools.evaluation_report import (
     summarise,
     write_report,
 )
+from scribble_tools.image_files import NATURAL, file_ending_of
 from scribble_tools.image_io import geometry_difference
 from scribble_tools.label_set import (
     LabelSet,
@@ -33,6 +34,7 @@ from scribble_tools.label_set import (
     parse_label_set,
     read_label_set,
 )
+from scribble_tools.nnunet_dataset import read_splits
 from scribble_tools.parallel import parallel_map
 from scribble_tools.patients import find_patients
 from scribble_tools.segmentation_files import read_labels
@@ -58,7 +60,8 @@ def _evaluate_files(
         images.append(image)
     if problems:
         return [], [], problems
-    if difference := geometry_difference(*images):
+    natural = file_ending_of(reference_file) in NATURAL  # nnU-Net writes pictures without spacing
+    if difference := geometry_difference(*images, size_only=natural):
         return (
             [],
             [],
@@ -66,6 +69,8 @@ def _evaluate_files(
         )
     (prediction, reference), spacing_r = arrays, images[1].GetSpacing()[::-1]
     remarks = []
+    if natural:
+        remarks.append("mm of pictures are pixels, unless the reference states a resolution")
     if unknown := sorted(set(np.unique(prediction).tolist()) - labels.values):
         remarks.append(f"predicted values {unknown} are not scored")
     if unknown := sorted(set(np.unique(reference).tolist()) - labels.values - {labels.ignore}):
@@ -244,7 +249,7 @@ def _refuse_old_reports(out: Path) -> None:
 
 
 def _read_splits(splits: Path, fold: int) -> list[str]:
-    folds = json.loads(splits.read_text())
+    folds = read_splits(splits)
     if not 0 <= fold < len(folds):
         raise ValueError(f"{splits} has {len(folds)} folds, no fold {fold}")
     return folds[fold]["val"]

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from scribble_tools.label_set import read_label_names
+from scribble_tools.nnunet_dataset import next_commands
 from scribble_tools.scribble_dataset import FOLDER_RECORD, generate_dataset, generate_folder
 from scribble_tools.scribble_plan import DEFAULT_PRESET, MODES, PRESETS, ScribblePlan
 from scribble_tools.scribble_strokes import STYLES, StrokeSettings
@@ -114,9 +115,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = """\
 examples:
-  scribble_tools generate Dataset027_ACDC --dataset-id 104 --out nnUNet_raw
+  scribble_tools generate Dataset027_ACDC --dataset-id 104 --out "$nnUNet_raw"
   scribble_tools generate labels --out scribbles --preset scribblebench
-  scribble_tools generate Dataset004_Hippocampus --dataset-id 105 --out nnUNet_raw \\
+  scribble_tools generate Dataset004_Hippocampus --dataset-id 105 --out "$nnUNet_raw" \\
     --mode 3d --class background:length=2-4 Anterior:style=both,thickness=2
   scribble_tools generate labels --out every5th --every-nth-slice 5
 
@@ -151,6 +152,7 @@ lengths are shares of a component's extent (the diagonal of its bounding box), s
     )
     parser.add_argument(
         "--mode",
+        type=str.lower,
         choices=MODES,
         help="slice by slice across the largest spacing, or strokes that run through the volume "
         "(default: 2d)",
@@ -242,8 +244,13 @@ def run(args: argparse.Namespace) -> int:
             args.source, args.out, plan, args.unlabelled, args.overwrite, args.num_processes
         )
         unlabelled = json.loads((args.out / FOLDER_RECORD).read_text())["unlabelled"]
-        print(f"wrote scribbles to {args.out}, unlabelled: {unlabelled}")
+        print(f"wrote scribbles to {args.out}; unlabelled voxels have the value {unlabelled}")
         print(format_coverage(counts, {unlabelled: "unlabelled"}))
+        print(
+            f"next: scribble_tools convert folder --images IMAGES --scribbles {args.out} "
+            f"--dense {args.source} --labels background=0 NAME=VALUE ... --unlabelled {unlabelled} "
+            '--name NAME --dataset-id 100 --out "$nnUNet_raw"'
+        )
         return 0
     folder, counts = generate_dataset(
         args.source,
@@ -261,8 +268,5 @@ def run(args: argparse.Namespace) -> int:
     number = json.loads((folder / "dataset.json").read_text())["numTraining"]
     print(f"wrote {number} cases to {folder}")
     print(format_coverage(counts, read_label_names(folder / "dataset.json")))
-    print(
-        f"next: scribble_tools check {folder}\n"
-        f"then: nnUNetv2_plan_and_preprocess -d {args.dataset_id} --clean"
-    )
+    print(next_commands(folder))
     return 0

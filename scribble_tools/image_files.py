@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import fnmatch
 import gzip
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import SimpleITK as sitk
 
-from scribble_tools.image_io import read_image
+from scribble_tools.image_io import read_image, save_image
 
 TIFF = frozenset({".tif", ".tiff"})
 # 2D pictures, whose files say nothing reliable about geometry
 NATURAL = TIFF | {".png", ".bmp", ".jpg", ".jpeg"}
 # volumes that nnU-Net reads as they are
 VOLUMES = frozenset({".nii.gz", ".nrrd", ".mha", ".gipl"})
+
+
+def files_below(folder: Path, pattern: str = "*") -> list[Path]:
+    """Files in a folder and its sub-folders whose names fit a shell pattern, sorted.
+
+    Links to folders are followed, as ``Path.rglob`` does not; each folder is visited once.
+    """
+    found, seen = [], set()
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(parent)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        found += [Path(parent, name) for name in fnmatch.filter(names, pattern)]
+    return sorted(found)
 
 
 def file_ending_of(path: Path) -> str:
@@ -102,6 +119,9 @@ def write_image(path: Path, image: sitk.Image, whole: bool, target: Path) -> Non
     """Keep the file byte for byte where nnU-Net takes its format, re-encode it where not.
 
     ``whole``: the image is all that the file holds.
+
+    Raises:
+        ValueError: see `save_image`.
     """
     ending = file_ending_of(target)
     if _is_nnunets(path, image, whole, ending):
@@ -113,7 +133,6 @@ def write_image(path: Path, image: sitk.Image, whole: bool, target: Path) -> Non
                 shutil.copyfileobj(plain, packed)
     else:
         try:
-            sitk.WriteImage(image, str(target), useCompression=True)
-        except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1]
-            raise ValueError(f"{path} cannot be written as {ending} ({reason})") from None
+            save_image(image, target)
+        except ValueError as error:
+            raise ValueError(f"{path} cannot be written as {ending}: {error}") from None

@@ -1,4 +1,4 @@
-"""Reading images and labels with SimpleITK, without its flood of harmless warnings."""
+"""Reading and writing with SimpleITK, without its flood of warnings and its silent failures."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import SimpleITK as sitk
 # ACDC's headers make ITK print "unexpected scales in sform" for every file that is opened. ITK
 # then uses the qform, which is right. Errors are raised as exceptions and stay visible.
 sitk.ProcessObject.SetGlobalWarningDisplay(False)
+
+LABEL_TYPES = (np.uint8, np.int16, np.uint16, np.int32)
 
 
 def read_image(path: Path) -> sitk.Image:
@@ -64,8 +66,29 @@ def geometry_difference(
     return ""
 
 
+def save_image(image: sitk.Image, path: Path) -> None:
+    """Write an image, compressed where the format allows it.
+
+    Raises:
+        ValueError: the format cannot hold the image, or the file was cut off (a full disk).
+    """
+    try:
+        sitk.WriteImage(image, str(path), useCompression=True)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise ValueError(f"{path} cannot be written ({reason})") from None
+    if path.suffix == ".gz":
+        _refuse_cut_off(path)  # of a full disk, ITK's writer of NIfTI says nothing
+
+
 def write_labels(array: np.ndarray, like: sitk.Image, path: Path) -> None:
-    """Write integer labels (z, y, x) as uint8 (uint16 above 255) on the voxel grid of ``like``."""
-    labels = sitk.GetImageFromArray(array.astype(np.uint8 if array.max() < 256 else np.uint16))
+    """Write labels (*spatial) as the smallest integers that hold them, on the grid of ``like``.
+
+    Raises:
+        ValueError: see `save_image`.
+    """
+    low, high = array.min(), array.max()
+    dtype = next(t for t in LABEL_TYPES if np.iinfo(t).min <= low and high <= np.iinfo(t).max)
+    labels = sitk.GetImageFromArray(array.astype(dtype))
     labels.CopyInformation(like)
-    sitk.WriteImage(labels, str(path), useCompression=True)
+    save_image(labels, path)

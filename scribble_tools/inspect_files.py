@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from scribble_tools.case_files import READABLE, stem_of
 from scribble_tools.convert_advice import advise
-from scribble_tools.image_files import NATURAL, file_ending_of, read_picture
+from scribble_tools.image_files import NATURAL, file_ending_of, files_below, read_picture
 from scribble_tools.inspect_report import format_report
 from scribble_tools.label_appearance import (
     DENSE,
@@ -60,10 +60,9 @@ def find_readable(path: Path) -> list[Path]:
         raise FileNotFoundError(f"{path}: no such file or folder")
     files = [
         file
-        for file in sorted(path.rglob("*"))
+        for file in files_below(path)
         if file_ending_of(file) in READABLE | H5
         and not any(part.startswith(".") for part in file.relative_to(path).parts)
-        and file.is_file()
     ]
     if not files:
         endings = " ".join(sorted(READABLE | H5))

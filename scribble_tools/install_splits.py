@@ -7,7 +7,7 @@ import json
 import os
 from pathlib import Path
 
-from scribble_tools.nnunet_dataset import find_dataset, write_json
+from scribble_tools.nnunet_dataset import find_dataset, read_splits, write_json
 
 
 def install_splits(
@@ -26,19 +26,12 @@ def install_splits(
     Raises:
         FileNotFoundError: the data set or the splits file is missing.
         FileExistsError: other splits are installed already and ``overwrite`` is false.
-        ValueError: the splits name cases that are not in the data set, or a case on both sides.
+        ValueError: it is no splits file, or names cases that are not in the data set, or a case on
+            both sides.
     """
     folder = find_dataset(raw, dataset)
     splits = splits or folder / "splits_final.json"
-    if not splits.is_file():
-        raise FileNotFoundError(f"{splits}: no such splits file, give one with --splits")
-    try:
-        content = json.loads(splits.read_text())
-        content = [{"train": [*fold["train"]], "val": [*fold["val"]]} for fold in content]
-    except (ValueError, TypeError, KeyError):
-        raise ValueError(
-            f'{splits} is no splits file: it must be a list of {{"train": [...], "val": [...]}}'
-        ) from None
+    content = read_splits(splits)
     ending = json.loads((folder / "dataset.json").read_text())["file_ending"]
     cases = {p.name.removesuffix(ending) for p in (folder / "labelsTr").glob(f"*{ending}")}
     problems = []

@@ -44,7 +44,7 @@ def read_on_grid(
         outside: value of the voxels that a resampled file does not reach.
 
     Raises:
-        FileNotFoundError, ValueError: no such file, or no labels.
+        FileNotFoundError, ValueError: no such file, no labels, or of another dimension.
         GridMismatch: another voxel grid.
     """
     label, array = read_label_image(path)
@@ -52,7 +52,12 @@ def read_on_grid(
     difference = geometry_difference(image, label, size_only=natural)
     if not difference:
         return array
-    if not resample or natural or label.GetDimension() != image.GetDimension():
+    if label.GetDimension() != image.GetDimension():
+        raise ValueError(
+            f"has {label.GetDimension()} dimensions, its image {image.GetDimension()}: are they a "
+            "pair?"
+        )
+    if not resample or natural:
         raise GridMismatch(f"does not lie on its image's voxel grid: {difference}")
     # as int32, which holds any value of ``outside``
     integers = sitk.GetImageFromArray(array.astype(np.int32))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -110,22 +110,3 @@ class LabelMapping:
         """Rebuild a mapping from `as_json`'s content."""
         classes = {name: tuple(own) for name, own in content["classes"].items()}
         return cls(classes, tuple(content["unlabelled"]))
-
-
-def parse_label_mapping(words: Sequence[str], unlabelled: Sequence[int] = ()) -> LabelMapping:
-    """Build a mapping from words as a user types them: ``background=5 RV=1 heart=2,3``.
-
-    Raises:
-        ValueError: a word has another form, a name stands twice, or see `LabelMapping`.
-    """
-    classes: dict[str, tuple[int, ...]] = {}
-    for word in words:
-        name, _, values = word.partition("=")
-        try:
-            own = tuple(int(value) for value in values.split(","))
-        except ValueError:
-            raise ValueError(f"label {word!r}: write NAME=VALUE or NAME=VALUE,VALUE") from None
-        if not name or name in classes:
-            raise ValueError(f"label {word!r}: every label needs a name of its own")
-        classes[name] = own
-    return LabelMapping(classes, tuple(unlabelled))

@@ -86,7 +86,9 @@ def _value_mapping(files: LabelFiles, order: Sequence[str]) -> LabelMapping:
         try:
             return int(word)
         except ValueError:
-            what = "a value" if files.names is None else "a value or a name of the description"
+            what = "a value or a name of the description"
+            if files.names is None:
+                what = "a value (names of ITK-SNAP need --label-description)"
             raise ValueError(f"{word!r} is not {what}") from None
 
     classes = {name: tuple(map(value_of, words)) for name, words in _classes(files, order).items()}
@@ -112,7 +114,9 @@ def _segment_labels(files: LabelFiles, order: Sequence[str]) -> tuple[LabelMappi
             label_of[name] = label
     present = {name for name in files.survey.voxels if files.survey.voxels[name]}
     if unknown := sorted(present - set(label_of)):
-        raise ValueError(f"the segments {', '.join(unknown)} are not mapped")
+        raise ValueError(
+            f"the segments {', '.join(unknown)} are not mapped (said: {', '.join(label_of)})"
+        )
     if files.role == SCRIBBLE:
         # in dense references a class, and the background anyway, may go without a segment
         for name, segments in classes.items():

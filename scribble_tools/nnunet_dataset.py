@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -48,9 +49,11 @@ def dataset_folder_name(out: Path, dataset_id: int, name: str) -> str:
     """Return ``DatasetNNN_name``.
 
     Raises:
-        ValueError: nnU-Net takes no such id, or ``out`` holds another data set of this id, after
-            which nnU-Net would refuse the id altogether.
+        ValueError: nnU-Net takes no such id, the name is no file name, or ``out`` holds another
+            data set of this id, after which nnU-Net would refuse the id altogether.
     """
+    if not name or name != Path(name).name:
+        raise ValueError(f"name {name!r}: give what is to follow DatasetNNN_, without slashes")
     if not 1 <= dataset_id <= 999:
         raise ValueError(f"data set id {dataset_id}: nnU-Net takes 1 to 999")
     folder = f"Dataset{dataset_id:03d}_{name}"
@@ -69,7 +72,8 @@ def find_dataset(root: Path, dataset: str) -> Path:
     found = sorted(p for p in root.iterdir() if p.name == dataset or p.name.startswith(prefix))
     found = found if dataset.isdigit() else [p for p in found if p.name == dataset]
     if len(found) != 1:
-        names = ", ".join(p.name for p in found) or "none"
+        others = ", ".join(sorted(p.name for p in root.glob("Dataset*"))) or "none at all"
+        names = ", ".join(p.name for p in found) or f"none. There are: {others}"
         raise FileNotFoundError(f"data set {dataset} in {root}: found {names}")
     return found[0]
 
@@ -85,6 +89,8 @@ def find_raw_dataset(dataset: str) -> Path:
         if not (folder / "dataset.json").is_file() and not (folder / "imagesTr").is_dir():
             raise FileNotFoundError(f"{folder} has no dataset.json: is it a raw data set?")
         return folder.resolve()
+    if folder.name != dataset:
+        raise FileNotFoundError(f"{dataset} is not a folder")
     raw = os.environ.get("nnUNet_raw")
     if not raw:
         raise ValueError(
@@ -93,6 +99,25 @@ def find_raw_dataset(dataset: str) -> Path:
     if not Path(raw).is_dir():
         raise FileNotFoundError(f"nnUNet_raw is {raw}, which is no folder")
     return find_dataset(Path(raw), dataset)
+
+
+def next_commands(folder: Path, configuration: str | None = None) -> str:
+    """Lines for the terminal after a data set was written: how to check and to preprocess it.
+
+    Args:
+        folder: the data set's, ``.../DatasetNNN_name``.
+        configuration: of nnU-Net, such as ``2d``; None: all that it plans.
+    """
+    raw, number = folder.resolve().parent, int(folder.name[7:10])
+    only = f"-c {configuration} " if configuration else ""
+    lines = [
+        f"next: scribble_tools check {number}",
+        # --clean: nnU-Net would keep the fingerprint of an overwritten data set of this id
+        f"then: nnUNetv2_plan_and_preprocess -d {number} {only}--clean",
+    ]
+    if Path(os.environ.get("nnUNet_raw") or "/").resolve() != raw:
+        lines.insert(0, f"first: export nnUNet_raw={shlex.quote(str(raw))}")
+    return "\n".join(lines)
 
 
 def dataset_json(
@@ -156,6 +181,24 @@ def patient_grouped_splits(
             }
         )
     return splits
+
+
+def read_splits(path: Path) -> list[dict[str, list[str]]]:
+    """Read a splits file: per fold the cases to train on (``train``) and to validate on (``val``).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no list of such folds.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such splits file")
+    try:
+        folds = json.loads(path.read_text())
+        return [{side: [*fold[side]] for side in ("train", "val")} for fold in folds]
+    except (ValueError, TypeError, KeyError):
+        raise ValueError(
+            f'{path} is no splits file: it must be a list of {{"train": [cases], "val": [cases]}}'
+        ) from None
 
 
 @contextmanager

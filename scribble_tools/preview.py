@@ -14,11 +14,13 @@ import SimpleITK as sitk
 
 from scribble_tools.contact_sheet import Panel, choose_slices, contact_sheet, save_png
 from scribble_tools.display_plane import display_plane
+from scribble_tools.image_files import NATURAL, file_ending_of
 from scribble_tools.image_io import geometry_difference, read_image
 from scribble_tools.label_set import find_dataset_json, read_label_names, read_label_set
 from scribble_tools.nnunet_dataset import find_raw_dataset, write_json
 from scribble_tools.parallel import parallel_map
 from scribble_tools.segmentation_files import read_labels
+from scribble_tools.slicer_segmentation import is_segmentation
 
 INDEX = "preview.json"
 
@@ -91,6 +93,8 @@ def preview_case(
         raise FileExistsError(f"{out} exists already: choose another name or say --overwrite")
     if not files.label_maps:
         raise ValueError(f"{files.name}: nothing to show over the image, no scribble or prediction")
+    if slicer := [path for _, path in files.label_maps if is_segmentation(path)]:
+        raise ValueError(f"{slicer[0]} is of 3D Slicer: convert it (convert folder) to preview it")
     image = read_image(files.image)
     plane = display_plane(image, files.image)
     names = read_label_names(dataset_json) if dataset_json else {}
@@ -102,7 +106,8 @@ def preview_case(
         except (FileNotFoundError, ValueError) as error:
             problems.append(str(error))
             continue
-        difference = geometry_difference(image, source)
+        natural = file_ending_of(files.image) in NATURAL
+        difference = geometry_difference(image, source, size_only=natural)
         if image.GetSize() != source.GetSize():
             problems.append(f"{path} does not fit {files.image}: {difference}")
             continue
@@ -313,6 +318,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "    --scribble labelsTr/demo001_ed.nii.gz --ref labelsTr_dense/demo001_ed.nii.gz \\\n"
         "    --out demo001_ed.png\n\n"
         "An id or name is looked for in the folder of the environment variable nnUNet_raw.\n"
+        "Slices are numbered from 0, as in 3D Slicer; ITK-SNAP counts from 1.\n"
         "preview.json, beside the pictures of a data set, lists slices and files of every case."
     )
     parser.add_argument(

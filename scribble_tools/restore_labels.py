@@ -10,16 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-import SimpleITK as sitk
 from tqdm import tqdm
 
 from scribble_tools.conversion import RECORD
 from scribble_tools.image_files import NATURAL, VOLUMES, file_ending_of
+from scribble_tools.image_io import write_labels
 from scribble_tools.label_mapping import LabelMapping
+from scribble_tools.nnunet_dataset import find_raw_dataset
 from scribble_tools.segmentation_files import read_labels
-
-DTYPES = (np.uint8, np.int16, np.uint16, np.int32)
 
 
 def read_mapping(dataset: Path, values: str = "scribble") -> LabelMapping:
@@ -50,13 +48,9 @@ def _restore(mapping: LabelMapping, folder: Path, path: Path) -> str:
     """Write one restored file; return its problem instead of raising, to report all at once."""
     try:
         array, image = read_labels(path)
-        restored = mapping.restore(array)
-        dtype = next(t for t in DTYPES if (restored == restored.astype(t)).all())
-        labels = sitk.GetImageFromArray(restored.astype(dtype))
-        labels.CopyInformation(image)
-        sitk.WriteImage(labels, str(folder / path.name), useCompression=True)
-    except (FileNotFoundError, ValueError, RuntimeError) as error:
-        message = str(error).strip().splitlines()[-1]
+        write_labels(mapping.restore(array), image, folder / path.name)
+    except (FileNotFoundError, ValueError) as error:
+        message = str(error)
         return message if str(path) in message else f"{path} {message}"
     return ""
 
@@ -109,14 +103,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = (
         "example:\n  scribble_tools restore-labels predictions --out restored \\\n"
-        "    --dataset nnUNet_raw/Dataset127_ACDCScribbles\n\n"
-        "Where several original values became one class, the first of them is written."
+        "    --dataset 127\n\n"
+        "Where several original values became one class, the first of them is written.\n"
+        "Segments of 3D Slicer have names, not values: classes are numbered in their\n"
+        "order in --labels of convert."
     )
     parser.add_argument(
         "predictions", metavar="PREDICTIONS", type=Path, help="folder with nnU-Net's label maps"
     )
     parser.add_argument(
-        "--dataset", type=Path, required=True, help="the data set's folder or its conversion.json"
+        "--dataset",
+        required=True,
+        help="the data set that the model was trained on: its folder, its conversion.json, or its "
+        "id or full name in the folder of the environment variable nnUNet_raw",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     parser.add_argument(
@@ -131,7 +130,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the sub-command and return its exit code."""
-    mapping = read_mapping(args.dataset, args.values)
+    path = Path(args.dataset)
+    mapping = read_mapping(path if path.exists() else find_raw_dataset(args.dataset), args.values)
     written = restore_labels(
         args.predictions, mapping, args.out, args.overwrite, args.num_processes
     )

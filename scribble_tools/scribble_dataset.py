@@ -22,6 +22,7 @@ from scribble_tools.nnunet_dataset import (
     IGNORE,
     dataset_folder_name,
     patient_grouped_splits,
+    read_splits,
     write_dataset_atomically,
     write_json,
 )
@@ -166,10 +167,10 @@ def generate_folder(
     _raise_all(problems)
     if unlabelled is None:
         unlabelled = max(found) + 1
-    elif unlabelled in found or not 0 <= unlabelled < 2**16:
+    if unlabelled in found or not 0 <= unlabelled < 2**16:
         raise ValueError(
-            f"unlabelled {unlabelled}: take a value up to 65535 that is no label in {source}; "
-            f"it holds {sorted(found)}"
+            f"unlabelled {unlabelled}: take a value up to 65535 that is no label in {source} "
+            f"(--unlabelled); it holds {sorted(found)}"
         )
     out = Path(out).absolute()
     if out.exists() and not (out / FOLDER_RECORD).is_file():
@@ -267,12 +268,7 @@ def _splits(
     """Folds whose training cases are scribbled; validation cases need only be kept."""
     file = source / "splits_final.json"
     if file.is_file():
-        try:
-            splits = [
-                {k: [*fold[k]] for k in ("train", "val")} for fold in json.loads(file.read_text())
-            ]
-        except (ValueError, KeyError, TypeError):
-            raise ValueError(f'{file} is no list of {{"train": [...], "val": [...]}}') from None
+        splits = read_splits(file)
     else:
         kept_patients = {case: patients[case] for case in kept}
         folds = min(5, len(set(kept_patients.values())))
@@ -367,6 +363,7 @@ def generate_dataset(
             shutil.copyfile(path, folder / "labelsTr_dense" / path.name)
             if case not in scribbled:
                 labels, image = read_labels(path)
+                counts[dataset.ignore] += labels.size
                 empty = np.full(labels.shape, dataset.ignore)
                 write_labels(empty, image, folder / "labelsTr" / path.name)
         content = {

@@ -11,20 +11,23 @@ from scribble_tools.image_io import read_image
 
 
 def labels_of(image: sitk.Image, path: Path) -> np.ndarray:
-    """The voxels (*spatial) of a label image as integers; ``path`` is for the message.
+    """The voxels (*spatial) of a label image as integers that int32 holds.
+
+    Args:
+        path: for the message.
 
     Raises:
-        ValueError: the image has several channels or holds other than integers.
+        ValueError: the image has several channels or holds other values.
     """
     if image.GetNumberOfComponentsPerPixel() > 1:
         raise ValueError(f"{path} has {image.GetNumberOfComponentsPerPixel()} channels, not labels")
     array = sitk.GetArrayFromImage(image)
-    if not np.issubdtype(array.dtype, np.integer):
-        broken = array[~(np.isfinite(array) & (array == np.round(array)))]
+    if not np.can_cast(array.dtype, np.int32):
+        broken = array[~((abs(array) < 2**31) & (array == np.round(array)))]
         if broken.size:
             raise ValueError(
                 f"{path} holds {broken.size} values that are no integers, such as {broken[0]:g}: "
-                "is it an image or a probability map?"
+                "is it an image or a probability map? (Labels lie below 2^31)"
             )
         array = array.astype(np.int32)
     return array

@@ -149,14 +149,6 @@ def _components(mask: np.ndarray) -> tuple[tuple[slice, ...], np.ndarray, np.nda
     return box, components, np.bincount(components.ravel(), minlength=1)[1:]
 
 
-def count_islands(mask: np.ndarray) -> int:
-    """Connected components of a boolean mask (*spatial) beyond the largest; 0 for an empty mask.
-
-    Voxels sharing a corner are connected: 26 neighbours in 3D, 8 in 2D.
-    """
-    return max(len(_components(mask)[2]) - 1, 0)
-
-
 def evaluate_case(
     case: str,
     prediction: np.ndarray,

@@ -13,6 +13,7 @@ from scribble_tools.check_annotations import coverage_table
 from scribble_tools.check_case_files import CaseFacts
 from scribble_tools.check_dataset import check_dataset
 from scribble_tools.check_findings import Finding, format_findings, group_findings, sort_findings
+from scribble_tools.check_splits import split_findings
 from scribble_tools.cli import main
 from scribble_tools.file_integrity import count_not_finite
 from scribble_tools.image_io import read_image
@@ -367,6 +368,20 @@ def test_cases_without_annotation(data):
     assert data.finding("nothing-annotated").severity == "error"
 
 
+def test_cases_that_generate_was_told_to_leave_unscribbled(data):
+    unscribbled = ["p1_frame1", "p1_frame2"]
+    for case in unscribbled:
+        data.change_label(case, lambda a: np.full_like(a, IGNORE))
+    scribbled = [case for case in CASES if case not in unscribbled]
+    data.change_json("conversion.json", scribbled_cases=scribbled)
+    report = data.check()
+    assert (report.count("error"), report.count("warning")) == (0, 0)
+    finding = data.finding("case-kept-unscribbled")
+    assert finding.severity == "note" and finding.message.startswith("2 cases were left")
+    data.change_json("conversion.json", scribbled_cases=[*scribbled, "p1_frame1"])
+    assert data.finding("case-without-annotation").where == "p1_frame1"
+
+
 def test_dense_cases(data):
     save(anatomy(), data.label("p1_frame1"))
     finding = data.finding("case-dense", "p1_frame1")
@@ -490,6 +505,12 @@ def test_no_splits(data):
     )
     (data.folder / "conversion.json").unlink()
     assert data.finding("splits-missing").severity == "note"
+
+
+def test_a_single_patient_cannot_be_split(tmp_path):
+    (finding,) = split_findings(tmp_path, None, {"a": {}, "b": {}}, {"a": "p", "b": "p"}, None)
+    assert finding.code == "splits-missing"
+    assert finding.remedy == "Train with fold 'all': there is no other patient to validate on"
 
 
 def test_other_splits_in_the_preprocessed_folder(data):

@@ -143,6 +143,18 @@ def test_sheet_has_a_column_per_panel_and_a_legend_of_what_is_there():
     assert [text.get_text() for text in legend.get_texts()] == ["label 1", "LV"]
 
 
+def test_a_legend_that_fits_is_one_row():
+    image, labels = stack()
+    labels[1, :4, 0] = range(4)
+    names = {0: "background", 1: "RV", 2: "MYO", 3: "LV"}
+    panels = [Panel("scribble", labels, 4, strokes=True)]
+    figure = contact_sheet(image, panels, (1, 1), [1], names)
+    figure.canvas.draw()
+    texts = figure.legends[0].get_texts()
+    assert [text.get_text() for text in texts] == list(names.values())
+    assert len({round(text.get_window_extent().y0) // 9 for text in texts}) == 1
+
+
 def test_everything_lies_on_the_sheet():
     image, labels = stack()
     labels[1, :, 0] = np.arange(10) + 5
@@ -192,6 +204,16 @@ def test_rendered_colours_are_exact():
         assert seen == pytest.approx(to_rgb(COLOURS[value]), abs=1 / 255)
     assert pixels[3 * quarter, 3 * quarter].tolist() == [0, 0, 0]
     assert panel_pixels(figure, 0).max() == 0  # nothing over the bare image
+
+
+def test_the_image_shows_through_a_slice_that_is_annotated_wholly():
+    labels = np.ones((1, 8, 8), np.uint8)
+    image = np.zeros(labels.shape)
+    image[0, :4] = 1
+    figure = contact_sheet(image, [Panel("s", labels, 4, True)], (1, 1), [0])
+    pixels = panel_pixels(figure, 2)
+    assert pixels[20, 20] == pytest.approx(0.6 * np.array(to_rgb(COLOURS[1])) + 0.4, abs=2 / 255)
+    assert pixels[-20, 20] == pytest.approx(0.6 * np.array(to_rgb(COLOURS[1])), abs=2 / 255)
 
 
 def test_a_thin_stroke_stays_visible_in_a_large_picture_and_the_footer_says_so():

@@ -311,7 +311,7 @@ def test_resampled_labels_do_not_invent_any_outside_their_grid(tmp_path):
         labels = read_on_grid(label, image, resample=True, outside=outside)
         assert np.array_equal(labels, expected)
     flat = write(tmp_path / "flat.mha", np.ones((6, 6), np.uint8))
-    with pytest.raises(GridMismatch):
+    with pytest.raises(ValueError, match="has 2 dimensions, its image 3: are they a pair"):
         read_on_grid(flat, image, resample=True)
 
 

@@ -9,6 +9,7 @@ import SimpleITK as sitk
 from scribble_tools import cli
 from scribble_tools.conversion import Target, write_scribble_dataset
 from scribble_tools.convert_acdc import acdc_source
+from scribble_tools.restore_labels import read_mapping, restore_labels
 
 SHAPE = (2, 6, 5)  # z, y, x
 
@@ -52,6 +53,15 @@ def read(path):
     return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
 
 
+def test_links_to_folders_are_followed_once(source):
+    (source / "images").rename(source / "elsewhere")
+    (source / "images").mkdir()
+    for patient in (source / "elsewhere").iterdir():
+        (source / "images" / patient.name).symlink_to(patient, target_is_directory=True)
+    (source / "images" / "again").symlink_to(source / "images", target_is_directory=True)
+    assert len(acdc_source(source / "images", source / "scribbles").cases) == 12
+
+
 def test_images_are_copied_and_scribbles_keep_every_voxel(source):
     folder = convert(source)
     assert folder == source / "raw" / "Dataset027_ACDCScribbles"
@@ -86,6 +96,20 @@ def test_nnunet_finds_labels_ignore_and_splits_by_patient(source):
     assert record["cases"]["patient003_frame12"]["scribble"].endswith(
         "patient003_frame12_scribble.nii.gz"
     )
+
+
+def test_labels_go_there_and_back(source):
+    folder = convert(source)
+    for values, sub, ending in (
+        ("scribble", "labelsTr", "_scribble.nii.gz"),
+        ("dense", "labelsTr_dense", "_gt.nii.gz"),
+    ):
+        mapping = read_mapping(folder, values)
+        restored = restore_labels(folder / sub, mapping, source / f"restored_{values}")
+        assert len(restored) == 12
+        for path in restored:
+            (original,) = source.rglob(path.name.replace(".nii.gz", ending))
+            assert np.array_equal(read(path), read(original))
 
 
 def test_without_dense_labels_there_is_no_folder_for_them(tmp_path):

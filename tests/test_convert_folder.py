@@ -101,6 +101,51 @@ def json_of(path):
     return json.loads(path.read_text())
 
 
+@pytest.mark.parametrize("ending", [".nii.gz", ".nrrd", ".png"])
+def test_labels_go_there_and_back(tmp_path, ending):
+    shape = (30, 28) if ending == ".png" else SHAPE
+    for k in range(2):
+        write(tmp_path / "images" / f"c{k}{ending}", make_image(k, shape))
+        write(tmp_path / "scribbles" / f"c{k}{ending}", make_scribble(k, shape))
+    # two values become one class, of which the first is written
+    folder = convert(
+        tmp_path, labels=["--labels", "background=5", "heart=2,1", "--unlabelled", "0"]
+    )
+    arguments = ["--dataset", str(folder), "--out", str(tmp_path / "restored")]
+    assert cli.main(["restore-labels", str(folder / "labelsTr"), *arguments]) == 0
+    for k in range(2):
+        original = read(tmp_path / "scribbles" / f"c{k}{ending}")
+        expected = np.where(original == 1, 2, original)
+        assert np.array_equal(read(tmp_path / "restored" / f"c{k}{ending}"), expected)
+
+
+@pytest.mark.parametrize("name", ["Jürgen K. 1.5", "患者 2", "a'b (c)"])
+def test_names_with_spaces_dots_and_letters_of_any_script(tmp_path, name):
+    write(tmp_path / "images" / f"{name}.nii.gz", make_image())
+    write(tmp_path / "scribbles" / f"{name}.nii.gz", make_scribble())
+    folder = convert(tmp_path)
+    assert [p.name for p in (folder / "imagesTr").iterdir()] == [f"{name}_0000.nii.gz"]
+    assert cli.main(["check", str(folder), "-np", "1"]) == 0
+
+
+def test_values_of_any_sign_and_size(tmp_path):
+    write(tmp_path / "images" / "a.nii.gz", make_image())
+    scribble = make_scribble().astype(np.int32)
+    values = np.where(scribble == 5, 65536, np.where(scribble == 0, -1, scribble))
+    write(tmp_path / "scribbles" / "a.nii.gz", values)
+    words = ["--labels", "background=65536", "RV=1", "LV=2", "--unlabelled", "-1"]
+    folder = convert(tmp_path, labels=words)
+    assert np.array_equal(read(folder / "labelsTr" / "a.nii.gz"), in_nnunet(scribble))
+
+
+def test_labels_of_another_dimension_are_no_pair(tmp_path, capsys):
+    write(tmp_path / "images" / "a.nii.gz", make_image())
+    write(tmp_path / "scribbles" / "a.nii.gz", make_scribble()[0])
+    message = refusal(tmp_path, capsys)
+    assert "has 2 dimensions, its image 3: are they a pair?" in message
+    assert "--resample" not in message
+
+
 def check_with_nnunet(folder, monkeypatch):
     """nnU-Net's own integrity check, in this process; return the reader that it takes."""
     from nnunetv2.experiment_planning import verify_dataset_integrity as module
@@ -488,7 +533,7 @@ def test_files_without_partner_are_all_named_with_a_hint(tmp_path, capsys):
     assert "3 scribble files without image" in message
     assert "Perhaps --scribble-pattern '{case}_scribble.*'" in message
     assert "1 dense files without image" in message
-    assert "Say how they are called with --dense-pattern" in message
+    assert "--image-pattern and --dense-pattern" in message
     assert "3 images without scribble" in message
     for name in ("images/c0.nii.gz", "scribbles/c2_scribble.nii.gz", "dense/other.nii.gz"):
         assert str(tmp_path / name) in message

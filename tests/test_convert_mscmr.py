@@ -9,6 +9,7 @@ import SimpleITK as sitk
 from scribble_tools import cli
 from scribble_tools.conversion import Target, write_scribble_dataset
 from scribble_tools.convert_mscmr import mscmr_source
+from scribble_tools.restore_labels import read_mapping, restore_labels
 
 SHAPE = (2, 8, 7)  # z, y, x
 
@@ -52,6 +53,22 @@ def convert(source, root):
 
 def read(path):
     return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+
+
+def test_labels_go_there_and_back(root):
+    write_subject(root, "val", 1, (0, 600, 200, 500))
+    write_subject(root, "TestSet", 3, (0, 600, 200, 500))
+    folder = convert(mscmr_source(root, dense_values="challenge"), root)
+    for values, sub, role, number in (
+        ("scribble", "labelsTr", "_scribble", 3),
+        ("dense", "labelsVal_dense", "_manual", 1),
+        ("dense", "labelsTs_dense", "_manual", 1),
+    ):
+        restored = restore_labels(folder / sub, read_mapping(folder, values), root.parent / sub)
+        assert len(restored) == number
+        for path in restored:
+            (original,) = root.rglob(path.name.replace(".nii.gz", f"{role}.nii.gz"))
+            assert np.array_equal(read(path), read(original))
 
 
 def test_scribbles_train_and_dense_cases_stay_apart(root):

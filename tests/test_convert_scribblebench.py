@@ -9,6 +9,7 @@ import SimpleITK as sitk
 from scribble_tools import cli
 from scribble_tools.conversion import Target, write_scribble_dataset
 from scribble_tools.convert_scribblebench import scribblebench_source
+from scribble_tools.restore_labels import read_mapping, restore_labels
 
 SHAPE = (4, 9, 8)  # z, y, x
 LABELS = {"background": 0, "liver": 1, "spleen": 2}
@@ -75,6 +76,10 @@ def test_both_conventions_give_the_same_data_set(root, convention, stated):
         assert np.array_equal(read(folder / "labelsTr_dense" / name), dense)
     assert [p.name for p in (folder / "imagesTs").iterdir()] == ["test1_0000.nrrd"]
     assert [p.name for p in (folder / "labelsTs_dense").iterdir()] == ["test1.nrrd"]
+    restored = restore_labels(folder / "labelsTr", read_mapping(folder), root / "restored")
+    assert len(restored) == len(CASES)
+    for path in restored:
+        assert np.array_equal(read(path), read(root / convention / path.name))
     record = json.loads((folder / "conversion.json").read_text())
     assert (record["convention"], record["convention_stated"]) == (convention, stated)
 
@@ -151,7 +156,9 @@ def test_an_unreadable_scribble_is_reported(root):
 def test_a_case_without_strokes_only_when_said(root):
     write(root / "highest" / "p1_a.nrrd", np.full(SHAPE, 3, np.uint8))
     target = Target(root / "raw", 30, "Organs")
-    with pytest.raises(ValueError, match="p1_a.nrrd: nothing is annotated; leave it out, or say --mixed"):
+    with pytest.raises(
+        ValueError, match="p1_a.nrrd: nothing is annotated; leave it out, or say --mixed"
+    ):
         write_scribble_dataset(source(root, "highest"), target)
     folder = write_scribble_dataset(source(root, "highest", mixed=True), target)
     assert (read(folder / "labelsTr" / "p1_a.nrrd") == 3).all()

@@ -10,6 +10,7 @@ import SimpleITK as sitk
 from scribble_tools import cli
 from scribble_tools.conversion import Target, write_scribble_dataset
 from scribble_tools.convert_wsl4mis import wsl4mis_source
+from scribble_tools.restore_labels import read_mapping, restore_labels
 
 SHAPE = (3, 12, 10)  # z, y, x
 
@@ -59,6 +60,17 @@ def convert(root, layout, **options):
 def read_h5(path):
     with h5py.File(path) as file:
         return {key: array[()] for key, array in file.items()}
+
+
+def test_labels_go_there_and_back(tmp_path):
+    for patient in (1, 2):
+        write_case(tmp_path, f"patient00{patient}_frame01", unlabelled=255)
+    folder = convert(tmp_path, "volumes", unlabelled=255)
+    restored = restore_labels(folder / "labelsTr", read_mapping(folder), tmp_path / "restored")
+    assert len(restored) == 2
+    for path in restored:
+        original = read_h5(tmp_path / "volumes" / path.name.replace(".nii.gz", ".h5"))["scribble"]
+        assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), original)
 
 
 @pytest.mark.parametrize("layout", ["volumes", "slices"])

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from scribble_tools.cli import main
 from scribble_tools.evaluate import COMPARISON_REPORTS, REPORTS, evaluate_folders
 from scribble_tools.label_set import LabelSet, parse_label_set, read_label_set
-from scribble_tools.segmentation_scores import METRICS, count_islands, dice, evaluate_case
+from scribble_tools.segmentation_scores import METRICS, dice, evaluate_case
 
 ONE_CLASS = LabelSet({"organ": (1,)})
 
@@ -43,10 +43,15 @@ def test_dice_by_hand():
 
 
 def test_islands_touching_at_a_corner_are_one_component():
-    assert count_islands(mask((5, 5, 5), (1, 1, 1), (2, 2, 2))) == 0
-    assert count_islands(mask((5, 5), (1, 1), (2, 2))) == 0
-    assert count_islands(mask((5, 5, 5), (0, 0, 0), (2, 2, 2), (4, 4, 4), (4, 0, 0))) == 3
-    assert count_islands(np.zeros((5, 5), bool)) == 0
+    def islands(shape, *points):
+        array = mask(shape, *points)
+        (score,) = evaluate_case("c", array, array, (1,) * array.ndim, ONE_CLASS)
+        return score.islands
+
+    assert islands((5, 5, 5), (1, 1, 1), (2, 2, 2)) == 0
+    assert islands((5, 5), (1, 1), (2, 2)) == 0
+    assert islands((5, 5, 5), (0, 0, 0), (2, 2, 2), (4, 4, 4), (4, 0, 0)) == 3
+    assert islands((5, 5)) == 0
 
 
 # --- one case --------------------------------------------------------------------------------
@@ -160,6 +165,24 @@ def test_folders_find_the_labels_of_the_references(folders):
     assert not evaluation.notes
 
 
+@pytest.mark.parametrize("ending", [".png", ".tif"])
+def test_pictures_are_compared_by_pixel(tmp_path, ending):
+    array = np.zeros((20, 20), np.uint8)
+    array[5:15, 5:15] = 1
+    for folder, spacing, labels in (("ref", 0.5, array), ("pred", 1.0, np.roll(array, 2, 0))):
+        image = sitk.GetImageFromArray(labels)
+        image.SetSpacing((spacing, spacing))  # nnU-Net's predictions of pictures have none
+        (tmp_path / folder).mkdir()
+        sitk.WriteImage(image, str(tmp_path / folder / f"c0{ending}"))
+    evaluation = evaluate_folders(
+        tmp_path / "pred", tmp_path / "ref", file_ending=ending, num_processes=1
+    )
+    (score,) = evaluation.scores
+    assert any("mm of pictures are pixels" in note for note in evaluation.notes)
+    assert score.dice == pytest.approx(0.8)
+    assert score.hd95_mm == pytest.approx(1.0, rel=1e-3)  # two pixels of the reference's size
+
+
 def test_two_processes_give_the_same_scores(folders):
     one, two = (evaluate_folders(*folders, num_processes=n) for n in (1, 2))
     assert one.scores == two.scores
@@ -205,6 +228,9 @@ def test_the_validation_cases_of_a_fold_can_be_scored_alone(folders, tmp_path, c
     capsys.readouterr()
     assert main([*arguments, "--fold", "1"]) == 1
     assert "has 1 folds, no fold 1" in capsys.readouterr().err
+    splits.write_text('[{"train": []}]')
+    assert main(arguments) == 1
+    assert "splits.json is no splits file: it must be a list of" in capsys.readouterr().err
     with pytest.raises(FileNotFoundError, match="no reference in .* for c7"):
         evaluate_folders(prediction, reference, cases=["c7"])
 

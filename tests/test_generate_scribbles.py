@@ -8,6 +8,7 @@ import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scribble_tools.check_dataset import check_dataset
 from scribble_tools.cli import main
 from scribble_tools.generate_scribbles import parse_class_settings
 from scribble_tools.scribble_dataset import generate_dataset, generate_folder
@@ -158,7 +159,7 @@ def test_folder_of_labels(tmp_path, capsys):
         assert (
             main(["generate", str(tmp_path / "dense"), "--out", str(out), "-np", str(count)]) == 0
         )
-    assert "unlabelled: 3" in capsys.readouterr().out
+    assert "unlabelled voxels have the value 3" in capsys.readouterr().out
     one, two = scribbles_of(tmp_path / "np1"), scribbles_of(tmp_path / "np2")
     assert list(one) == ["a.nii.gz", "b.nii.gz"]
     assert all((one[name] == two[name]).all() for name in one)
@@ -183,6 +184,20 @@ def test_unlabelled_must_be_a_free_value(tmp_path, unlabelled):
     with pytest.raises(ValueError, match=rf"unlabelled {unlabelled}: take .* it holds \[0, 1, 2\]"):
         generate_folder(tmp_path / "dense", tmp_path / "out", ScribblePlan(), unlabelled)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_highest_label_leaves_no_value_for_unlabelled(tmp_path):
+    write(tmp_path / "dense" / "a.nii.gz", heart().astype(np.int32) * 30000)
+    counts = generate_folder(tmp_path / "dense", tmp_path / "out", ScribblePlan(), num_processes=1)
+    assert set(counts) == {0, 30000, 60000, 60001}
+    write(tmp_path / "dense" / "b.nii.gz", heart().astype(np.int32) * 65535)
+    with pytest.raises(ValueError, match="unlabelled 131071: take a value up to 65535"):
+        generate_folder(tmp_path / "dense", tmp_path / "other", ScribblePlan(), num_processes=1)
+    counts = generate_folder(
+        tmp_path / "dense", tmp_path / "other", ScribblePlan(), 7, num_processes=1
+    )
+    assert set(counts) == {0, 7, 30000, 60000, 65535, 131070}
+    assert set(np.unique(read(tmp_path / "other" / "b.nii.gz"))) == {0, 7, 65535, 131070}
 
 
 def test_problems_of_a_folder_are_reported_together(tmp_path):
@@ -283,6 +298,7 @@ def test_a_share_of_the_cases(dataset, tmp_path):
     assert len(two_thirds) == 4 and len({case[:2] for case in two_thirds}) == 2
     assert json.loads((folder / "dataset.json").read_text())["numTraining"] == 4
     folder, every = cases(0.67, 202, keep_unscribbled=True)
+    assert not check_dataset(folder, num_processes=1).count("warning")
     assert len(every) == 6
     empty = {c for c in every if (read(folder / "labelsTr" / f"{c}.nii.gz") == 3).all()}
     assert empty == set(every) - set(two_thirds)
@@ -304,7 +320,7 @@ def test_too_few_cases_for_the_folds(dataset, tmp_path):
     with pytest.raises(ValueError, match="cases 1.5: a share"):
         generate_dataset(dataset, 9, tmp_path, ScribblePlan(), cases=1.5)
     (dataset / "splits_final.json").write_text('[{"train": []}]')
-    with pytest.raises(ValueError, match="splits_final.json is no list of"):
+    with pytest.raises(ValueError, match="splits_final.json is no splits file"):
         generate_dataset(dataset, 9, tmp_path, ScribblePlan())
 
 

@@ -166,7 +166,8 @@ def test_png_labels_and_colours(tmp_path):
         (("p{}/img.nrrd", "p{}/lab.nrrd"), ("{case}/img.nrrd", "{case}/lab.nrrd")),
         (("a/x{}_0000.nrrd", "b/x{}.nrrd"), None),
         (("a/x{}_t1.nrrd", "b/x{}.nrrd"), ("{case}_t*.nrrd", "{case}.nrrd")),
-        (("img_{}.nrrd", "lab_{}.nrrd"), ("IMAGE_PATTERN", "SCRIBBLE_PATTERN")),
+        (("img_{}.nrrd", "lab_{}.nrrd"), ("img_{case}.nrrd", "lab_{case}.nrrd")),
+        (("img_{}_1.nrrd", "lab_{}_2.nrrd"), ("IMAGE_PATTERN", "SCRIBBLE_PATTERN")),
     ],
 )
 def test_patterns_that_pair_images_and_labels(tmp_path, names, patterns):
@@ -225,6 +226,19 @@ def test_dense_labels_alone_lead_to_generate(tmp_path):
     assert inspect_path(tmp_path)["command"].startswith(
         f"scribble_tools generate {tmp_path}/labels"
     )
+
+
+def test_names_of_itksnap_and_the_values_of_dense_labels_are_in_the_command(tmp_path):
+    for k in range(2):
+        write(tmp_path / "mri" / f"a{k}.nii.gz", image(k))
+        write(tmp_path / "scribbles" / f"a{k}.nii.gz", scribble())
+        write(tmp_path / "full" / f"a{k}.nii.gz", 7 * dense())
+    lines = ['0 0 0 0 0 0 0 "Clear Label"', '1 9 0 0 1 1 1 "Right ventricle"']
+    lines += [f'{value} 0 9 0 1 1 1 "Label {value}"' for value in (2, 4)]
+    (tmp_path / "labels.txt").write_text("\n".join(lines))
+    command = inspect_path(tmp_path)["command"]
+    assert "--labels background=0 Right_ventricle=1 Label_2=2 --unlabelled 4" in command
+    assert "--dense-labels background=0 NAME1=7 NAME2=14" in command
 
 
 def test_broken_files_are_reported_and_do_not_stop_the_rest(tmp_path):

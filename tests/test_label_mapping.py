@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scribble_tools.label_mapping import LabelMapping, parse_label_mapping
+from scribble_tools.label_mapping import LabelMapping
 
 NAMES = st.text("abcdefgh_", min_size=1, max_size=6).filter(lambda name: name != "background")
 
@@ -57,10 +57,8 @@ def test_labels_are_what_nnunet_wants(mapping):
 
 
 @given(mappings())
-def test_a_mapping_survives_json_and_the_command_line(mapping):
+def test_a_mapping_survives_json(mapping):
     assert LabelMapping.from_json(json.loads(json.dumps(mapping.as_json()))) == mapping
-    words = [word for word in mapping.describe().split() if not word.startswith("unlabelled=")]
-    assert parse_label_mapping(words, mapping.unlabelled) == mapping
 
 
 @given(mappings(), st.integers(-2000, 80000))
@@ -91,20 +89,6 @@ def test_more_than_255_classes_fit():
 def test_bad_mappings_are_refused(classes, unlabelled, message):
     with pytest.raises(ValueError, match=message):
         LabelMapping(classes, unlabelled)
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["background"], "'background': write NAME=VALUE"),
-        (["background=a"], "'background=a': write NAME=VALUE"),
-        (["=1"], "needs a name of its own"),
-        (["background=0", "a=1", "a=2"], "'a=2': every label needs a name of its own"),
-    ],
-)
-def test_bad_words_are_refused(words, message):
-    with pytest.raises(ValueError, match=message):
-        parse_label_mapping(words)
 
 
 def test_a_value_that_is_no_label_cannot_be_restored():

@@ -7,6 +7,8 @@ from scribble_tools.install_splits import install_splits
 from scribble_tools.nnunet_dataset import (
     dataset_folder_name,
     dataset_json,
+    find_raw_dataset,
+    next_commands,
     patient_grouped_splits,
     write_dataset_atomically,
     write_json,
@@ -84,6 +86,9 @@ def test_ids_that_nnunet_would_refuse_are_refused(tmp_path):
     (tmp_path / "Dataset007_Other").mkdir()
     assert dataset_folder_name(tmp_path, 8, "X") == "Dataset008_X"
     assert dataset_folder_name(tmp_path, 7, "Other") == "Dataset007_Other"
+    for name in ("a/b", "../x", ""):
+        with pytest.raises(ValueError, match="name .*without slashes"):
+            dataset_folder_name(tmp_path, 7, name)
     for number, message in ((0, "1 to 999"), (1000, "1 to 999"), (7, "Dataset007_Other")):
         with pytest.raises(ValueError, match=message):
             dataset_folder_name(tmp_path, number, "X")
@@ -146,9 +151,9 @@ def test_wrong_splits_are_refused_with_all_their_problems(folders, tmp_path):
 
 def test_missing_things_are_named(folders, tmp_path):
     raw, preprocessed = folders
-    with pytest.raises(FileNotFoundError, match="data set 8.*found none"):
+    with pytest.raises(FileNotFoundError, match="data set 8.*found none. There are: Dataset007"):
         install_splits("8", raw, preprocessed)
-    with pytest.raises(FileNotFoundError, match="--splits"):
+    with pytest.raises(FileNotFoundError, match="none.json: no such splits file"):
         install_splits("7", raw, preprocessed, tmp_path / "none.json")
     (tmp_path / "none.json").write_text('{"train": 1}')
     with pytest.raises(ValueError, match="none.json is no splits file"):
@@ -174,3 +179,24 @@ def test_install_splits_command_line(folders, monkeypatch, capsys):
         monkeypatch.setenv(name, str(folder))
     assert cli.main(["install-splits", "7"]) == 0
     assert (folders[1] / "Dataset007_X" / "splits_final.json").exists()
+
+
+def test_next_commands_say_where_nnunet_has_to_look(tmp_path, monkeypatch):
+    folder = tmp_path / "my raw" / "Dataset027_X"
+    commands = [
+        "next: scribble_tools check 27",
+        "then: nnUNetv2_plan_and_preprocess -d 27 -c 2d --clean",
+    ]
+    for elsewhere in ("", str(tmp_path)):
+        monkeypatch.setenv("nnUNet_raw", elsewhere)
+        first = f"first: export nnUNet_raw='{tmp_path}/my raw'"
+        assert next_commands(folder, "2d").splitlines() == [first, *commands]
+    monkeypatch.setenv("nnUNet_raw", str(tmp_path / "my raw"))
+    assert next_commands(folder, "2d").splitlines() == commands
+    assert next_commands(folder).endswith("-d 27 --clean")
+
+
+def test_a_path_that_is_wrong_is_not_looked_for_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.setenv("nnUNet_raw", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="raw/Dataset027_X is not a folder"):
+        find_raw_dataset("raw/Dataset027_X")

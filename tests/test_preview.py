@@ -308,6 +308,7 @@ def test_one_cases_bad_input(root, capsys):
         ({"ref": root / "lost.nii.gz", "pred": root / "too.nii.gz"}, "lost.nii.gz: no such file"),
         ({"ref": root / "lost.nii.gz", "pred": root / "too.nii.gz"}, "too.nii.gz: no such file"),
         ({"image": root / "lost.nii.gz"}, "lost.nii.gz: no such file"),
+        ({"scribble": root / "s.seg.nrrd"}, "s.seg.nrrd is of 3D Slicer: convert it"),
         ({"scribble": None, "pred": None, "ref": None}, "c: nothing to show over the image"),
         ({"out": root / "c.jpg"}, "c.jpg: the picture is a PNG, name it so"),
         ({"slice": 5}, "no slice 5: the image has slices 0 to 4"),

@@ -128,3 +128,15 @@ def test_command_line(root, capsys):
     assert "wrote 3 label maps" in capsys.readouterr().out
     assert cli.main(list(map(str, arguments))) == 1
     assert "--overwrite" in capsys.readouterr().err
+
+
+def test_the_data_set_may_be_given_by_id(root, monkeypatch, capsys):
+    folder = root / "raw" / "Dataset027_X"
+    folder.mkdir(parents=True)
+    (root / "conversion.json").rename(folder / "conversion.json")
+    monkeypatch.setenv("nnUNet_raw", str(root / "raw"))
+    arguments = ["restore-labels", str(root / "pred"), "--out", str(root / "out"), "--dataset"]
+    assert cli.main([*arguments, "27"]) == 0
+    assert "background=5 RV=1,7 LV=600" in capsys.readouterr().out
+    assert cli.main([*arguments, "28"]) == 1
+    assert "data set 28" in capsys.readouterr().err

@@ -41,6 +41,11 @@ def test_wrong_usage_exits_with_2(arguments, capsys):
     assert "usage: scribble_tools" in capsys.readouterr().err
 
 
+def test_a_variable_that_is_not_set_is_not_the_current_folder(capsys):
+    assert run_and_exit(["demo-data", "--out", ""]) == 2
+    assert "an argument is empty: a variable such as $nnUNet_raw" in capsys.readouterr().err
+
+
 def test_users_error_is_one_message_and_exit_code_1(tmp_path, capsys):
     assert cli.main(["evaluate", str(tmp_path / "a"), str(tmp_path)]) == 1
     captured = capsys.readouterr()
