@@ -6,8 +6,6 @@ import contextlib
 import inspect
 import io
 import os
-import shutil
-import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ from torch.nn.parallel import DistributedDataParallel as DDP
 
 from nnunetv2_pclmix import __version__
 from nnunetv2_pclmix.check_annotations import check_annotations
+from nnunetv2_pclmix.checkpoint_files import read_plain, remove_leftovers, save_whole
 from nnunetv2_pclmix.config import PCLMixConfig
 from nnunetv2_pclmix.dense_validation import DENSE_LABELS, score_validation
 from nnunetv2_pclmix.dual_consistency import pseudo_labels
@@ -37,8 +36,6 @@ from nnunetv2_pclmix.objective import Objective, term_weights, weighted_sum
 from nnunetv2_pclmix.patch_sampling import ANNOTATED_OUTSIDE, PatchesAnywhere
 from nnunetv2_pclmix.pixel_memory import PixelMemory
 from scribble_tools.provenance import package_versions
-
-LATEST = "checkpoint_latest.pth"
 
 
 def plain(value: Any) -> Any:
@@ -372,25 +369,7 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
                 "memory": None if self.memory is None else self.memory.state_dict(),
             },
         }
-        torch.save(checkpoint, f"{filename}.part")
-        if os.path.basename(filename) != LATEST or not os.path.isfile(filename):
-            os.replace(f"{filename}.part", filename)
-            return
-        # the old file gets a second name before it loses its own, so that there is a latest one at
-        # any moment: without it nnU-Net goes on from the best one, which may be much older
-        previous = self._previous_of(filename)
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(f"{previous}.part")
-        try:
-            os.link(filename, f"{previous}.part")
-        except OSError:  # not every file system has hard links
-            shutil.copyfile(filename, f"{previous}.part")
-        os.replace(f"{filename}.part", filename)
-        os.replace(f"{previous}.part", previous)
-
-    @staticmethod
-    def _previous_of(latest: str) -> str:
-        return os.path.join(os.path.dirname(latest), "checkpoint_previous.pth")
+        save_whole(checkpoint, filename)
 
     def on_train_end(self) -> None:
         """Save the final checkpoint; the one before the latest is of no more use.
@@ -399,9 +378,7 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         """
         super().on_train_end()
         if self.local_rank == 0:
-            folder = Path(self.output_folder)
-            for path in (Path(self._previous_of(str(folder / LATEST))), *folder.glob("*.pth.part")):
-                path.unlink(missing_ok=True)
+            remove_leftovers(Path(self.output_folder))
 
     def _random_state(self) -> dict[str, Tensor]:
         """State of torch's generators: nnU-Net's augmentation workers have their own, unseeded."""
@@ -417,32 +394,6 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         if self.device.type == "cuda" and "cuda" in state:
             torch.cuda.set_rng_state(state["cuda"], self.device)
 
-    def _read_checkpoint(self, filename: str) -> tuple[str, dict]:
-        """Read a checkpoint's plain data; for a broken latest one, the one before it.
-
-        Returns:
-            The file that was read, and its content.
-        """
-        # nnU-Net loads a file without this restriction. What passes here holds plain data only,
-        # so that there is nothing to execute when nnU-Net reads it again.
-        try:
-            # torch takes what is no zip file for a pickle, and does not compare checksums
-            with zipfile.ZipFile(filename) as archive:
-                if damaged := archive.testzip():
-                    raise OSError(f"{damaged} in it is damaged")
-            return filename, torch.load(filename, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
-            previous = self._previous_of(filename)
-            if os.path.basename(filename) != LATEST or not os.path.isfile(previous):
-                raise RuntimeError(
-                    f"{filename} cannot be read ({error}). Without it, and without {LATEST}, --c "
-                    "goes on from checkpoint_best.pth"
-                ) from None
-            self.print_to_log_file(
-                f"WARNING: {filename} cannot be read ({error}); going on from {previous}"
-            )
-            return self._read_checkpoint(previous)
-
     def load_checkpoint(self, filename: str) -> None:
         """Continue a training of this trainer.
 
@@ -451,7 +402,9 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
                 cannot be read.
             pickle.UnpicklingError: the file holds more than plain data.
         """
-        filename, checkpoint = self._read_checkpoint(filename)
+        # nnU-Net loads a file without restrictions. What passes here holds plain data only, so
+        # that there is nothing to execute when nnU-Net reads it again below
+        filename, checkpoint = read_plain(filename, self.print_to_log_file)
         state = checkpoint.get("pclmix")
         if state is None:
             raise RuntimeError(

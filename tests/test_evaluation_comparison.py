@@ -158,7 +158,7 @@ def test_picture(tmp_path):
     theirs[0] = replace(theirs[0], **MISSING)
     figure = comparison_figure(ours, theirs, compare(ours, theirs), ("mine", "yours"))
     assert len(figure.axes) == 6
-    assert "PRED: mine\nOTHER: yours\n6 cases" in figure.get_suptitle()
+    assert "PRED: mine\nOTHER: yours\n6 cases" in "".join(t.get_text() for t in figure.texts)
     left, right = figure.axes[2:4]
     assert left.get_title().startswith("HD95 mm, lower is better (1 pairs lack a value")
     assert left.get_ylabel() == "HD95 mm"

@@ -3,6 +3,7 @@
 import json
 import os
 
+import matplotlib
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -128,6 +129,7 @@ def test_another_channel(root):
 
 
 def test_any_number_of_processes_gives_the_same(root):
+    matplotlib.rcdefaults()  # nnU-Net's plots, in other tests, change how this process draws
     folder = root / "raw" / DATASET
     entries = [preview_dataset(folder, root / f"by_{n}", num_processes=n) for n in (1, 2)]
     assert entries[0] == entries[1]

@@ -1,0 +1,69 @@
+"""Checkpoint files that a kill at any moment leaves whole: the latest, and the one before it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+LATEST = "checkpoint_latest.pth"
+PREVIOUS = "checkpoint_previous.pth"
+
+
+def save_whole(checkpoint: dict, filename: str) -> None:
+    """Write a checkpoint beside its place and move it there; a latest one it replaces is kept.
+
+    The old file gets a second name before it loses its own, so that there is a latest one at any
+    moment: without it nnU-Net goes on from the best one, which may be much older.
+    """
+    torch.save(checkpoint, f"{filename}.part")
+    if os.path.basename(filename) != LATEST or not os.path.isfile(filename):
+        os.replace(f"{filename}.part", filename)
+        return
+    previous = os.path.join(os.path.dirname(filename), PREVIOUS)
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(f"{previous}.part")
+    try:
+        os.link(filename, f"{previous}.part")
+    except OSError:  # not every file system has hard links
+        shutil.copyfile(filename, f"{previous}.part")
+    os.replace(f"{filename}.part", filename)
+    os.replace(f"{previous}.part", previous)
+
+
+def read_plain(filename: str, warn: Callable[[str], None]) -> tuple[str, dict]:
+    """Read a checkpoint that holds plain data only; for a broken latest one, the one before it.
+
+    Returns:
+        The file that was read, and its content, on the CPU.
+
+    Raises:
+        RuntimeError: the file is broken, and there is none before it.
+        pickle.UnpicklingError: the file holds more than plain data.
+    """
+    try:
+        # torch takes what is no zip file for a pickle, and does not compare checksums
+        with zipfile.ZipFile(filename) as archive:
+            if damaged := archive.testzip():
+                raise OSError(f"{damaged} in it is damaged")
+        return filename, torch.load(filename, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
+        previous = os.path.join(os.path.dirname(filename), PREVIOUS)
+        if os.path.basename(filename) != LATEST or not os.path.isfile(previous):
+            raise RuntimeError(
+                f"{filename} cannot be read ({error}). Without it, and without {LATEST}, --c "
+                "goes on from checkpoint_best.pth"
+            ) from None
+        warn(f"WARNING: {filename} cannot be read ({error}); going on from {previous}")
+        return read_plain(previous, warn)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a finished training has no use for: the previous file, half written ones."""
+    for path in (folder / PREVIOUS, *folder.glob("*.pth.part")):
+        path.unlink(missing_ok=True)
