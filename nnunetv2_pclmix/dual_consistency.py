@@ -24,7 +24,8 @@ def heterogeneous_consistency(
     if probabilities is not None:
         one, two = probabilities(one), probabilities(two)
     squared = (one - two).square()
-    return global_mean(squared.sum(), torch.tensor(squared.numel(), device=squared.device))
+    # filled on the device: a number copied there would make the host wait
+    return global_mean(squared.sum(), squared.new_full((), squared.numel()))
 
 
 def most_probable(logits: Tensor) -> Tensor:

@@ -202,6 +202,27 @@ def test_degenerate_batches_stay_finite(case):
     assert all(torch.isfinite(z.grad).all() for z in (output.main[0], output.auxiliary))
 
 
+def test_neither_pass_makes_the_host_wait_for_the_device(monkeypatch):
+    """No value is read from a tensor, and none is copied from the host into a new one."""
+
+    def waits(*args, **kwargs):
+        raise AssertionError("the host would wait for the device")
+
+    output, targets = random_batch()
+    memory, o = filled_memory(), objective()
+    with monkeypatch.context() as forbid:
+        for name in ("item", "tolist", "nonzero", "cpu", "__bool__", "__int__", "__float__"):
+            forbid.setattr(torch.Tensor, name, waits)
+        for name in ("tensor", "as_tensor", "nonzero"):
+            forbid.setattr(torch, name, waits)
+        terms, queued = o.first_pass(output, targets, memory, 0.5)
+        memory.enqueue(*queued)
+        mix = draw_mix(len(targets[0]), (32, 48), 0.2)
+        pseudo = mix(*pseudo_labels(output.main[0], output.auxiliary))
+        terms |= o.second_pass(output, mix(targets[0]), pseudo)
+        weighted_sum(terms, term_weights(CONFIG, 0.5)).backward()
+
+
 def test_passes_can_be_back_propagated_one_after_the_other():
     patch, strides = (16, 24), [(1, 1), (2, 2), (2, 2)]
     network = PCLMixNetwork(stock_network(patch, strides), patch, K, CONFIG)
