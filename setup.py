@@ -33,6 +33,8 @@ REQUIREMENTS = [
     "scipy>=1.10",  # distances and connected components
     "h5py>=3.8",  # reads the files of WSL4MIS
     "matplotlib>=3.6",  # previews of scribbles and reports
+    "jinja2>=3.1",  # the page of `scribble_tools report`; torch brings it too
+    "pillow>=9.1",  # its pictures, as WebP; matplotlib brings it too
     "tqdm>=4.60",  # progress bars
     "packaging>=24",  # the doctor compares versions
 ]
@@ -44,7 +46,9 @@ DEVELOPMENT = [
     "hypothesis",  # property tests of generated scribbles and label mappings
     "medpy>=0.5",  # the tests compare our metrics with its
     "pynrrd",  # the tests write 3D Slicer's files with it
+    "selenium>=4.11",  # drives the browser that opens the report
     "build",
+    "twine>=6.1",  # reads what is built as a package index would
     "setuptools>=70.1",  # the tests install the package without build isolation
 ]
 
@@ -92,6 +96,8 @@ if __name__ == "__main__":
         license="Apache-2.0",
         classifiers=[
             "Development Status :: 4 - Beta",
+            "Environment :: Console",
+            "Environment :: GPU :: NVIDIA CUDA",
             "Intended Audience :: Healthcare Industry",
             "Intended Audience :: Science/Research",
             "Operating System :: OS Independent",
@@ -105,7 +111,10 @@ if __name__ == "__main__":
         keywords="nnU-Net segmentation scribble weak supervision contrastive learning",
         python_requires=">=3.10",
         packages=find_packages(include=["nnunetv2_pclmix*", "scribble_tools*"]),
-        package_data={"nnunetv2_pclmix": ["external_trainers/*.py"]},
+        package_data={
+            "nnunetv2_pclmix": ["external_trainers/*.py"],
+            "scribble_tools": ["templates/*"],
+        },
         install_requires=REQUIREMENTS,
         extras_require={"dev": DEVELOPMENT},
         entry_points={

@@ -31,6 +31,10 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("check",): ("scribble_tools.check_dataset", "find what would spoil a training, all at once"),
     ("preview",): ("scribble_tools.preview", "pictures of images, scribbles and predictions"),
     ("evaluate",): ("scribble_tools.evaluate", "Dice, distances and islands against dense labels"),
+    ("report",): (
+        "scribble_tools.report",
+        "one HTML page: scores, pictures, training curves, data set, comparison",
+    ),
     ("restore-labels",): (
         "scribble_tools.restore_labels",
         "predictions back to the label values of the original files",

@@ -216,6 +216,8 @@ def finite_or_none(content: object) -> object:
     """NaN and infinity are no JSON; ``outcome`` says which of them a null was."""
     if isinstance(content, Mapping):
         return {key: finite_or_none(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [finite_or_none(value) for value in content]
     return None if isinstance(content, float) and not math.isfinite(content) else content
 
 

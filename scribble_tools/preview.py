@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from matplotlib.figure import Figure
 
 from scribble_tools.contact_sheet import Panel, choose_slices, contact_sheet, save_png
-from scribble_tools.display_plane import display_plane
+from scribble_tools.display_plane import DisplayPlane, display_plane
 from scribble_tools.image_files import NATURAL, file_ending_of
 from scribble_tools.image_io import geometry_difference, read_image
 from scribble_tools.label_set import find_dataset_json, read_label_names, read_label_set
@@ -60,37 +61,41 @@ def _grey_or_colours(image: sitk.Image) -> np.ndarray:
     return array[..., :3] if channels >= 3 else array[..., 0]
 
 
-def preview_case(
-    files: ShownFiles,
-    out: Path,
-    dataset_json: Path | None = None,
-    slices: Sequence[int] | None = None,
-    max_slices: int = 3,
-    overwrite: bool = False,
-) -> dict:
-    """Write the contact sheet of one case as PNG.
+@dataclass(frozen=True)
+class ShownCase:
+    """One case ready to be drawn: image and label maps cut into slices, and what to say of them."""
+
+    image: np.ndarray
+    panels: Sequence[Panel]
+    plane: DisplayPlane
+    label_names: Mapping[int, str]
+    notes: Sequence[str]
+
+    def sheet(self, slices: Sequence[int], title: str) -> Figure:
+        """The contact sheet with these slices as rows."""
+        return contact_sheet(
+            self.image,
+            self.panels,
+            self.plane.spacing_mm,
+            slices,
+            self.label_names,
+            title,
+            self.plane.edges,
+            self.notes,
+        )
+
+
+def read_case(files: ShownFiles, dataset_json: Path | None = None) -> ShownCase:
+    """Read the files of one case.
 
     Args:
         dataset_json: with label names and the ignore label. Without an ignore label, the scribble's
-            most frequent value is taken as unlabelled, and the sheet says so.
-        slices: to show, as numbered in the file; default: up to ``max_slices`` that have scribbles
-            (``contact_sheet.choose_slices``).
-
-    Returns:
-        ``picture`` (file name), ``slices``, ``slice_axis`` (``"x"``, ``"y"`` or ``"z"`` of the
-        file; None in 2D), ``left`` and ``up`` of the picture in the patient (None when the file
-        does not say) and the files used.
+            most frequent value is taken as unlabelled, and the notes say so.
 
     Raises:
-        FileExistsError: there is such a picture and ``overwrite`` is false.
         FileNotFoundError, ValueError: files are missing, unusable or of another size; the message
             lists all of them.
     """
-    out = Path(out)
-    if out.suffix != ".png":
-        raise ValueError(f"{out}: the picture is a PNG, name it so")
-    if out.exists() and not overwrite:
-        raise FileExistsError(f"{out} exists already: choose another name or say --overwrite")
     if not files.label_maps:
         raise ValueError(f"{files.name}: nothing to show over the image, no scribble or prediction")
     if slicer := [path for _, path in files.label_maps if is_segmentation(path)]:
@@ -121,19 +126,44 @@ def preview_case(
         panels.append(Panel(title, plane.cut(labels), hidden, strokes=path == files.scribble))
     if problems:
         raise ValueError("\n".join(problems))
-    slices = choose_slices(panels[0], max_slices) if slices is None else list(slices)
-    sheet = contact_sheet(
-        plane.cut(_grey_or_colours(image)),
-        panels,
-        plane.spacing_mm,
-        slices,
-        names,
-        files.name,
-        plane.edges,
-        notes,
-    )
+    return ShownCase(plane.cut(_grey_or_colours(image)), panels, plane, names, notes)
+
+
+def preview_case(
+    files: ShownFiles,
+    out: Path,
+    dataset_json: Path | None = None,
+    slices: Sequence[int] | None = None,
+    max_slices: int = 3,
+    overwrite: bool = False,
+) -> dict:
+    """Write the contact sheet of one case as PNG.
+
+    Args:
+        dataset_json: see `read_case`.
+        slices: to show, as numbered in the file; default: up to ``max_slices`` that have scribbles
+            (``contact_sheet.choose_slices``).
+
+    Returns:
+        ``picture`` (file name), ``slices``, ``slice_axis`` (``"x"``, ``"y"`` or ``"z"`` of the
+        file; None in 2D), ``left`` and ``up`` of the picture in the patient (None when the file
+        does not say) and the files used.
+
+    Raises:
+        FileExistsError: there is such a picture and ``overwrite`` is false.
+        FileNotFoundError, ValueError: see `read_case`.
+    """
+    out = Path(out)
+    if out.suffix != ".png":
+        raise ValueError(f"{out}: the picture is a PNG, name it so")
+    if out.exists() and not overwrite:
+        raise FileExistsError(f"{out} exists already: choose another name or say --overwrite")
+    shown = read_case(files, dataset_json)
+    slices = choose_slices(shown.panels[0], max_slices) if slices is None else list(slices)
+    sheet = shown.sheet(slices, files.name)
     out.parent.mkdir(parents=True, exist_ok=True)
     save_png(sheet, out)
+    plane = shown.plane
     return {
         "picture": out.name,
         "slices": slices,

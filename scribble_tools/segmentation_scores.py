@@ -142,7 +142,9 @@ def dice(prediction: np.ndarray, reference: np.ndarray) -> float:
     return 2 * np.count_nonzero(prediction & reference) / total if total else math.nan
 
 
-def _components(mask: np.ndarray) -> tuple[tuple[slice, ...], np.ndarray, np.ndarray]:
+def connected_components(
+    mask: np.ndarray,
+) -> tuple[tuple[slice, ...], np.ndarray, np.ndarray]:
     """Box around a mask, its components in there numbered from 1, and their sizes in voxels."""
     box = bounding_box(mask)
     components, _ = ndimage.label(mask[box], structure=np.ones((3,) * mask.ndim))
@@ -173,7 +175,7 @@ def evaluate_case(
     scores = []
     for name, values in labels.classes.items():
         predicted, expected = np.isin(prediction, values), np.isin(reference, values)
-        box, components, sizes = _components(predicted)
+        box, components, sizes = connected_components(predicted)
         if keep_largest and sizes.size:
             predicted[box] = components == 1 + sizes.argmax()
             sizes = sizes[[sizes.argmax()]]

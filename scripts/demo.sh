@@ -26,6 +26,7 @@ nnUNetv2_train 999 2d 0 -tr "$trainer" -p nnUNetPlans_small -device "$device"
 nnUNetv2_predict -d 999 -c 2d -f 0 -tr "$trainer" -p nnUNetPlans_small -device "$device" \
     -i "$dataset/imagesTs" -o "$work/predictions" -npp 1 -nps 1
 scribble_tools evaluate "$work/predictions" "$dataset/labelsTs_dense" --out "$work/scores"
+scribble_tools report --dataset 999 --model "$model" --out "$work/report.html" --overwrite
 { set +x; } 2>/dev/null
 
 # a validation case: it has a scribble to show, and was not trained on
@@ -36,3 +37,4 @@ scribble_tools preview --image "$dataset/imagesTr/${case}_0000.nii.gz" \
     --pred "$model/fold_0/validation/$case.nii.gz" \
     --ref "$dataset/labelsTr_dense/$case.nii.gz" --out "$work/picture.png" --overwrite
 echo "done. Scores: $work/scores; image, scribble, prediction and reference: $work/picture.png"
+echo "All of it to look at, open it in a browser: $work/report.html"

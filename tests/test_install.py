@@ -10,7 +10,9 @@ import runpy
 import shutil
 import subprocess
 import sys
+import tarfile
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -267,6 +269,39 @@ def test_uninstall_leaves_nothing(tmp_path, sources, borrowed, options):
     environment.pip("uninstall", "--yes", "nnunetv2-pclmix")
     assert environment.files() == environment.original_files
     assert environment.run("-c", PRINT_VARIABLE).stdout.strip() == "None"
+
+
+def test_built_distributions_are_whole_and_pass_twine(tmp_path):
+    folder = tmp_path / "checkout"
+    unwanted = shutil.ignore_patterns(
+        ".git", ".venv", "demo", "build", "dist", "*.egg-info", "__pycache__"
+    )
+    shutil.copytree(CHECKOUT, folder, ignore=unwanted)
+
+    def call(*words: str) -> str:
+        command = [sys.executable, "-m", *words]
+        result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+    call("build", "--no-isolation", ".")
+    sdist, wheel = sorted((folder / "dist").iterdir(), key=lambda path: path.suffix)
+    call("twine", "check", "--strict", str(sdist), str(wheel))
+    with tarfile.open(sdist) as archive:
+        packed = {name.partition("/")[2] for name in archive.getnames()}
+    with zipfile.ZipFile(wheel) as archive:
+        installed = set(archive.namelist())
+    for place in ("docs", "benchmarks", "scripts", "tests", "nnunetv2_pclmix", "scribble_tools"):
+        files = {
+            path.relative_to(folder).as_posix()
+            for path in (folder / place).rglob("*")
+            if path.is_file()
+        }
+        assert files <= packed, "MANIFEST.in forgets files"
+        if place in ("nnunetv2_pclmix", "scribble_tools"):
+            assert files <= installed
+    assert {"README.md", "CITATION.cff", "CHANGELOG.md", "LICENSE", "Makefile"} <= packed
+    assert STARTUP_FILES <= installed
 
 
 def test_half_removed_package_is_silent(tmp_path, sources, borrowed):

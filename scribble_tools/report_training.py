@@ -1,0 +1,243 @@
+"""What nnU-Net's model folder tells about a training, without running anything that lies in it.
+
+Checkpoints are pickles. Those of nnUNetTrainerPCLMix hold plain data and are read with
+``weights_only=True``; those of the stock trainer do not, and torch refuses them. What they would
+say of the training stands in its log files too, rounded.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth")
+NUMBER = r"[-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|nan|inf)"
+# one line of nnU-Net's log per epoch and value, and the series of its logger that holds it
+LOGGED = {
+    "train_losses": re.compile(rf": train_loss ({NUMBER})"),
+    "val_losses": re.compile(rf": val_loss ({NUMBER})"),
+    "lrs": re.compile(rf": Current learning rate: ({NUMBER})"),
+    "seconds_per_epoch": re.compile(rf": Epoch time: ({NUMBER}) s"),
+}
+PSEUDO_DICE = re.compile(r": Pseudo dice \[(.*)\]")
+EPOCH = re.compile(r": Epoch (\d+) *$")
+WARNING = re.compile(r"^[-\d]+ [:.\d]+: (warning.*)", re.IGNORECASE)
+MOST_WARNINGS = 20
+
+
+@dataclass(frozen=True)
+class Training:
+    """One fold of a model.
+
+    Attributes:
+        name: of the model's folder, ``TRAINER__PLANS__CONFIGURATION``.
+        fold: such as ``0`` or ``all``.
+        series: one value per epoch, ``dice_per_class`` a list of them; empty where nothing tells.
+        facts: how it was trained, in words.
+        settings: of PCLMix; empty for other trainers.
+        changed: the settings whose value is not this version's default.
+        warnings: lines of the log.
+        pictures: progress.png, pclmix_losses.png and snapshots that exist.
+        remarks: what could not be read, in sentences.
+    """
+
+    name: str
+    fold: str
+    series: Mapping[str, list] = field(default_factory=dict)
+    facts: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
+    changed: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+    pictures: Sequence[Path] = ()
+    remarks: Sequence[str] = ()
+
+
+def find_fold(model: Path, fold: str | None = None) -> Path:
+    """The folder of one fold, ``fold`` of a model's folder or the only one.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: there are several, and ``fold`` does not choose one.
+    """
+    if not model.is_dir():
+        raise FileNotFoundError(f"{model} is not a folder")
+    if model.name.startswith("fold_"):
+        return model
+    folds = sorted(path for path in model.glob("fold_*") if path.is_dir())
+    if fold is not None:
+        folds = [path for path in folds if path.name == f"fold_{fold}"]
+    if not folds:
+        raise FileNotFoundError(
+            f"{model} has no fold_{'X' if fold is None else fold}: give the folder that "
+            "nnUNetv2_train wrote, nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION"
+        )
+    if len(folds) > 1:
+        numbers = ", ".join(path.name.removeprefix("fold_") for path in folds)
+        raise ValueError(f"{model} has the folds {numbers}: choose one with --fold")
+    return folds[0]
+
+
+def read_logs(fold: Path) -> tuple[dict[str, list], list[str]]:
+    """Series by epoch, and warnings, of a fold's training logs; of epochs that ran twice the later.
+
+    A continued training has one log for each start.
+    """
+    epochs: dict[int, dict[str, object]] = {}
+    warnings: dict[str, None] = {}
+    for path in sorted(fold.glob("training_log_*.txt")):
+        epoch: dict[str, object] = {}
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            if match := EPOCH.search(line):
+                epoch = epochs[int(match[1])] = {}
+            elif match := PSEUDO_DICE.search(line):
+                # numpy 2 writes np.float32(0.4), earlier versions 0.4
+                values = re.sub(r"np\.float\d+\(|\)", "", match[1]).split(",")
+                if all(re.fullmatch(NUMBER, value.strip()) for value in values):
+                    epoch["dice_per_class"] = [float(value) for value in values]
+            elif match := WARNING.search(line):
+                warnings[match[1].strip()] = None
+            else:
+                for name, pattern in LOGGED.items():
+                    if match := pattern.search(line):
+                        epoch[name] = float(match[1])
+    last = max(epochs, default=-1)
+    series = {}
+    for name in dict.fromkeys(key for values in epochs.values() for key in values):
+        values = [epochs.get(number, {}).get(name) for number in range(last + 1)]
+        series[name] = [math.nan if value is None else value for value in values]
+    if last >= 0 and len(epochs[last]) < len(series):  # the epoch that runs now
+        series = {name: values[:-1] for name, values in series.items()}
+    return series, [*warnings][:MOST_WARNINGS]
+
+
+def read_checkpoint(fold: Path) -> tuple[dict, str | None]:
+    """The plain part of the latest checkpoint that holds nothing else, or why there is none.
+
+    Weights are not read.
+    """
+    import pickle
+
+    import torch  # slow to import, and only this needs it
+
+    paths = [fold / name for name in CHECKPOINTS if (fold / name).is_file()]
+    for path in paths:
+        try:
+            # on the device "meta" tensors have no content
+            content = torch.load(path, map_location="meta", mmap=True, weights_only=True)
+        except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError) as error:
+            reason = "it holds more than plain data" if "eights" in str(error) else "damaged"
+            return {}, f"{path.name} was not read ({reason}); curves are from the training's log."
+        if isinstance(content, dict):
+            return content, None
+    return {}, None if paths else "There is no checkpoint in the model's folder."
+
+
+def _numbers(values: object) -> list | None:
+    """A logger's series, if it is one: numbers, or lists of them."""
+    if not isinstance(values, list) or not values:
+        return None
+    if all(isinstance(value, (int, float)) for value in values):
+        return [float(value) for value in values]
+    if all(isinstance(v, list) and all(isinstance(x, (int, float)) for x in v) for v in values):
+        return [[float(x) for x in value] for value in values]
+    return None
+
+
+def logger_series(logging: object) -> dict[str, list]:
+    """The series of nnU-Net's logger as a checkpoint holds them; what is no number is left out."""
+    series = {
+        str(name): found
+        for name, values in (logging.items() if isinstance(logging, dict) else ())
+        if (found := _numbers(values))
+    }
+    if "dice_per_class_or_region" in series:
+        series["dice_per_class"] = series.pop("dice_per_class_or_region")
+    start, end = (series.pop(f"epoch_{word}_timestamps", []) for word in ("start", "end"))
+    if start and end:
+        series["seconds_per_epoch"] = [b - a for a, b in zip(start, end, strict=False)]
+    return series
+
+
+def _changed_settings(settings: Mapping[str, object]) -> list[str]:
+    from nnunetv2_pclmix.config import PCLMixConfig
+
+    defaults = asdict(PCLMixConfig())
+    return [name for name, value in settings.items() if defaults.get(name, value) != value]
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _plans_facts(model: Path, configuration: str) -> dict[str, str]:
+    plans = _read_json(model / "plans.json")
+    try:
+        configurations = plans["configurations"]
+        chosen = configurations[configuration]
+        chosen = {**configurations.get(chosen.get("inherits_from"), {}), **chosen}
+        network = chosen["architecture"]
+        return {
+            "patch size": " x ".join(map(str, chosen["patch_size"])),
+            "batch size": str(chosen["batch_size"]),
+            "spacing mm": " x ".join(f"{value:.3g}" for value in chosen["spacing"]),
+            "network": str(network["network_class_name"]).rpartition(".")[2],
+            "features": ", ".join(map(str, network["arch_kwargs"]["features_per_stage"])),
+        }
+    except (KeyError, TypeError, ValueError):
+        return {}
+
+
+def read_training(fold: Path) -> Training:
+    """Gather what the folder of one fold tells; nothing in it is required."""
+    model = fold.absolute().parent
+    trainer, plans, configuration = (*model.name.split("__"), "", "")[:3]
+    number = fold.name.removeprefix("fold_")
+    checkpoint, remark = read_checkpoint(fold)
+    series, warnings = read_logs(fold)
+    for name, values in logger_series(checkpoint.get("logging")).items():
+        if len(values) >= len(series.get(name, ())):
+            series[name] = values
+    ours = checkpoint.get("pclmix")
+    ours = ours if isinstance(ours, dict) else {}
+    settings = ours.get("config")
+    settings = settings if isinstance(settings, dict) else {}
+    dataset = model.parent.name
+    facts = {
+        "trainer": str(ours.get("trainer_name", trainer)),
+        "plans": plans,
+        "configuration": configuration,
+        "fold": number,
+        **_plans_facts(model, configuration),
+        "epochs done": str(len(series["train_losses"])) if series.get("train_losses") else "",
+        "epochs planned": str(ours.get("num_epochs", "")),
+        "iterations": str(ours.get("iteration", "")),
+        "seed of torch": str(ours.get("torch_seed", "")),
+        "version of nnunetv2-pclmix": str(ours.get("version", "")),
+        "trained by": f"nnUNetv2_train {dataset} {configuration} {number} -tr {trainer} -p {plans}"
+        if configuration
+        else "",
+    }
+    versions = ours.get("versions")
+    for name, version in versions.items() if isinstance(versions, dict) else ():
+        facts.setdefault(f"version of {name}", str(version))
+    named = [fold / name for name in ("progress.png", "pclmix_losses.png")]
+    pictures = [*named, *sorted((fold / "pclmix_snapshots").glob("epoch_*.png"))]
+    return Training(
+        name=model.name,
+        fold=number,
+        series=series,
+        facts={name: text for name, text in facts.items() if text},
+        settings=settings,
+        changed=_changed_settings(settings),
+        warnings=warnings,
+        pictures=[path for path in pictures if path.is_file()],
+        remarks=[remark] if remark else [],
+    )
