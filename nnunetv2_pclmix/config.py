@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+# What is drawn beside the training changes nothing of it: it may be continued with others of these.
+DISPLAY_SETTINGS = ("snapshot_every",)
+
 
 @dataclass(frozen=True)
 class PCLMixConfig:
@@ -97,10 +100,15 @@ class PCLMixConfig:
     certainty_low: float = 0.75
     """Certain is an entropy (nats) below (low + (1 - low) * ramp(progress)) * ln 2 (authors)."""
 
+    # Pictures
+    snapshot_every: int = 50
+    """Epochs from one picture of training samples in ``pclmix_snapshots`` to the next; those of the
+    first and of the last epoch are drawn in any case. 0: no such pictures."""
+
     def __post_init__(self) -> None:
         at_least_zero = (
             "lambda_auxiliary partial_dice lambda_mixed_scribble lambda_pseudo pseudo_ramp "
-            "lambda_heterogeneous heterogeneous_ramp lambda_contrast contrast_power"
+            "lambda_heterogeneous heterogeneous_ramp lambda_contrast contrast_power snapshot_every"
         )
         positive = (
             "auxiliary_stride auxiliary_max_width auxiliary_window temperature embedding_dim "

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -148,3 +149,11 @@ def label_encoding(label_manager: Any) -> LabelEncoding:
     if label_manager.has_regions:
         return Regions(label_manager.num_segmentation_heads)
     return ExclusiveLabels(label_manager.ignore_label)
+
+
+def class_names(label_manager: Any) -> list[str]:
+    """Names of the exclusive classes of `label_encoding`, the background first."""
+    labels = {name: value for name, value in label_manager.label_dict.items() if name != "ignore"}
+    if label_manager.has_regions:
+        return ["background", *(name for name, value in labels.items() if np.any(value))]
+    return sorted(labels, key=lambda name: int(np.ravel(labels[name])[0]))

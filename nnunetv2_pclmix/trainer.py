@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import io
+import math
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -25,16 +26,21 @@ from torch.nn.parallel import DistributedDataParallel as DDP
 from nnunetv2_pclmix import __version__
 from nnunetv2_pclmix.check_annotations import check_annotations
 from nnunetv2_pclmix.checkpoint_files import read_plain, remove_leftovers, save_whole
-from nnunetv2_pclmix.config import PCLMixConfig
+from nnunetv2_pclmix.config import DISPLAY_SETTINGS, PCLMixConfig
 from nnunetv2_pclmix.dense_validation import DENSE_LABELS, score_validation
 from nnunetv2_pclmix.dual_consistency import pseudo_labels
 from nnunetv2_pclmix.dynamic_mix import PreviousBatch, draw_mix
+from nnunetv2_pclmix.finite_watch import REMEDY, FiniteWatch
 from nnunetv2_pclmix.global_mean import gather_batch, world_size
-from nnunetv2_pclmix.label_encoding import label_encoding
+from nnunetv2_pclmix.label_encoding import class_names, label_encoding
 from nnunetv2_pclmix.network import PCLMixNetwork
 from nnunetv2_pclmix.objective import Objective, term_weights, weighted_sum
 from nnunetv2_pclmix.patch_sampling import ANNOTATED_OUTSIDE, PatchesAnywhere
 from nnunetv2_pclmix.pixel_memory import PixelMemory
+from nnunetv2_pclmix.schedules import certainty_threshold
+from nnunetv2_pclmix.step_diagnostics import StepDiagnostics, series_names
+from nnunetv2_pclmix.training_pictures import TrainingPictures
+from nnunetv2_pclmix.training_watch import find_warnings
 from scribble_tools.provenance import package_versions
 
 
@@ -82,10 +88,20 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
             self.num_epochs = self.epochs
         self.iteration = 0
         self._previous_batch = PreviousBatch()
-        # nnU-Net's logger wants every series announced, with one value per epoch
+        self._finite = FiniteWatch()
         self._term_names = list(term_weights(self.config, 0.0))
-        for name in self._term_names:
-            self.logger.local_logger.my_fantastic_logging[f"pclmix_{name}"] = []
+        names = self._term_names + [f"weight_{name}" for name in self._term_names]
+        self._series_names = [*names, *series_names(self.config)]
+        self._announce_series()
+
+    def _announce_series(self) -> None:
+        """nnU-Net's logger wants every series announced, with one value per epoch.
+
+        That is NaN for epochs that were trained by a version that did not log it.
+        """
+        for name in self._series_names:
+            series = self.logger.local_logger.my_fantastic_logging
+            series.setdefault(f"pclmix_{name}", [math.nan] * self.current_epoch)
 
     # ---------------------------------------------------------------- set-up
 
@@ -118,6 +134,15 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
             size = self.config.memory_per_class(labels.num_classes)
             self.memory = PixelMemory(labels.num_classes, size, self.config.embedding_dim)
             self.memory.to(self.device)
+        self.diagnostics = StepDiagnostics(self.config, labels)
+        self.class_names = class_names(self.label_manager)
+        self.pictures = TrainingPictures(
+            Path(self.output_folder),
+            labels,
+            self.class_names,
+            self.configuration_manager.spacing,
+            self.print_to_log_file,
+        )
 
     def _refuse_unsupported(self) -> None:
         problems = []
@@ -225,6 +250,15 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         """Fraction of the planned iterations that are done."""
         return self.iteration / max(1, self.num_epochs * self.num_iterations_per_epoch)
 
+    @property
+    def _is_drawn(self) -> bool:
+        """Whether the samples of this iteration are drawn: the last one of some epochs."""
+        epoch, every = self.current_epoch, self.config.snapshot_every
+        if self.local_rank != 0 or every == 0:
+            return False
+        last = self.iteration + 1 == (epoch + 1) * self.num_iterations_per_epoch
+        return last and (epoch % every == 0 or epoch == self.num_epochs - 1)
+
     def on_train_epoch_start(self) -> None:
         """Set the iteration, which the schedules follow, from nnU-Net's epoch counter."""
         super().on_train_epoch_start()
@@ -238,7 +272,7 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         targets = [t.to(self.device, non_blocking=True) for t in targets]
         progress = self.progress
         weights = term_weights(self.config, progress)
-        mixing = self.config.dynamic_mix
+        mixing, drawn = self.config.dynamic_mix, self._is_drawn
         self.optimizer.zero_grad(set_to_none=True)
 
         # with DDP the gradients are exchanged once, in the last pass
@@ -246,6 +280,11 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
             output = self._forward(data)
             terms, queued = self.objective.first_pass(output, targets, self.memory, progress)
             self._backward(weighted_sum(terms, weights))
+        threshold = certainty_threshold(progress, self.config.certainty_low)
+        counts = self.diagnostics.measure(output, targets[0], threshold, self.memory)
+        if drawn:
+            certain = threshold if self.config.contrast else None
+            self.pictures.take(data, targets[0], output, certain, batch.get("keys"))
         if queued is not None:
             # every process keeps the same memory, of the whole batch
             self.memory.enqueue(*(gather_batch(x, self._largest_share) for x in queued))
@@ -260,8 +299,12 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
             area = self.config.mix_area
             mix = draw_mix(len(data), data.shape[2:], area, self.device, with_previous=alone)
             images, scribbles, main, auxiliary = sources
-            mixed = self._forward(mix(images))
-            mixed_terms = self.objective.second_pass(mixed, mix(scribbles), mix(main, auxiliary))
+            images, scribbles, labels = mix(images), mix(scribbles), mix(main, auxiliary)
+            mixed = self._forward(images)
+            mixed_terms = self.objective.second_pass(mixed, scribbles, labels)
+            if drawn:
+                used = labels if self.config.lambda_pseudo else None
+                self.pictures.take_mixed(mix, images, scribbles, used)
             loss = weighted_sum(mixed_terms, weights)
             if self.is_ddp and mixed.embedding is not None:
                 # the second pass has no use for it, but DDP waits for all gradients
@@ -270,12 +313,17 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
             terms |= mixed_terms
 
         self._optimizer_step()
-        self.iteration += 1
-        # one transfer, like the stock trainer's, however many terms there are
+        # one transfer, like the stock trainer's, however many values there are
         values = torch.stack([terms[name].detach() for name in self._term_names])
-        values = values.cpu().numpy()
+        values = torch.cat((values, counts)).cpu().numpy()
+        values, counts = np.split(values, [len(self._term_names)])
         total = np.dot(values, [weights[name] for name in self._term_names])
-        return {"loss": np.asarray(total), "terms": values}
+        where = f"iteration {self.iteration} (epoch {self.current_epoch})"
+        self._finite.see(total, dict(zip(self._term_names, values, strict=True)), where)
+        if not self.is_ddp:  # several processes stop together, at the end of the epoch
+            self._stop_for(self._finite.problem)
+        self.iteration += 1
+        return {"loss": np.asarray(total), "terms": values, "counts": counts}
 
     def _forward(self, data: Tensor):
         # nnU-Net: autocast on CUDA only; everywhere else it is slow or missing
@@ -297,17 +345,38 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         else:
             self.optimizer.step()
 
+    def _stop_for(self, problem: str | None) -> None:
+        if problem is not None:
+            message = f"The training stops: {problem}. {REMEDY}"
+            self.print_to_log_file(f"ERROR: {message}")
+            raise RuntimeError(message)
+
     def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
-        """Log the mean of every term, and its weight, beside nnU-Net's own entries."""
+        """Log the mean of every term, its weight and the shares, beside nnU-Net's own entries.
+
+        Raises:
+            RuntimeError: the loss, or the weights, are not finite any more.
+        """
         super().on_train_epoch_end(train_outputs)
-        means = collate_outputs(train_outputs)["terms"].mean(0)
+        outputs = collate_outputs(train_outputs)
+        means, counts = (outputs[name].astype(float).mean(0) for name in ("terms", "counts"))
+        network = self._bare_network
+        tensors = [*network.state_dict().values(), *network.training_only_state().values()]
+        problem = self._finite.problem_of_epoch(tensors)
         if self.is_ddp:
             of_processes = [None] * world_size()
-            dist.all_gather_object(of_processes, means)
-            means = np.mean(of_processes, 0)
+            dist.all_gather_object(of_processes, (means, counts, problem))
+            *values, problems = zip(*of_processes, strict=True)
+            means, counts = (np.mean(value, 0) for value in values)
+            problem = next((p for p in problems if p is not None), None)
+        self._stop_for(problem)
+
         weights = term_weights(self.config, self.progress)
-        for name, value in zip(self._term_names, means, strict=True):
-            self.logger.log(f"pclmix_{name}", float(value), self.current_epoch)
+        shares = self.diagnostics.summary(counts, self.memory)
+        values = {name: float(value) for name, value in zip(self._term_names, means, strict=True)}
+        values |= {f"weight_{name}": weights[name] for name in self._term_names} | shares
+        for name in self._series_names:
+            self.logger.log(f"pclmix_{name}", values[name], self.current_epoch)
         self.print_to_log_file(
             "PCLMix terms (mean, x weight at the end of the epoch):",
             ", ".join(
@@ -315,6 +384,24 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
                 for name, value in zip(self._term_names, means, strict=True)
             ),
         )
+        single = [(name, share) for name, share in shares.items() if isinstance(share, float)]
+        self.print_to_log_file(
+            "PCLMix shares:", ", ".join(f"{name} {share:.4f}" for name, share in single)
+        )
+        for warning in find_warnings(
+            self.logger.get_checkpoint(),
+            self.class_names,
+            self.num_iterations_per_epoch,
+            self.num_epochs,
+        ):
+            self.print_to_log_file(warning)
+
+    def on_epoch_end(self) -> None:
+        """Draw, beside nnU-Net's own picture and after it has saved."""
+        epoch = self.current_epoch
+        super().on_epoch_end()
+        if self.local_rank == 0:
+            self.pictures.draw(epoch, self.logger.get_checkpoint())
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
         """nnU-Net's final validation, then dense scores where dense labels exist."""
@@ -412,6 +499,7 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
                 "be continued with it. To start from its weights use -pretrained_weights"
             )
         ours, theirs = asdict(self.config), state["config"]
+        ours = {name: value for name, value in ours.items() if name not in DISPLAY_SETTINGS}
         if added := sorted(ours.keys() - theirs.keys()):
             self.print_to_log_file(f"settings that the checkpoint does not know: {added}")
         if changed := [k for k in ours if k in theirs and theirs[k] != ours[k]]:
@@ -422,6 +510,7 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
                 + ". Continue with the trainer and version that began it"
             )
         super().load_checkpoint(filename)
+        self._announce_series()
         self.iteration = state["iteration"]
         self._bare_network.load_training_only_state(state["network"])
         if self.memory is not None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 import torch
 from torch import distributed as dist
@@ -156,6 +157,50 @@ def test_batches_of_different_size_are_gathered_with_padding(tmp_path):
         assert values[:, 0].tolist() == [1, 1, 2, 0]
         assert flags[:, 0].tolist() == [True, True, True, False]
         assert mean == 2 * 6 / 8
+
+
+def end_an_epoch(rank: int, port: int, root: str, out: str) -> None:
+    """Rank 1 has seen losses that were not finite in the second of two epochs."""
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        os.environ[name] = f"{root}/{name}"
+    store = f"tcp://localhost:{port}"
+    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
+    trainer = make_trainer(root, SETTINGS)
+    terms = np.arange(len(trainer._term_names)) + float(rank)
+    # 10 voxels in rank 0, 30 in rank 1: annotated, main, auxiliary; agreeing, certain, entries
+    counts = [
+        [10, 7, 1, 2, 10, 0, 0, 8, 2, 0, 8, 5, 15],
+        [30, 30, 0, 0, 15, 15, 0, 30, 0, 0, 15, 25, 15],
+    ]
+    outputs = [{"loss": np.array(1.0), "terms": terms, "counts": np.array(counts[rank])}] * 3
+    trainer.on_train_epoch_end(outputs)
+    logged = {k: v[-1] for k, v in trainer.logger.get_checkpoint().items() if "pclmix" in k}
+    for _ in range(5 * rank):
+        trainer._finite.see(float("nan"), {"contrast": float("nan")}, "iteration 7")
+    trainer.current_epoch += 1
+    try:
+        trainer.on_train_epoch_end(outputs)
+        stopped = None
+    except RuntimeError as error:
+        stopped = str(error)
+    torch.save((logged, stopped), f"{out}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_processes_log_the_same_and_stop_together(nnunet, tmp_path):
+    mp.spawn(end_an_epoch, (free_port(), str(nnunet), str(tmp_path)), nprocs=2)
+    one, two = (torch.load(tmp_path / f"{rank}.pt", weights_only=False) for rank in range(2))
+    assert one == two
+    logged, stopped = one
+    assert "not finite in 5 iterations in a row from iteration 7, in contrast" in stopped
+    assert logged["pclmix_scribble_main"] == 0.5
+    assert logged["pclmix_annotated_share"] == 1
+    assert logged["pclmix_annotated"] == [1 / 40, 2 / 40]
+    assert logged["pclmix_predicted_main"] == [15 / 40, 0]
+    assert logged["pclmix_predicted_auxiliary"] == [2 / 40, 0]
+    assert logged["pclmix_decoder_agreement"] == pytest.approx(23 / 40)
+    assert logged["pclmix_certain_share"] == pytest.approx(30 / 40)
+    assert logged["pclmix_queue_fill"] == pytest.approx(15 / 150)
 
 
 def test_torchrun_trains_in_two_processes_and_restarts_from_the_checkpoint(nnunet, tmp_path):

@@ -30,7 +30,7 @@ from nnunetv2_pclmix.check_annotations import check_annotations
 from nnunetv2_pclmix.config import PCLMixConfig
 from nnunetv2_pclmix.dual_consistency import heterogeneous_consistency, pseudo_labels
 from nnunetv2_pclmix.dynamic_mix import draw_mix
-from nnunetv2_pclmix.label_encoding import ExclusiveLabels, Regions, label_encoding
+from nnunetv2_pclmix.label_encoding import ExclusiveLabels, Regions, class_names, label_encoding
 from nnunetv2_pclmix.network import TrainingOutput
 from nnunetv2_pclmix.objective import Objective, resize_nearest, term_weights, weighted_sum
 from nnunetv2_pclmix.partial_cross_entropy import partial_binary_cross_entropy
@@ -238,6 +238,15 @@ def test_plain_labels_stay_exclusive():
     labels = label_encoding(LabelManager({"background": 0, "a": 1, "b": 2, "ignore": 3}, None))
     assert isinstance(labels, ExclusiveLabels)
     assert labels.num_classes == 3
+
+
+def test_classes_are_named_in_their_order():
+    plain = {"b": 2, "background": 0, "ignore": 3, "a": [1]}
+    assert class_names(LabelManager(plain, None)) == ["background", "a", "b"]
+    regions = {"background": 0, "whole": [1, 2], "core": 2, "ignore": 3}
+    manager = LabelManager(regions, [1, 2])
+    assert class_names(manager) == ["background", "whole", "core"]
+    assert len(class_names(manager)) == label_encoding(manager).num_classes
 
 
 @pytest.mark.parametrize("background", [True, False])

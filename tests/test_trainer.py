@@ -2,9 +2,11 @@
 
 import copy
 import json
+import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +21,10 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunetv2_pclmix import discovery, variants
 from nnunetv2_pclmix.dynamic_mix import draw_mix
+from nnunetv2_pclmix.finite_watch import TOO_MANY
 from nnunetv2_pclmix.network import PCLMixNetwork
 from nnunetv2_pclmix.objective import term_weights
+from nnunetv2_pclmix.step_diagnostics import series_names
 from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
 
 
@@ -368,6 +372,205 @@ def test_lengths_are_what_the_names_say(nnunet):
         cls = getattr(variants, f"nnUNetTrainerPCLMix_{epochs}epochs")
         trainer = cls({**plans, "continue_training": False}, "2d", 0, dataset, torch.device("cpu"))
         assert trainer.num_epochs == epochs
+
+
+# ---------------------------------------------------------------- seeing what a training does
+
+
+def with_settings(**settings):
+    """The trainer with other settings, under its own name."""
+    config = replace(nnUNetTrainerPCLMix.config, **settings)
+    return type("nnUNetTrainerPCLMix", (nnUNetTrainerPCLMix,), {"config": config})
+
+
+def fast(trainer):
+    """Without nnU-Net's own pictures, which take most of so short a training's time."""
+    trainer.logger.plot_progress_png = lambda folder: None
+    trainer.plot_network_architecture = lambda: None
+    return trainer
+
+
+def pictures_of(trainer):
+    return sorted(path.name for path in Path(trainer.output_folder).glob("pclmix_snapshots/*"))
+
+
+class OtherLogger:
+    """In the place of nnU-Net's for wandb."""
+
+    def __init__(self):
+        self.steps = {}
+
+    def log(self, key, value, step):
+        assert isinstance(value, float) or "pclmix" not in key
+        self.steps.setdefault(key, []).append(step)
+
+    def update_config(self, config):
+        pass
+
+
+def test_shares_and_weights_are_logged_and_drawn(nnunet):
+    trainer = make_trainer(nnunet)
+    other = OtherLogger()
+    trainer.logger.loggers.append(other)
+    trainer.run_training()
+    per_class = {"annotated", "predicted_main", "predicted_auxiliary"}
+    names = {f"weight_{name}" for name in term_weights(trainer.config, 0.0)}
+    names |= set(series_names(trainer.config)) - per_class
+    names |= {f"{name}/class_{k}" for name in per_class for k in (1, 2)}
+    for name in names:
+        assert other.steps[f"pclmix_{name}"] == [0, 1]
+    values = {n: trainer.logger.get_value(f"pclmix_{n}", -1) for n in series_names(trainer.config)}
+    for name in ("annotated", "predicted_main", "predicted_auxiliary"):
+        assert len(values[name]) == 2
+        assert 0 <= sum(values[name]) <= 1
+    assert 0 < values["annotated_share"] < 0.5
+    assert 0 < values["decoder_agreement"] <= 1
+    assert 0 < values["queue_fill"] < 1
+    expected = term_weights(trainer.config, 1.0)["contrast"]
+    assert trainer.logger.get_value("pclmix_weight_contrast", -1) == pytest.approx(expected)
+    log = Path(trainer.log_file).read_text()
+    assert f"decoder_agreement {values['decoder_agreement']:.4f}" in log
+    assert "WARNING" not in log
+    assert (Path(trainer.output_folder) / "pclmix_losses.png").stat().st_size > 50_000
+    assert pictures_of(trainer) == ["epoch_0000.png", "epoch_0001.png"]
+
+
+@pytest.mark.parametrize(("every", "epochs"), [(2, [0, 2, 3]), (3, [0, 3]), (50, [0, 3]), (0, [])])
+def test_snapshots_of_some_epochs_the_first_and_the_last(nnunet, every, epochs):
+    trainer = fast(make_trainer(nnunet, with_settings(snapshot_every=every), epochs=4))
+    trainer.num_iterations_per_epoch = 1
+    trainer.run_training()
+    assert pictures_of(trainer) == [f"epoch_{epoch:04d}.png" for epoch in epochs]
+
+
+def test_a_picture_that_cannot_be_drawn_does_not_stop_the_training(nnunet, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError("no space left on device")
+
+    for module in ("training_curves", "snapshot_picture"):
+        monkeypatch.setattr(f"nnunetv2_pclmix.{module}.save_png", full)
+    trainer = fast(make_trainer(nnunet))
+    trainer.run_training()
+    assert read_checkpoint(trainer)["current_epoch"] == 2
+    assert (
+        Path(trainer.log_file).read_text().count("a picture cannot be drawn (OSError: no sp") == 1
+    )
+
+
+def test_other_snapshots_are_no_reason_not_to_continue(trained, nnunet):
+    path = str(Path(trained.output_folder) / "checkpoint_final.pth")
+    make_trainer(nnunet, with_settings(snapshot_every=7)).load_checkpoint(path)
+
+
+def test_a_checkpoint_of_a_version_that_logged_less_goes_on(trained, nnunet):
+    checkpoint = read_checkpoint(trained)
+    checkpoint["current_epoch"] = 1
+    del checkpoint["pclmix"]["config"]["snapshot_every"]
+    terms = [f"pclmix_{name}" for name in term_weights(trained.config, 0.0)]
+    old = {k: v[:1] for k, v in checkpoint["logging"].items() if "pclmix" not in k or k in terms}
+    assert len(old) < len(checkpoint["logging"])
+    checkpoint["logging"] = old
+    path = Path(trained.output_folder) / "checkpoint_latest.pth"
+    torch.save(checkpoint, path)
+    trainer = make_trainer(nnunet, continue_training=True)
+    trainer.load_checkpoint(str(path))
+    trainer.run_training()
+    series = trainer.logger.get_checkpoint()
+    assert {len(values) for values in series.values()} == {2}
+    for name in series.keys() - old.keys():
+        assert math.isnan(series[name][0])
+        assert name in read_checkpoint(trainer)["logging"]
+    assert "cannot be drawn" not in Path(trainer.log_file).read_text()
+
+
+def test_a_step_reads_from_the_device_once(nnunet, monkeypatch):
+    trainer = make_trainer(nnunet)
+    trainer.initialize()
+    batch = {"data": torch.randn(4, 1, 32, 32), "target": _targets(trainer)}
+    read = []
+    cpu = torch.Tensor.cpu
+    with monkeypatch.context() as watched:
+        watched.setattr(torch.Tensor, "cpu", lambda x: read.append(x.shape) or cpu(x))
+        for name in ("item", "tolist", "nonzero", "__bool__", "__int__", "__float__"):
+            watched.setattr(torch.Tensor, name, lambda *_, n=name: pytest.fail(f"{n} waits"))
+        result = trainer.train_step(batch)
+    assert read == [(len(result["terms"]) + len(result["counts"]),)]
+
+
+class Broken:
+    """The objective of a trainer, with a term that is not finite in some iterations."""
+
+    def __init__(self, trainer, iterations, value=math.nan):
+        self.trainer, self.iterations, self.value = trainer, iterations, value
+        self.objective, trainer.objective = trainer.objective, self
+        self.labels = self.objective.labels
+
+    def first_pass(self, *args):
+        return self.objective.first_pass(*args)
+
+    def second_pass(self, *args):
+        terms = self.objective.second_pass(*args)
+        if self.trainer.iteration in self.iterations:
+            terms["pseudo_main"] = terms["pseudo_main"] * self.value
+        return terms
+
+
+def run_broken(nnunet, iterations, epochs=3):
+    trainer = fast(make_trainer(nnunet, epochs=epochs))
+    trainer.num_iterations_per_epoch = 8
+    trainer.initialize()
+    Broken(trainer, iterations)
+    with pytest.raises(RuntimeError) as stopped:
+        trainer.run_training()
+    assert f"ERROR: {stopped.value}" in Path(trainer.log_file).read_text()
+    # what was good is still there, and nothing else was written
+    for name in ("latest", "best"):
+        checkpoint = read_checkpoint(trainer, f"checkpoint_{name}.pth")
+        assert checkpoint["current_epoch"] == 1
+        assert all(value.isfinite().all() for value in checkpoint["network_weights"].values())
+    assert not (Path(trainer.output_folder) / "checkpoint_final.pth").exists()
+    return trainer, str(stopped.value)
+
+
+def test_losses_that_are_not_finite_stop_the_training_and_spoil_no_checkpoint(nnunet):
+    trainer, message = run_broken(nnunet, range(9, 24))
+    assert trainer.iteration == 9 + TOO_MANY - 1
+    assert "from iteration 9 (epoch 1), in pseudo_main on" in message
+    assert "--c" in message
+
+
+def test_weights_that_are_not_finite_are_not_saved(nnunet):
+    trainer, message = run_broken(nnunet, [15])  # the last iteration of the second epoch
+    assert "weights are not finite any more since iteration 15 (epoch 1), in pseudo_main" in message
+
+
+def test_mixed_precision_skips_a_step_and_the_training_goes_on(nnunet):
+    trainer = fast(make_trainer(nnunet))
+    trainer.grad_scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
+    trainer.num_iterations_per_epoch = 8
+    trainer.initialize()
+    Broken(trainer, [9, 11, 12])
+    trainer.run_training()
+    weights = read_checkpoint(trainer)["network_weights"].values()
+    assert all(value.isfinite().all() for value in weights)
+    log = Path(trainer.log_file).read_text()
+    assert log.count("WARNING: the loss was not finite") == 1
+    assert "(pclmix_pseudo_main)" in log
+
+
+def test_warnings_are_logged(nnunet, monkeypatch):
+    seen = []
+
+    def find(series, classes, iterations, epochs):
+        seen.append((len(series["pclmix_predicted_main"]), classes, iterations, epochs))
+        return ["WARNING: something"] * (len(seen) == 2)
+
+    monkeypatch.setattr("nnunetv2_pclmix.trainer.find_warnings", find)
+    trainer = fast(make_trainer(nnunet))
+    trainer.run_training()
+    classes = ["background", "left", "right"]
+    assert seen == [(1, classes, 4, 2), (2, classes, 4, 2)]
+    assert Path(trainer.log_file).read_text().count("WARNING: something") == 1
 
 
 # ---------------------------------------------------------------- clear errors before training
