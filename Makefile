@@ -3,7 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test
+# The oldest nnU-Net that setup.py allows, with what it brings along, and tests that run nnU-Net.
+OLDEST := $(VENV)/oldest
+OLDEST_PINS := $(shell grep -E '^(nnunetv2|batchgenerators(v2)?|acvl-utils|dynamic-network-architectures)==' tests/lower_bounds.txt)
+OLDEST_TESTS := $(patsubst %,tests/test_%.py,nnunet_version nnunet_details nnunet_dataset trainer \
+	configurations pretraining stock_interfaces export_model small_plans ct_fingerprint dense_validation)
+PURELIB := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
+
+.PHONY: demo test test-oldest
 
 demo: $(VENV)/installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/demo.sh
@@ -13,6 +20,19 @@ test: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
+
+# No coverage: it is the same code once more.
+test-oldest: $(OLDEST)/installed
+	TESTED_NNUNET=$(filter nnunetv2==%,$(OLDEST_PINS)) OMP_NUM_THREADS=1 \
+		$(OLDEST)/bin/python -m pytest $(OLDEST_TESTS)
+
+# An environment over $(VENV), whose packages are found after its own.
+$(OLDEST)/installed: tests/lower_bounds.txt $(VENV)/installed-dev
+	$(BIN)/python -m venv --clear --without-pip $(OLDEST)
+	echo "import site; site.addsitedir('$$($(BIN)/python $(PURELIB))')" \
+		> "$$($(OLDEST)/bin/python $(PURELIB))/newest.pth"
+	$(BIN)/python -m pip --python $(OLDEST)/bin/python install $(OLDEST_PINS)
+	touch $@
 
 $(VENV)/installed: setup.py
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=...")'

@@ -13,13 +13,18 @@ checkpoint.
 from __future__ import annotations
 
 import argparse
+import codecs
 import os
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoint
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import distributed as dist
+from torch._dynamo import OptimizedModule
 from torch.distributed.rendezvous import rendezvous
+from torch.nn.parallel import DistributedDataParallel as DDP
 
 from nnunetv2_pclmix import discovery
 
@@ -42,6 +47,37 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--npz", action="store_true", help="keep the validation's probabilities")
     parser.add_argument("-device", choices=("cuda", "cpu"), default="cuda")
     return parser
+
+
+def load_weights(trainer: nnUNetTrainer, filename: str) -> None:
+    """Start from a checkpoint's weights; segmentation layers, whose classes may differ, stay.
+
+    As nnU-Net's ``load_pretrained_weights``, which with several processes reads the file to the
+    CUDA device of the process' global rank: there is none on a second machine, or on a CPU.
+
+    Raises:
+        RuntimeError: weights are missing from the file, or of another shape.
+        pickle.UnpicklingError: the file holds more than plain data.
+    """
+    if not trainer.was_initialized:
+        trainer.initialize()
+    network = trainer.network.module if isinstance(trainer.network, DDP) else trainer.network
+    network = network._orig_mod if isinstance(network, OptimizedModule) else network
+    # the stock trainer's checkpoints log numpy's numbers: data, which torch does not know as such
+    kinds = [type(np.dtype(kind)) for kind in ("f4", "f8", "i8")]
+    number = np.float64(0).__reduce__()[0]
+    torch.serialization.add_safe_globals([number, np.dtype, *kinds, codecs.encode])
+    given = torch.load(filename, map_location="cpu", weights_only=True)["network_weights"]
+    state = network.state_dict()
+    body = [name for name in state if ".seg_layers." not in name]
+    wrong = [n for n in body if n not in given or given[n].shape != state[n].shape]
+    if wrong:
+        raise RuntimeError(
+            f"{filename} does not fit this network: {len(wrong)} of {len(body)} weights are "
+            f"missing or of another shape: {', '.join(wrong)}. Train it with this data set's "
+            "plans, see nnUNetv2_move_plans_between_datasets"
+        )
+    network.load_state_dict(state | {name: given[name] for name in body})
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -72,8 +108,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         trainer = get_trainer_from_args(
             args.dataset, args.configuration, args.fold, args.tr, args.p, go_on, device
         )
-        weights = None if go_on else args.pretrained_weights
-        maybe_load_checkpoint(trainer, go_on, args.val, weights)
+        maybe_load_checkpoint(trainer, go_on, args.val)
+        if args.pretrained_weights and not go_on and not args.val:
+            load_weights(trainer, args.pretrained_weights)
         if not args.val:
             trainer.run_training()
         trainer.perform_actual_validation(args.npz)

@@ -5,6 +5,9 @@ scores are those of ``scribble_tools evaluate``, raw and with only the largest c
 class kept. Adds one JSON line to the results file.
 
     python benchmarks/accuracy/score.py MODEL_FOLDER --fold 0 --dataset NAME --out rows.jsonl
+
+``--checkpoint checkpoint_best.pth`` scores the one of the best pseudo Dice. Rows that name no
+checkpoint are older than the option and of the final one.
 """
 
 from __future__ import annotations
@@ -26,11 +29,15 @@ from scribble_tools.evaluate import evaluate_folders
 from scribble_tools.evaluation_report import summarise
 from scribble_tools.label_set import read_label_set
 
+FINAL = "checkpoint_final.pth"
 
-def predict(model: Path, fold: int, cases: list[str], raw: Path, out: Path, device: str) -> float:
+
+def predict(
+    model: Path, fold: int, checkpoint: str, cases: list[str], raw: Path, out: Path, device: str
+) -> float:
     """Write predictions of ``cases`` to ``out``; return the seconds it took."""
     predictor = nnUNetPredictor(use_mirroring=False, device=torch.device(device), allow_tqdm=False)
-    predictor.initialize_from_trained_model_folder(str(model), (fold,))
+    predictor.initialize_from_trained_model_folder(str(model), (fold,), checkpoint)
     ending = json.loads((raw / "dataset.json").read_text())["file_ending"]
     files = [
         sorted(str(p) for p in (raw / "imagesTr").glob(f"{case}_[0-9][0-9][0-9][0-9]{ending}"))
@@ -89,20 +96,29 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="TRAINER__PLANS__CONFIGURATION folder")
     parser.add_argument("--dataset", required=True, help="DatasetNNN_NAME")
     parser.add_argument("--fold", type=int, default=0)
+    parser.add_argument("--checkpoint", default=FINAL, help="in the fold (default: %(default)s)")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--out", type=Path, required=True, help="JSON lines file")
     args = parser.parse_args()
+    folder = args.model / f"fold_{args.fold}"
+    if not (folder / args.checkpoint).is_file():
+        found = sorted(path.name for path in folder.glob("*.pth"))
+        parser.error(f"{folder} has no {args.checkpoint}; it has {found or 'no checkpoint'}")
     raw = Path(os.environ["nnUNet_raw"]) / args.dataset
     splits = Path(os.environ["nnUNet_preprocessed"]) / args.dataset / "splits_final.json"
     cases = json.loads(splits.read_text())[args.fold]["val"]
-    folder = args.model / f"fold_{args.fold}"
-    predictions = folder / "benchmark_raw"
+    # each checkpoint's in a folder of its own
+    name = (
+        "benchmark_raw" if args.checkpoint == FINAL else f"benchmark_{Path(args.checkpoint).stem}"
+    )
+    predictions = folder / name
     shutil.rmtree(predictions, ignore_errors=True)
     predictions.mkdir()
     if args.device == "cpu":
         torch.set_num_threads(os.cpu_count())
-    seconds = predict(args.model, args.fold, cases, raw, predictions, args.device)
-    checkpoint = torch.load(folder / "checkpoint_final.pth", map_location="cpu", weights_only=False)
+    seconds = predict(args.model, args.fold, args.checkpoint, cases, raw, predictions, args.device)
+    # made by train.py; the stock trainer's hold more than plain data
+    checkpoint = torch.load(folder / args.checkpoint, map_location="cpu", weights_only=False)
     trainer, plans, configuration = args.model.name.split("__")
     row = {
         "dataset": args.dataset,
@@ -111,6 +127,8 @@ def main() -> None:
         "trainer": trainer,
         "plans": plans,
         "configuration": configuration,
+        "checkpoint": args.checkpoint,
+        "checkpoint_epoch": checkpoint["current_epoch"],
         **json.loads((folder / "benchmark.json").read_text()),
         "config": checkpoint.get("pclmix", {}).get("config"),
         **{

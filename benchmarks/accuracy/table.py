@@ -8,9 +8,14 @@ from __future__ import annotations
 import json
 import sys
 
+FINAL = "checkpoint_final.pth"
+
 
 def main() -> None:
-    """Print one line per row, raw and with largest components kept."""
+    """Print one line per row, raw and with largest components kept.
+
+    Rows of another checkpoint than the final one name it after the settings.
+    """
     columns = (
         "trainer|settings|seed|iterations|Dice|HD95 mm|missed or invented|islands|"
         "Dice, largest|HD95, largest"
@@ -20,10 +25,12 @@ def main() -> None:
     for path in sys.argv[1:]:
         for line in open(path):
             row = json.loads(line)
+            checkpoint = row.get("checkpoint", FINAL)
+            settings = [*row.get("settings", []), *([checkpoint] if checkpoint != FINAL else [])]
             raw, kept = (row[k]["summary"]["overall"] for k in ("raw", "largest_component"))
             cells = (
                 row["trainer"],
-                " ".join(row.get("settings", [])),
+                " ".join(settings),
                 row["seed"],
                 row["epochs"] * row["iterations_per_epoch"],
                 f"{raw['dice']:.3f}",
