@@ -8,6 +8,8 @@ from torch import Tensor
 
 from nnunetv2_pclmix.global_mean import global_mean
 
+ABSENT = -1e4
+
 
 def _rank_within_groups(group: Tensor, key: Tensor, num_groups: int) -> Tensor:
     """Rank (from 0) of each element among the elements of its group, by ascending ``key``."""
@@ -95,14 +97,18 @@ def pixel_contrastive_loss(
     Returns:
         A scalar; 0, with zero gradients, when no anchor has a positive.
     """
-    num_classes = len(entries)
+    num_classes, size, _ = entries.shape
     classes = classes.clamp(0, num_classes - 1)
-    similarity = torch.einsum("ad,knd->akn", anchors.float(), entries.float()) / temperature
+    # entries that do not count get a finite stand-in for minus infinity: logsumexp over nothing
+    # stays differentiable. Adding it within the product spares masks of (A, K, N)
+    absent = torch.zeros_like(stored, dtype=torch.float32).masked_fill(~stored, ABSENT).flatten()
+    product = torch.addmm(
+        absent, anchors.float(), entries.float().flatten(0, 1).T, alpha=1 / temperature
+    )
+    similarity = product.view(-1, num_classes, size)
     own = torch.arange(num_classes, device=classes.device) == classes[:, None]  # (A, K)
-    negative = stored & ~own[..., None]
-    # a finite stand-in for minus infinity: logsumexp over nothing stays differentiable
-    log_negatives = similarity.masked_fill(~negative, -1e4).flatten(1).logsumexp(1)
-    positive = similarity.gather(1, classes[:, None, None].expand(-1, 1, entries.shape[1]))[:, 0]
+    log_negatives = similarity.logsumexp(2).masked_fill(own, ABSENT).logsumexp(1)
+    positive = similarity.gather(1, classes[:, None, None].expand(-1, 1, size))[:, 0]
     weight = (stored[classes] & valid[:, None]).float()
     loss = (F.softplus(log_negatives[:, None] - positive) * weight).sum(1)
     loss = loss / weight.sum(1).clamp(min=1)

@@ -1,0 +1,484 @@
+"""One training step of PCLMix beside the stock trainer's: seconds, memory, and where they go.
+
+Both trainers run in turns, on plans of nnU-Net's kind and a data set that is drawn here: nothing
+has to be downloaded. What counts are the ratios to the first trainer named, of the same round.
+
+    python benchmarks/step.py --out benchmarks/results/step_cpu.json
+
+On a CPU the networks are reduced, to end in minutes; on a CUDA GPU they have the size that nnU-Net
+plans (``--size`` chooses). On a machine that is busy with other work: ``--threads 1 --clock cpu``.
+
+Memory is what a step needs at its peak, weights and optimiser included. On CUDA the allocator
+tells; on a CPU every trainer gets a process of its own, and its peak resident size counts from
+before the trainer is built: that has everything that the machine must have, scratch space of the
+convolutions too, which a tally of tensors has not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from machine import provenance
+from step_parts import Clock, split_step
+from synthetic_task import PLANS, make_trainer, quiet, random_batch, write_task
+
+from scribble_tools.nnunet_dataset import write_json
+from scribble_tools.report_tables import text_table
+
+TRAINERS = ("nnUNetTrainer", "nnUNetTrainerPCLMix", "nnUNetTrainerPCLMix_noAuxiliary")
+WIDTH = 140  # of the printed tables
+SECTIONS = ("steps", "parts", "memory", "syncs", "inference", "loader", "startup")
+
+
+# ------------------------------------------------------------------ of one trainer
+
+
+def ready_trainer(name: str, plan: str, args: argparse.Namespace) -> Any:
+    """A trainer in the middle of its training, where all terms have weight."""
+    torch.manual_seed(0)
+    trainer = make_trainer(name, plan, torch.device(args.device))
+    with quiet():
+        trainer.initialize()
+    trainer.network.train()
+    trainer.iteration = trainer.num_epochs * trainer.num_iterations_per_epoch // 2
+    return trainer
+
+
+def network_of(trainer: Any) -> torch.nn.Module:
+    """Without the wrapping of torch.compile."""
+    return getattr(trainer.network, "_orig_mod", trainer.network)
+
+
+def persistent_bytes(trainer: Any) -> int:
+    """Weights, buffers, memory queue and the optimiser's state."""
+    modules = [network_of(trainer), *filter(None, [getattr(trainer, "memory", None)])]
+    tensors = [t for m in modules for t in (*m.parameters(), *m.buffers())]
+    tensors += [
+        value
+        for state in trainer.optimizer.state.values()
+        for value in state.values()
+        if isinstance(value, torch.Tensor)
+    ]
+    return sum(t.nbytes for t in tensors)
+
+
+def count_synchronisations(trainer: Any, batch: dict) -> int:
+    """How often a step makes the host wait for the GPU, as CUDA's allocator and copies tell."""
+    torch.cuda.synchronize()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            trainer.train_step(batch)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    return sum("synchroniz" in str(w.message) for w in caught)
+
+
+def resident_mib(field: str) -> float | None:
+    """VmRSS (now) or VmHWM (peak) of this process in MiB; None where there is no /proc."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
+
+
+# ------------------------------------------------------------------ in a process of its own
+
+
+def child(args: argparse.Namespace) -> dict[str, float | None]:
+    """What is measured in a process that does nothing else."""
+    plan, name = args.child[1:]
+    if args.child[0] == "startup":
+        return child_startup(name, plan, args)
+    # imports and the reading of nnU-Net's files are no part of it
+    make_trainer(name, plan, torch.device(args.device))
+    before = resident_mib("VmRSS:")
+    if before is None:
+        return {"mib": None}
+    if args.child[0] == "memory":
+        trainer = ready_trainer(name, plan, args)
+        for _ in range(3):
+            trainer.train_step(random_batch(trainer))
+    else:
+        predict, _ = predictor(model_folder(name, plan, args), args)
+        predict()
+    return {"mib": resident_mib("VmHWM:") - before}
+
+
+def child_startup(name: str, plan: str, args: argparse.Namespace) -> dict[str, float]:
+    """Seconds from the start of the process to the first batch, and of the first iteration."""
+    trainer = make_trainer(name, plan, torch.device(args.device))
+    with quiet():
+        trainer.on_train_start()
+        trainer.on_epoch_start()
+        trainer.on_train_epoch_start()
+        batch = next(trainer.dataloader_train)
+        ready = time.time()
+        trainer.train_step(batch)  # ends with the transfer of the loss, so it is complete
+        end = time.time()
+        close_loaders(trainer.dataloader_train, trainer.dataloader_val)
+    return {"startup": ready - args.started, "first iteration": end - ready}
+
+
+def in_process(what: str, plan: str, name: str, args: argparse.Namespace) -> dict[str, float]:
+    """Run `child` in a new process."""
+    command = [sys.executable, "-W", "ignore", __file__, "--child", what, plan, name]
+    command += ["--device", args.device, "--threads", str(args.threads)]
+    command += ["--started", str(time.time())]
+    environment = dict(os.environ)
+    with tempfile.TemporaryDirectory() as cache:
+        # every start compiles anew, as a first training does
+        environment["TORCHINDUCTOR_CACHE_DIR"] = cache
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+# ------------------------------------------------------------------ side by side
+
+
+def in_turns(
+    runs: dict[str, Callable[[], Any]], rounds: int, clock: Clock, warm_up: int = 2
+) -> dict[str, list[float]]:
+    """Seconds of each run in each round; every round calls all of them."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for i in range(warm_up + rounds):
+        for name, run in runs.items():
+            start = clock.mark()
+            run()
+            elapsed = clock.seconds(start, clock.mark())
+            if i >= warm_up:
+                seconds[name].append(elapsed)
+    return seconds
+
+
+def compare(seconds: dict[str, list[float]]) -> dict[str, dict[str, Any]]:
+    """Median, minimum, and the quartiles of the ratios to the first, round by round."""
+    reference = np.array(next(iter(seconds.values())))
+    rows = {}
+    for name, values in seconds.items():
+        quartiles = np.percentile(np.array(values) / reference, (25, 50, 75))
+        rows[name] = {
+            "seconds_median": float(np.median(values)),
+            "seconds_least": float(np.min(values)),
+            "ratio_quartiles": [round(float(q), 3) for q in quartiles],
+            "ratio_of_least": round(float(np.min(values) / reference.min()), 3),
+        }
+    return rows
+
+
+def ratios(values: dict[str, float | None]) -> dict[str, dict[str, float | None]]:
+    """Each value with its ratio to the first."""
+    first = next(iter(values.values()))
+    return {
+        name: {"value": value, "ratio": round(value / first, 3) if value and first else None}
+        for name, value in values.items()
+    }
+
+
+def close_loaders(*loaders: Any) -> None:
+    """End nnU-Net's worker processes."""
+    for loader in loaders:
+        if hasattr(loader, "_finish"):
+            loader._finish()
+
+
+def measure_loader(trainers: dict[str, Any], args: argparse.Namespace) -> dict[str, Any]:
+    """Seconds per iteration with nnU-Net's loader and its workers, one trainer at a time."""
+    seconds: dict[str, list[float]] = {name: [] for name in trainers}
+    iterations = args.rounds // 2 + 1
+    for _ in range(3):
+        for name, trainer in trainers.items():
+            with quiet():
+                train, validation = trainer.get_dataloaders()
+            for _ in range(2):
+                trainer.train_step(next(train))
+            start = time.perf_counter()
+            for _ in range(iterations):
+                trainer.train_step(next(train))
+            seconds[name].append((time.perf_counter() - start) / iterations)
+            close_loaders(train, validation)
+    return compare(seconds)
+
+
+def model_folder(name: str, plan: str, args: argparse.Namespace) -> Path:
+    """Where `save_model` left the checkpoint."""
+    trainer = make_trainer(name, plan, torch.device(args.device))
+    return Path(trainer.output_folder_base)
+
+
+def save_model(trainer: Any) -> dict[str, int]:
+    """Write a model as a finished training does; sizes in bytes of weights and checkpoint."""
+    folder = Path(trainer.output_folder_base)
+    write_json(trainer.plans_manager.plans, folder / "plans.json")
+    write_json(trainer.dataset_json, folder / "dataset.json")
+    path = Path(trainer.output_folder) / "checkpoint_final.pth"
+    with quiet():
+        trainer.inference_allowed_mirroring_axes = (0, 1)
+        trainer.save_checkpoint(str(path))
+    weights = torch.load(path, map_location="cpu", weights_only=False)["network_weights"]
+    distinct = {w.data_ptr(): w.nbytes for w in weights.values()}  # the decoder names the encoder's
+    return {"weights": sum(distinct.values()), "checkpoint": path.stat().st_size}
+
+
+def predictor(folder: Path, args: argparse.Namespace) -> tuple[Callable[[], Any], torch.nn.Module]:
+    """nnU-Net's prediction of one small image with a saved model, and its network."""
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    with quiet():
+        predictor = nnUNetPredictor(
+            use_mirroring=False, device=torch.device(args.device), allow_tqdm=False
+        )
+        predictor.initialize_from_trained_model_folder(str(folder), (0,))
+    patch = predictor.configuration_manager.patch_size
+    shape = (4, *patch) if len(patch) == 2 else [p + p // 2 for p in patch]
+    image = torch.randn(1, *shape)
+
+    def predict() -> torch.Tensor:
+        with quiet():
+            return predictor.predict_logits_from_preprocessed_data(image)
+
+    return predict, predictor.network
+
+
+# ------------------------------------------------------------------ all of one plan
+
+
+def measure_plan(plan: str, args: argparse.Namespace) -> dict[str, Any]:
+    """Every section asked for, of one plan."""
+    device = torch.device(args.device)
+    cuda, clock = device.type == "cuda", Clock(device, args.clock == "cpu")
+    # what was compiled for another plan would be compiled again for shapes that vary
+    torch.compiler.reset()
+    trainers = {name: ready_trainer(name, plan, args) for name in args.trainers}
+    stock_and_first = dict(list(trainers.items())[:2])
+    first = next(iter(trainers.values()))
+    batches = [pinned(random_batch(first)) if cuda else random_batch(first) for _ in range(4)]
+    result: dict[str, Any] = {}
+
+    def stepping(trainer: Any) -> Callable[[], Any]:
+        return lambda: trainer.train_step(batches[np.random.randint(len(batches))])
+
+    runs = {name: stepping(trainer) for name, trainer in trainers.items()}
+    if "steps" in args.sections:
+        result["steps"] = compare(in_turns(runs, args.rounds, clock))
+    if "parts" in args.sections:
+        result["parts"] = {}
+        for name, trainer in trainers.items():
+            if hasattr(trainer, "objective"):  # not the stock trainer
+                splits = [split_step(trainer, batches[0], clock) for _ in range(args.rounds + 1)]
+                result["parts"][name] = {
+                    part: float(np.median([s[part] for s in splits[1:]])) for part in splits[0]
+                }
+    if "memory" in args.sections:
+        peaks: dict[str, float | None] = {}
+        for name, trainer in trainers.items():
+            if cuda:
+                trainer.optimizer.zero_grad(set_to_none=True)  # a step begins with it
+                peaks[name] = cuda_peak_mib(runs[name]) + persistent_bytes(trainer) / 2**20
+            else:
+                peaks[name] = in_process("memory", plan, name, args)["mib"]
+        result["memory_mib"] = ratios(peaks)
+    if "syncs" in args.sections and cuda:
+        result["synchronisations"] = {
+            name: count_synchronisations(trainer, batches[0]) for name, trainer in trainers.items()
+        }
+    if "inference" in args.sections:
+        result["inference"] = measure_inference(stock_and_first, args, clock)
+    if "loader" in args.sections:
+        result["loader"] = measure_loader(stock_and_first, args)
+    return result
+
+
+def pinned(batch: dict[str, Any]) -> dict[str, Any]:
+    """In pinned memory, as nnU-Net's loader gives it to a GPU."""
+    return {"data": batch["data"].pin_memory(), "target": [t.pin_memory() for t in batch["target"]]}
+
+
+def cuda_peak_mib(run: Callable[[], Any]) -> float:
+    """What the allocator holds at most during ``run``, without what it held before."""
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    run()
+    torch.cuda.synchronize()
+    return (torch.cuda.max_memory_allocated() - before) / 2**20
+
+
+def measure_inference(
+    trainers: dict[str, Any], args: argparse.Namespace, clock: Clock
+) -> dict[str, Any]:
+    """Seconds, size of the weights, and whether the networks are the same module for module."""
+    sizes = {name: save_model(trainer) for name, trainer in trainers.items()}
+    folders = {name: Path(trainer.output_folder_base) for name, trainer in trainers.items()}
+    models = {name: predictor(folder, args) for name, folder in folders.items()}
+    runs = {name: predict for name, (predict, _) in models.items()}
+    result = {
+        "steps": compare(in_turns(runs, args.rounds, clock)),
+        "weight_bytes": ratios({name: size["weights"] for name, size in sizes.items()}),
+        "checkpoint_bytes": ratios({name: size["checkpoint"] for name, size in sizes.items()}),
+        "same_network": len({str(network) for _, network in models.values()}) == 1,
+    }
+    if args.device == "cuda":
+        peaks = {name: cuda_peak_mib(run) for name, run in runs.items()}
+    else:
+        (plan,) = {trainer.plans_manager.plans_name for trainer in trainers.values()}
+        peaks = {name: in_process("inference", plan, name, args)["mib"] for name in trainers}
+    return {**result, "memory_mib": ratios(peaks)}
+
+
+def measure_startup(plan: str, args: argparse.Namespace) -> dict[str, Any]:
+    """Start of the process to first batch, and the first iteration, in turns."""
+    values: dict[str, dict[str, list[float]]] = {}
+    for _ in range(args.starts):
+        for name in args.trainers[:2]:
+            for what, seconds in in_process("startup", plan, name, args).items():
+                values.setdefault(what, {}).setdefault(name, []).append(seconds)
+    return {what: compare(seconds) for what, seconds in values.items()}
+
+
+# ------------------------------------------------------------------ report
+
+
+def _ratio(row: dict[str, Any]) -> str:
+    low, middle, high = row["ratio_quartiles"]
+    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
+
+
+def tables(plan: str, result: dict[str, Any]) -> str:
+    """The figures of one plan as text."""
+    inference = result.get("inference", {})
+    timed = {
+        "step": result.get("steps"),
+        "iteration with loader": result.get("loader"),
+        "inference": inference.get("steps"),
+    }
+    amounts = {
+        "memory of a step, MiB": result.get("memory_mib"),
+        "memory of inference, MiB": inference.get("memory_mib"),
+        "weights in the checkpoint, bytes": inference.get("weight_bytes"),
+        "checkpoint, bytes": inference.get("checkpoint_bytes"),
+    }
+    text = [plan]
+    for what, trainers in timed.items():
+        if trainers:
+            rows = [
+                (
+                    name,
+                    f"{row['seconds_median']:.4f}",
+                    f"{row['seconds_least']:.4f}",
+                    _ratio(row),
+                    f"{row['ratio_of_least']:.2f}",
+                )
+                for name, row in trainers.items()
+            ]
+            header = (what, "median, s", "least, s", "ratio (quartiles)", "ratio of least")
+            text.append(text_table(header, rows, WIDTH))
+    for what, trainers in amounts.items():
+        if trainers:
+            rows = [
+                (name, *("unknown" if v is None else f"{v:.{d}f}" for v, d in values))
+                for name, row in trainers.items()
+                for values in [((row["value"], 0), (row["ratio"], 3))]
+            ]
+            text.append(text_table((what, "value", "ratio"), rows, WIDTH))
+    for name, count in result.get("synchronisations", {}).items():
+        text.append(f"synchronisations in a step of {name}: {count}")
+    for name, parts in result.get("parts", {}).items():
+        rows = [
+            (part, f"{1000 * seconds:.2f}", f"{100 * seconds / parts['step']:.1f} %")
+            for part, seconds in parts.items()
+        ]
+        text.append(text_table((f"parts of {name}", "ms", "of the step"), rows, WIDTH))
+    return "\n\n".join(text) + "\n"
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, help="write the figures to this JSON file")
+    parser.add_argument("--size", choices=PLANS, help="default: planned on CUDA, else reduced")
+    parser.add_argument("--plans", nargs="+", metavar="PLAN", help="default: all of that size")
+    parser.add_argument(
+        "--trainers",
+        nargs="+",
+        default=TRAINERS,
+        metavar="TRAINER",
+        help="the first is what the others are compared with; settings of PCLMixConfig follow "
+        "after a colon: nnUNetTrainerPCLMix:auxiliary_stride=8,contrast=False",
+    )
+    parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=SECTIONS)
+    parser.add_argument("--rounds", type=int, default=7, help="timed rounds (default: 7)")
+    parser.add_argument(
+        "--starts", type=int, help="processes timed per trainer (default: 1 on CUDA, else 3)"
+    )
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="default: all cores")
+    parser.add_argument(
+        "--clock", choices=("wall", "cpu"), default="wall", help="cpu: seconds of the process"
+    )
+    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--started", type=float, help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    args.size = args.size or ("planned" if args.device == "cuda" else "reduced")
+    args.starts = args.starts or (1 if args.device == "cuda" else 3)
+    args.plans = args.plans or list(PLANS[args.size])
+    if unknown := set(args.plans) - set(PLANS[args.size]):
+        parser.error(f"--plans {' '.join(unknown)}: {args.size} has {' '.join(PLANS[args.size])}")
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure, print tables, write the JSON file."""
+    args = parse(argv)
+    torch.set_num_threads(args.threads)
+    if args.child:
+        print(json.dumps(child(args)))
+        return
+    begin = time.time()
+    plans = {name: PLANS[args.size][name] for name in args.plans}
+    with tempfile.TemporaryDirectory() as folder:
+        write_task(Path(folder), plans)
+        results = {}
+        for name in plans:
+            results[name] = measure_plan(name, args)
+            print(tables(name, results[name]), flush=True)
+        startup = measure_startup(args.plans[0], args) if "startup" in args.sections else {}
+    for what, rows in startup.items():
+        for name, row in rows.items():
+            print(f"{what}, {name}: {row['seconds_median']:.2f} s, ratio {_ratio(row)}")
+    content = {
+        "plans": {name: vars(plan) for name, plan in plans.items()},
+        "results": results,
+        "startup": startup,
+        "settings": {
+            key: getattr(args, key)
+            for key in ("size", "trainers", "rounds", "starts", "threads", "clock")
+        },
+        "minutes": round((time.time() - begin) / 60, 1),
+        **provenance(torch.device(args.device)),
+    }
+    print(f"{content['minutes']} minutes")
+    if args.out:
+        write_json(content, args.out)
+
+
+if __name__ == "__main__":
+    main()

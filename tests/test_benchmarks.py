@@ -1,0 +1,97 @@
+"""The benchmarks of speed and memory run, and their JSON files hold what is read from them."""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
+STOCK, OURS = "nnUNetTrainer", "nnUNetTrainerPCLMix"
+
+
+@pytest.fixture
+def benchmarks(monkeypatch):
+    monkeypatch.syspath_prepend(FOLDER)
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        monkeypatch.setenv(name, "")  # set by the benchmark, and as before afterwards
+    monkeypatch.setenv("nnUNet_n_proc_DA", "1")
+    monkeypatch.setenv("PYTHONPATH", str(FOLDER.parent))  # where the package is not installed
+
+
+def test_step(benchmarks, tmp_path, monkeypatch, capsys):
+    import step
+
+    start = step.in_process
+
+    def in_process(what, plan, name, args):
+        if what == "startup" and name == STOCK:  # one real process will do
+            return start(what, plan, name, args)
+        changes = {"child": [what, plan, name], "started": time.time()}
+        return step.child(argparse.Namespace(**{**vars(args), **changes}))
+
+    monkeypatch.setattr(step, "in_process", in_process)
+    out = tmp_path / "step.json"
+    narrow = f"{OURS}:auxiliary_max_width=32"
+    words = ["--size", "tiny", "--plans", "acdc_2d", "--threads", "1", "--device", "cpu"]
+    words += ["--rounds", "1", "--starts", "1", "--trainers", STOCK, OURS, narrow]
+    step.main([*words, "--out", str(out)])
+    content = json.loads(out.read_text())
+    result = content["results"]["acdc_2d"]
+    assert list(result["steps"]) == list(result["memory_mib"]) == [STOCK, OURS, narrow]
+    assert result["steps"][STOCK]["ratio_quartiles"] == [1, 1, 1]
+    assert list(result["loader"]) == list(content["startup"]["startup"]) == [STOCK, OURS]
+    assert result["inference"]["same_network"]
+    assert result["inference"]["weight_bytes"][OURS]["ratio"] == 1
+    parts = result["parts"][OURS]
+    for number in (1, 2):
+        assert {f"forward {number}", f"backward {number}", f"losses {number}"} <= parts.keys()
+    assert 0 < parts["not network"] < parts["step"]
+    assert content["machine"]["device"] == "cpu" and content["versions"]["torch"]
+    assert "parts of nnUNetTrainerPCLMix" in capsys.readouterr().out
+
+
+def test_a_step_in_parts_makes_the_same_weights(benchmarks, tmp_path):
+    import step
+    import torch
+    from step_parts import Clock, split_step
+    from synthetic_task import PLANS, random_batch, write_task
+
+    write_task(tmp_path, {"acdc_2d": PLANS["tiny"]["acdc_2d"]}, patients=2)
+    args = argparse.Namespace(device="cpu")
+    whole, split = (step.ready_trainer(OURS, "acdc_2d", args) for _ in range(2))
+    batch = random_batch(whole)
+    torch.manual_seed(1)
+    whole.train_step(batch)
+    torch.manual_seed(1)
+    split_step(split, batch, Clock(torch.device("cpu")))
+    state = whole.network.state_dict()
+    for name, value in split.network.state_dict().items():
+        torch.testing.assert_close(value, state[name])
+
+
+def test_growth(benchmarks, tmp_path):
+    import growth
+
+    out = tmp_path / "growth.json"
+    growth.main(
+        ["--sizes-2d", "32", "64", "--sizes-3d", "16", "--classes", "2", "3", "--repeats", "1"]
+        + ["--threads", "1", "--device", "cpu", "--out", str(out)]
+    )
+    content = json.loads(out.read_text())
+    two, three, classes = content["series"].values()
+    assert [row["voxels"] for row in two["rows"]] == [2 * 32**2, 2 * 64**2]
+    assert [row["voxels"] for row in three["rows"]] == [2 * 16**3]
+    assert [row["classes"] for row in classes["rows"]] == [2, 3]
+    assert two["rows"][1]["mib"] > two["rows"][0]["mib"] > 0
+    assert three["exponents"] == {"seconds": None, "mib": None}
+    assert out.with_suffix(".png").stat().st_size > 1000
+
+
+def test_exponent_of_the_larger_half(benchmarks):
+    import growth
+
+    assert growth.exponent([1, 2, 4, 8], [9, 9, 32, 128]) == 2
+    assert growth.exponent([1, 2], [3, 6]) == 1
+    assert growth.exponent([1], [3]) is None
