@@ -27,7 +27,8 @@ increased in `on_epoch_end` | trainer | `loop` |
 | `train_step` returns a dict that `collate_outputs` joins; "loss" is read | trainer | `loop` |
 | `num_epochs`, `num_iterations_per_epoch`, `num_val_iterations_per_epoch`, `save_every` are plain \
 attributes read at run time | trainer, variants | `loop` |
-| `logger.local_logger.my_fantastic_logging` announces series | trainer | `logger` |
+| `logger.local_logger.my_fantastic_logging` announces series; `logger.get_checkpoint` gives them \
+| trainer | `logger` |
 | keys of a checkpoint; `save_checkpoint` takes a file object | trainer, export_model | \
 `checkpoint` |
 | names of checkpoints: latest, best, final; --c looks for final, latest, best | trainer | `names` |
