@@ -48,6 +48,15 @@ class PCLMixConfig:
     """Share of the patches, among those that nnU-Net would centre on any annotated voxel, that lie
     anywhere in the image instead. Brought nothing where it was tried, see benchmarks/RESULTS.md."""
 
+    # Stroke support
+    stroke_support: bool = True
+    """Background is implied where no stroke supports foreground, see `stroke_support`: a target on
+    the image itself, and a correction of the mixed pseudo label. Ours; asks that every object has a
+    stroke in the slices that are annotated."""
+    lambda_background: float = 0.5
+    """Weight of the implied background's cross-entropy, a mean of its own, so that it does not
+    outweigh the strokes. 0: it corrects pseudo labels only."""
+
     # Dynamic mix
     dynamic_mix: bool = True
     mix_area: float = 0.2
@@ -107,8 +116,9 @@ class PCLMixConfig:
 
     def __post_init__(self) -> None:
         at_least_zero = (
-            "lambda_auxiliary partial_dice lambda_mixed_scribble lambda_pseudo pseudo_ramp "
-            "lambda_heterogeneous heterogeneous_ramp lambda_contrast contrast_power snapshot_every"
+            "lambda_auxiliary partial_dice lambda_background lambda_mixed_scribble lambda_pseudo "
+            "pseudo_ramp lambda_heterogeneous heterogeneous_ramp lambda_contrast contrast_power "
+            "snapshot_every"
         )
         positive = (
             "auxiliary_stride auxiliary_max_width auxiliary_window temperature embedding_dim "

@@ -28,16 +28,11 @@ def heterogeneous_consistency(
     return global_mean(squared.sum(), squared.new_full((), squared.numel()))
 
 
-def most_probable(logits: Tensor) -> Tensor:
-    """(B, C, *spatial) logits of exclusive labels to the label (B, 1, *spatial)."""
-    return logits.argmax(1, keepdim=True)
-
-
 @torch.no_grad()
 def pseudo_labels(
     main_logits: Tensor,
     auxiliary_logits: Tensor | None,
-    predict: Callable[[Tensor], Tensor] = most_probable,
+    predict: Callable[[Tensor], Tensor],
 ) -> tuple[Tensor, Tensor]:
     """Labels (B, T, *spatial) of both decoders, which dynamic mix makes the mixed pseudo label of.
 

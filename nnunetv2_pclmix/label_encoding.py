@@ -57,6 +57,19 @@ class LabelEncoding(ABC):
         """
 
     @abstractmethod
+    def ignore(self, target: Tensor, where: Tensor) -> Tensor:
+        """The target with what is true in (B, 1, *spatial) ignored."""
+
+    def background(self, target: Tensor, where: Tensor) -> Tensor:
+        """Target of the same shape that is background ``where`` (B, 1, *spatial), else ignored."""
+        return self.ignore(torch.zeros_like(target), ~where)
+
+    def fill(self, target: Tensor, where: Tensor) -> Tensor:
+        """The target with background where it is ignored and ``where`` (B, 1, *spatial) is true."""
+        ignored = self.exclusive(target)[:, None] == self.num_classes
+        return torch.where(where & ignored, 0, target)
+
+    @abstractmethod
     def exclusive(self, target: Tensor) -> Tensor:
         """Class (B, *spatial) int64 of each voxel of a target, K where it is ignored."""
 
@@ -88,8 +101,12 @@ class ExclusiveLabels(LabelEncoding):
         return torch.where(mask, target, 0), mask
 
     def predict(self, scores: Tensor, threshold: float = 0.0) -> Tensor:
-        """Argmax."""
-        return scores.argmax(1, keepdim=True)
+        """Argmax; by ``max``, which over few channels is several times faster on CPU."""
+        return scores.max(1, keepdim=True).indices
+
+    def ignore(self, target: Tensor, where: Tensor) -> Tensor:
+        """Label K."""
+        return target.masked_fill(where, self.num_classes)
 
     def exclusive(self, target: Tensor) -> Tensor:
         """The target itself."""
@@ -135,6 +152,10 @@ class Regions(LabelEncoding):
         """Regions above the threshold, and an empty ignore channel."""
         regions = scores > threshold
         return torch.cat((regions, torch.zeros_like(regions[:, :1])), 1)
+
+    def ignore(self, target: Tensor, where: Tensor) -> Tensor:
+        """1 in the last channel."""
+        return torch.cat((target[:, :-1], torch.where(where, 1, target[:, -1:])), 1)
 
     def exclusive(self, target: Tensor) -> Tensor:
         """The last region that is there, as numbered above."""

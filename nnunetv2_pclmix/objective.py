@@ -24,6 +24,7 @@ from nnunetv2_pclmix.network import TrainingOutput
 from nnunetv2_pclmix.pixel_contrastive_loss import pixel_contrastive_loss, sample_anchors
 from nnunetv2_pclmix.pixel_memory import PixelMemory, region_means
 from nnunetv2_pclmix.schedules import certainty_threshold, delayed_power, sigmoid_ramp
+from nnunetv2_pclmix.stroke_support import StrokeSupport
 
 Terms = dict[str, Tensor]
 
@@ -38,10 +39,15 @@ def term_weights(config: PCLMixConfig, progress: float) -> dict[str, float]:
     heterogeneous = config.lambda_heterogeneous * sigmoid_ramp(progress, config.heterogeneous_ramp)
     pseudo = config.lambda_pseudo * sigmoid_ramp(progress, config.pseudo_ramp)
     weights = {"scribble_main": 1.0}
+    background = config.lambda_background * config.stroke_support
+    if background:
+        weights["background_main"] = background
     if config.partial_dice:
         weights["dice_main"] = config.partial_dice
     if config.auxiliary_decoder:
         weights["scribble_auxiliary"] = auxiliary
+        if background:
+            weights["background_auxiliary"] = auxiliary * background
         if config.lambda_heterogeneous:
             weights["heterogeneous"] = heterogeneous
     if config.contrast:
@@ -103,6 +109,7 @@ class Objective:
         targets: Sequence[Tensor],
         memory: PixelMemory | None,
         progress: float,
+        support: StrokeSupport | None = None,
     ) -> tuple[Terms, tuple[Tensor, Tensor] | None]:
         """Terms of the image itself.
 
@@ -111,17 +118,34 @@ class Objective:
             targets: scribbles (B, T, *spatial) per deep supervision level, finest first.
             memory: queue of the contrastive loss; read here, not written.
             progress: fraction of the planned iterations that are done.
+            support: what the strokes say of the main decoder's prediction; None with
+                ``config.stroke_support`` off.
 
         Returns:
             The terms, and what `PixelMemory.enqueue` takes once the terms are back-propagated
             (None without contrast).
         """
-        scribble = targets[0]
-        terms = {"scribble_main": self._main(output.main, targets)[0]}
+        scribble, names = targets[0], ["scribble_{}"]
+        supervision = dice_targets = targets
+        if support is not None and self.config.lambda_background:
+            names.append("background_{}")
+            implied = [resize_nearest(support.background, z.shape[2:]) for z in output.main]
+            dice_targets = [
+                self.labels.fill(target, where)
+                for target, where in zip(targets, implied, strict=True)
+            ]
+            supervision = [
+                torch.cat((target, self.labels.background(target, where)), 1)
+                for target, where in zip(targets, implied, strict=True)
+            ]
+        values = self._main(output.main, supervision)
+        terms = {name.format("main"): v for name, v in zip(names, values, strict=True)}
         if self.config.partial_dice:
-            terms["dice_main"] = self._dice(output.main, targets)
+            terms["dice_main"] = self._dice(output.main, dice_targets)
         if output.auxiliary is not None:
-            (terms["scribble_auxiliary"],) = self.labels.cross_entropy(output.auxiliary, [scribble])
+            both = supervision[0].split(self.labels.target_channels, 1)
+            values = self.labels.cross_entropy(output.auxiliary, both)
+            terms |= {name.format("auxiliary"): v for name, v in zip(names, values, strict=True)}
             if self.config.lambda_heterogeneous:
                 terms["heterogeneous"] = self._heterogeneous(output)
         if output.embedding is None:

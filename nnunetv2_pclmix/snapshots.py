@@ -13,6 +13,7 @@ from nnunetv2_pclmix.certainty_label import certainty_label, mean_probabilities
 from nnunetv2_pclmix.dynamic_mix import Mix
 from nnunetv2_pclmix.label_encoding import LabelEncoding
 from nnunetv2_pclmix.network import TrainingOutput
+from nnunetv2_pclmix.stroke_support import StrokeSupport
 
 ROWS = 3  # samples
 
@@ -74,6 +75,7 @@ class Snapshot:
         output: TrainingOutput,
         threshold: float | None,
         cases: Sequence[str] | None = None,
+        support: StrokeSupport | None = None,
     ) -> None:
         """Take the columns of the first pass.
 
@@ -84,6 +86,7 @@ class Snapshot:
             threshold: entropy in nats up to which a voxel is certain; None without contrast, which
                 alone asks for certainty.
             cases: names of the samples, where they are known.
+            support: of the strokes, None without.
         """
         labels, nothing = self.labels, self.labels.num_classes
         annotated = labels.exclusive(scribble) != nothing
@@ -110,6 +113,9 @@ class Snapshot:
         if output.auxiliary is not None:
             auxiliary = self._cut(output.auxiliary, self._samples)
             add("auxiliary decoder", "labels", labels.exclusive(labels.predict(auxiliary)))
+        if support is not None:
+            implied = labels.background(strokes, self._cut(support.background, self._samples))
+            add("implied background", "labels", labels.exclusive(implied), nothing)
         probabilities = mean_probabilities(labels, main, auxiliary)
         add("uncertainty", "uncertainty", labels.uncertainty(probabilities))
         undecided = labels.probabilities(torch.zeros_like(main[:1, :, :1, :1]))
@@ -139,5 +145,7 @@ class Snapshot:
             ("mixed pseudo label", "labels", pseudo_label, 0),
         ):
             if target is not None:
-                maps = _host(self.labels.exclusive(self._cut(target, samples)))
+                maps = self.labels.exclusive(self._cut(target, samples))
+                # what is ignored in a pseudo label is left transparent, too
+                maps = _host(maps.masked_fill(maps == self.labels.num_classes, hidden))
                 self.columns.append(Column(title, style, maps, picture, hidden, outline))

@@ -39,6 +39,7 @@ from nnunetv2_pclmix.patch_sampling import ANNOTATED_OUTSIDE, PatchesAnywhere
 from nnunetv2_pclmix.pixel_memory import PixelMemory
 from nnunetv2_pclmix.schedules import certainty_threshold
 from nnunetv2_pclmix.step_diagnostics import StepDiagnostics, series_names
+from nnunetv2_pclmix.stroke_support import stroke_support
 from nnunetv2_pclmix.training_pictures import TrainingPictures
 from nnunetv2_pclmix.training_watch import find_warnings
 from scribble_tools.provenance import package_versions
@@ -278,19 +279,26 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         # with DDP the gradients are exchanged once, in the last pass
         with self.network.no_sync() if self.is_ddp and mixing else contextlib.nullcontext():
             output = self._forward(data)
-            terms, queued = self.objective.first_pass(output, targets, self.memory, progress)
+            encoding = self.objective.labels
+            labels = pseudo_labels(output.main[0], output.auxiliary, encoding.predict)
+            support = None
+            if self.config.stroke_support:
+                support = stroke_support(encoding, labels[0], targets[0])
+            terms, queued = self.objective.first_pass(
+                output, targets, self.memory, progress, support
+            )
             self._backward(weighted_sum(terms, weights))
         threshold = certainty_threshold(progress, self.config.certainty_low)
         counts = self.diagnostics.measure(output, targets[0], threshold, self.memory)
         if drawn:
             certain = threshold if self.config.contrast else None
-            self.pictures.take(data, targets[0], output, certain, batch.get("keys"))
+            self.pictures.take(data, targets[0], output, certain, batch.get("keys"), support)
         if queued is not None:
             # every process keeps the same memory, of the whole batch
             self.memory.enqueue(*(gather_batch(x, self._largest_share) for x in queued))
         if mixing:
-            predict = self.objective.labels.predict
-            labels = pseudo_labels(output.main[0], output.auxiliary, predict)
+            if support is not None:
+                labels = tuple(support.correct(encoding, label) for label in labels)
             del output  # the first pass' memory is free before the second pass begins
             sources = (data, targets[0], *labels)
             alone = len(data) == 1
@@ -472,6 +480,8 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         state = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
             state["cuda"] = torch.cuda.get_rng_state(self.device)
+        elif self.device.type == "mps":
+            state["mps"] = torch.mps.get_rng_state()
         return state
 
     def _restore_random_state(self, state: dict[str, Tensor]) -> None:
@@ -480,6 +490,8 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         torch.set_rng_state(state["cpu"])
         if self.device.type == "cuda" and "cuda" in state:
             torch.cuda.set_rng_state(state["cuda"], self.device)
+        elif self.device.type == "mps" and "mps" in state:
+            torch.mps.set_rng_state(state["mps"])
 
     def load_checkpoint(self, filename: str) -> None:
         """Continue a training of this trainer.

@@ -18,6 +18,7 @@ FILE_NAME = "pclmix_losses.png"
 PREFIX, WEIGHT = "pclmix_", "pclmix_weight_"
 # Okabe & Ito, neighbours as different as can be; their yellow cannot be seen on white
 LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+STROKES = ("scribble", "background", "dice")
 SOLID, DASHED = "-", (0, (4, 1.5))
 FEW_EPOCHS = 30  # up to here every epoch has a dot
 SMOOTHED_FROM = 100  # epochs; from here a mean over neighbours is drawn over the pale values
@@ -131,7 +132,7 @@ def training_curves(series: Mapping[str, Sequence], classes: Sequence[str]) -> F
     """
     weights = {k.removeprefix(WEIGHT): v for k, v in series.items() if k.startswith(WEIGHT)}
     terms = {name: series[PREFIX + name] for name in weights}
-    by_scribbles = {k: v for k, v in terms.items() if k.startswith(("scribble", "dice"))}
+    by_scribbles = {k: v for k, v in terms.items() if k.startswith(STROKES)}
     by_pseudo = {k: v for k, v in terms.items() if k.startswith("pseudo")}
     others = {k: v for k, v in terms.items() if k not in {**by_scribbles, **by_pseudo}}
 
@@ -139,7 +140,7 @@ def training_curves(series: Mapping[str, Sequence], classes: Sequence[str]) -> F
     FigureCanvasAgg(figure)
     figure.subplots_adjust(0.05, 0.13, 0.99, 0.93, wspace=0.22, hspace=0.55)
     axes = figure.subplots(2, 3).ravel()
-    _draw_terms(axes[0], by_scribbles, "Against the scribbles")
+    _draw_terms(axes[0], by_scribbles, "Against the scribbles and the background they imply")
     _draw_terms(axes[1], by_pseudo, "Against the mixed pseudo labels")
     _draw_terms(axes[2], others, "Consistency of the decoders, contrast")
     _draw_weights(axes[3], weights)

@@ -14,6 +14,8 @@ __all__ = [
     "nnUNetTrainerPCLMix_noConsistency",
     "nnUNetTrainerPCLMix_noAuxiliary",
     "nnUNetTrainerPCLMix_noDice",
+    "nnUNetTrainerPCLMix_noSupport",
+    "nnUNetTrainerPCLMix_published",
 ]
 
 _config = nnUNetTrainerPCLMix.config
@@ -68,6 +70,18 @@ class nnUNetTrainerPCLMix_noAuxiliary(nnUNetTrainerPCLMix):
 
 
 class nnUNetTrainerPCLMix_noDice(nnUNetTrainerPCLMix):
-    """Scribble supervision by partial cross-entropy alone, as in the paper."""
+    """Partial cross-entropy without partial Dice."""
 
     config = replace(_config, partial_dice=0.0)
+
+
+class nnUNetTrainerPCLMix_noSupport(nnUNetTrainerPCLMix):
+    """Strokes do not judge predictions: no implied background, pseudo labels as predicted."""
+
+    config = replace(_config, stroke_support=False)
+
+
+class nnUNetTrainerPCLMix_published(nnUNetTrainerPCLMix):
+    """The paper's terms alone."""
+
+    config = replace(_config, partial_dice=0.0, stroke_support=False)

@@ -17,6 +17,7 @@ from nnunetv2_pclmix.network import EmbeddingHead, TrainingOutput
 from nnunetv2_pclmix.objective import Objective, term_weights, weighted_sum
 from nnunetv2_pclmix.pixel_contrastive_loss import pixel_contrastive_loss
 from nnunetv2_pclmix.pixel_memory import PixelMemory, region_means
+from nnunetv2_pclmix.stroke_support import stroke_support
 
 HALVES = [torch.float16, torch.bfloat16]
 ENCODINGS = [ExclusiveLabels(3), Regions(3)]
@@ -62,9 +63,10 @@ def test_every_term_and_gradient_is_finite_for_half_precision_outputs(labels, sc
     memory.enqueue(vectors, torch.ones(2, labels.num_classes, dtype=torch.bool))
     targets = [scribbles(labels, 16), scribbles(labels, 8)]
     first, second = output(), output()
-    terms, queued = objective.first_pass(first, targets, memory, 0.9)
     pseudo = labels.predict(first.main[0])
-    mixed = objective.second_pass(second, targets[0], pseudo)
+    support = stroke_support(labels, pseudo, targets[0])
+    terms, queued = objective.first_pass(first, targets, memory, 0.9, support)
+    mixed = objective.second_pass(second, targets[0], support.correct(labels, pseudo))
     assert (terms | mixed).keys() == term_weights(config, 0.9).keys()
     for name, value in (terms | mixed).items():
         assert value.dtype == torch.float32, name

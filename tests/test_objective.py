@@ -19,12 +19,12 @@ from nnunetv2_pclmix.network import PCLMixNetwork, TrainingOutput
 from nnunetv2_pclmix.objective import Objective, resize_nearest, term_weights, weighted_sum
 from nnunetv2_pclmix.pixel_memory import PixelMemory
 from nnunetv2_pclmix.schedules import certainty_threshold
+from nnunetv2_pclmix.stroke_support import StrokeSupport, stroke_support
 
 K = IGNORE = 3
-PUBLISHED = PCLMixConfig(partial_dice=0.0)
-CONFIG = PCLMixConfig(
-    partial_dice=0.0, memory_size=6, anchors_total=64, embedding_dim=8, contrast_start=0.0
-)
+PUBLISHED = PCLMixConfig(partial_dice=0.0, stroke_support=False)
+CONFIG = replace(PUBLISHED, memory_size=6, anchors_total=64, embedding_dim=8, contrast_start=0.0)
+SUPPORTED = replace(CONFIG, stroke_support=True)
 LEVELS = [0.6, 0.4, 0.0]
 
 
@@ -50,6 +50,15 @@ def random_batch(batch=4, patch=(32, 48), share=0.2, device="cpu"):
     scribble = scribble.masked_fill(hidden, IGNORE)
     targets = [scribble] + [resize_nearest(scribble, s) for s in sizes[1:]]
     return TrainingOutput(main, auxiliary, embedding), targets
+
+
+def predicted(output):
+    return pseudo_labels(output.main[0], output.auxiliary, ExclusiveLabels(IGNORE).predict)
+
+
+def support_of(output, targets):
+    labels = ExclusiveLabels(IGNORE)
+    return stroke_support(labels, labels.predict(output.main[0]), targets[0])
 
 
 def filled_memory(device="cpu"):
@@ -103,6 +112,31 @@ def test_scribble_and_dice_terms_are_together_the_stock_trainers_loss():
     terms, _ = o.first_pass(output, targets, filled_memory(), 0.5)
     expected = stock(output.main, [t.long() for t in targets])
     torch.testing.assert_close(terms["scribble_main"] + terms["dice_main"], expected)
+
+
+def test_implied_background_is_a_target_beside_the_strokes():
+    """Cross-entropy as a mean of its own; in the Dice as if it were annotated."""
+    output, targets = random_batch(2, share=0.05)
+    implied = torch.zeros(2, 1, 32, 48, dtype=torch.bool)
+    implied[0, :, 8:24] = True
+    support = StrokeSupport(implied, torch.zeros_like(implied))
+    memory = filled_memory()
+    o = objective(replace(SUPPORTED, partial_dice=1.0))
+    terms, _ = o.first_pass(output, targets, memory, 0.5, support)
+    plain, _ = objective().first_pass(output, targets, memory, 0.5)
+    torch.testing.assert_close(terms["scribble_main"], plain["scribble_main"])
+    torch.testing.assert_close(terms["scribble_auxiliary"], plain["scribble_auxiliary"])
+    coarse = [resize_nearest(implied, z.shape[2:]) for z in output.main]
+    expected = sum(
+        w * -z.log_softmax(1)[:, 0][i[:, 0]].mean()
+        for w, z, i in zip(LEVELS, output.main, coarse, strict=True)
+    )
+    torch.testing.assert_close(terms["background_main"], expected)
+    expected = -output.auxiliary.log_softmax(1)[:, 0][implied[:, 0]].mean()
+    torch.testing.assert_close(terms["background_auxiliary"], expected)
+    filled = [t.masked_fill((t == IGNORE) & i, 0) for t, i in zip(targets, coarse, strict=True)]
+    plain, _ = objective(replace(CONFIG, partial_dice=1.0)).first_pass(output, filled, memory, 0.5)
+    torch.testing.assert_close(terms["dice_main"], plain["dice_main"])
 
 
 @pytest.mark.parametrize("background", [True, False])
@@ -160,22 +194,26 @@ def test_weights_are_the_published_ones_at_the_end():
             {"pseudo_main", "pseudo_auxiliary", "heterogeneous", "heterogeneous_mixed"},
         ),
         ({"partial_dice": 1.0}, set()),
+        ({"lambda_background": 0.0}, {"background_main", "background_auxiliary"}),
+        ({"stroke_support": False}, {"background_main", "background_auxiliary"}),
     ],
 )
 def test_switching_a_component_off_removes_its_terms_and_no_others(change, gone):
-    config = replace(CONFIG, **change)
+    config = replace(SUPPORTED, **change)
     output, targets = random_batch()
+    support = support_of(output, targets) if config.stroke_support else None
     if not config.auxiliary_decoder:
         output = output._replace(auxiliary=None)
     if not config.contrast:
         output = output._replace(embedding=None)
-    terms, queued = objective(config).first_pass(output, targets, filled_memory(), 0.5)
+    terms, queued = objective(config).first_pass(output, targets, filled_memory(), 0.5, support)
     if config.dynamic_mix:
         pseudo = torch.zeros_like(targets[0])
         terms |= objective(config).second_pass(output, targets[0], pseudo)
     assert (queued is None) == (not config.contrast)
     assert list(terms) == list(term_weights(config, 0.5))
     assert not gone & terms.keys()
+    assert len(gone) == len(gone & term_weights(SUPPORTED, 0.5).keys())
     assert ("dice_main" in terms) == bool(config.partial_dice)
     assert torch.isfinite(weighted_sum(terms, term_weights(config, 0.5)))
 
@@ -192,11 +230,12 @@ def test_degenerate_batches_stay_finite(case):
         targets = [t.masked_fill(t != IGNORE, 1) for t in targets]
     memory = PixelMemory(K, 6, 8) if every or case == "empty memory" else filled_memory()
     mix = draw_mix(len(targets[0]), (32, 48), 0.2)
-    terms, queued = objective().first_pass(output, targets, memory, 0.5)
+    support, o = support_of(output, targets), objective(SUPPORTED)
+    terms, queued = o.first_pass(output, targets, memory, 0.5, support)
     memory.enqueue(*queued)
-    pseudo = mix(*pseudo_labels(output.main[0], output.auxiliary))
-    terms |= objective().second_pass(output, mix(targets[0]), pseudo)
-    loss = weighted_sum(terms, term_weights(CONFIG, 0.5))
+    labels = [support.correct(o.labels, label) for label in predicted(output)]
+    terms |= o.second_pass(output, mix(targets[0]), mix(*labels))
+    loss = weighted_sum(terms, term_weights(SUPPORTED, 0.5))
     loss.backward()
     assert torch.isfinite(loss)
     assert all(torch.isfinite(z.grad).all() for z in (output.main[0], output.auxiliary))
@@ -209,18 +248,19 @@ def test_neither_pass_makes_the_host_wait_for_the_device(monkeypatch):
         raise AssertionError("the host would wait for the device")
 
     output, targets = random_batch()
-    memory, o = filled_memory(), objective()
+    memory, o = filled_memory(), objective(SUPPORTED)
     with monkeypatch.context() as forbid:
         for name in ("item", "tolist", "nonzero", "cpu", "__bool__", "__int__", "__float__"):
             forbid.setattr(torch.Tensor, name, waits)
         for name in ("tensor", "as_tensor", "nonzero"):
             forbid.setattr(torch, name, waits)
-        terms, queued = o.first_pass(output, targets, memory, 0.5)
+        support = support_of(output, targets)
+        terms, queued = o.first_pass(output, targets, memory, 0.5, support)
         memory.enqueue(*queued)
         mix = draw_mix(len(targets[0]), (32, 48), 0.2)
-        pseudo = mix(*pseudo_labels(output.main[0], output.auxiliary))
-        terms |= o.second_pass(output, mix(targets[0]), pseudo)
-        weighted_sum(terms, term_weights(CONFIG, 0.5)).backward()
+        labels = [support.correct(o.labels, label) for label in predicted(output)]
+        terms |= o.second_pass(output, mix(targets[0]), mix(*labels))
+        weighted_sum(terms, term_weights(SUPPORTED, 0.5)).backward()
 
 
 def test_passes_can_be_back_propagated_one_after_the_other():
@@ -235,7 +275,7 @@ def test_passes_can_be_back_propagated_one_after_the_other():
         output = network(images)
         torch.manual_seed(1)  # the choice of anchors
         yield weighted_sum(o.first_pass(output, targets, filled_memory(), 0.7)[0], weights)
-        pseudo = mix(*pseudo_labels(output.main[0], output.auxiliary))
+        pseudo = mix(*predicted(output))
         mixed = o.second_pass(network(mix(images)), mix(scribble), pseudo)
         yield weighted_sum(mixed, weights)
 
@@ -257,12 +297,13 @@ def test_nothing_waits_for_the_device():
         device = torch.device("cpu")
         output, targets = random_batch(device=device)
         memory = filled_memory(device)
-        terms, queued = objective().first_pass(output, targets, memory, 0.5)
+        support, o = support_of(output, targets), objective(SUPPORTED)
+        terms, queued = o.first_pass(output, targets, memory, 0.5, support)
         memory.enqueue(*queued)
         mix = draw_mix(4, (32, 48), 0.2, device)
-        pseudo = mix(*pseudo_labels(output.main[0], output.auxiliary))
-        terms |= objective().second_pass(output, mix(targets[0]), pseudo)
-        loss = weighted_sum(terms, term_weights(CONFIG, 0.5))
+        labels = [support.correct(o.labels, label) for label in predicted(output)]
+        terms |= o.second_pass(output, mix(targets[0]), mix(*labels))
+        loss = weighted_sum(terms, term_weights(SUPPORTED, 0.5))
         loss.backward()
         with pytest.raises(RuntimeError):  # shows that the net would catch something
             loss.item()

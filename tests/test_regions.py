@@ -36,6 +36,7 @@ from nnunetv2_pclmix.objective import Objective, resize_nearest, term_weights, w
 from nnunetv2_pclmix.partial_cross_entropy import partial_binary_cross_entropy
 from nnunetv2_pclmix.pixel_memory import PixelMemory
 from nnunetv2_pclmix.schedules import certainty_threshold
+from nnunetv2_pclmix.stroke_support import stroke_support
 from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
 
 R = 3
@@ -83,8 +84,13 @@ def objective(config=CONFIG):
 
 
 def both_passes(o, output, targets, memory, mix, progress=0.5):
-    terms, queued = o.first_pass(output, targets, memory, progress)
-    pseudo = mix(*pseudo_labels(output.main[0], output.auxiliary, o.labels.predict))
+    labels = pseudo_labels(output.main[0], output.auxiliary, o.labels.predict)
+    support = None
+    if o.config.stroke_support:
+        support = stroke_support(o.labels, labels[0], targets[0])
+        labels = [support.correct(o.labels, label) for label in labels]
+    terms, queued = o.first_pass(output, targets, memory, progress, support)
+    pseudo = mix(*labels)
     return terms | o.second_pass(output, mix(targets[0]), pseudo), queued
 
 
@@ -352,9 +358,11 @@ def test_components_can_be_switched_off(change):
         embedding=output.embedding if config.contrast else None,
     )
     o, mix = objective(config), draw_mix(3, (32, 48), 0.2)
-    terms, _ = o.first_pass(output, targets, filled_memory(), 0.5)
     if config.dynamic_mix:
         terms, _ = both_passes(o, output, targets, filled_memory(), mix)
+    else:
+        support = stroke_support(o.labels, o.labels.predict(output.main[0]), targets[0])
+        terms, _ = o.first_pass(output, targets, filled_memory(), 0.5, support)
     assert list(terms) == list(term_weights(config, 0.5))
 
 

@@ -13,6 +13,7 @@ from nnunetv2_pclmix.label_encoding import ExclusiveLabels, Regions
 from nnunetv2_pclmix.network import TrainingOutput
 from nnunetv2_pclmix.snapshot_picture import FOLDER, draw_snapshot, snapshot_figure
 from nnunetv2_pclmix.snapshots import ROWS, Snapshot
+from nnunetv2_pclmix.stroke_support import stroke_support
 from nnunetv2_pclmix.training_pictures import TrainingPictures
 from scribble_tools.contact_sheet import colour_of
 
@@ -38,13 +39,17 @@ def random_step(batch=4, shape=(24, 32), channels=1, auxiliary=True, regions=Fal
     return images, scribble, output
 
 
-def taken(labels, images, scribble, output, threshold=0.4, mixing=True, cases=None):
+def taken(
+    labels, images, scribble, output, threshold=0.4, mixing=True, cases=None, supported=False
+):
     """A snapshot of a whole step, made as the trainer does, and its mix."""
     snapshot, mix = Snapshot(labels), None
-    snapshot.take(images, scribble, output, threshold, cases)
+    predicted = pseudo_labels(output.main[0], output.auxiliary, labels.predict)
+    support = stroke_support(labels, predicted[0], scribble) if supported else None
+    snapshot.take(images, scribble, output, threshold, cases, support)
     if mixing:
         sources = [images, scribble]
-        sources += pseudo_labels(output.main[0], output.auxiliary, labels.predict)
+        sources += [support.correct(labels, x) for x in predicted] if supported else predicted
         alone = len(images) == 1
         if alone:
             earlier = PreviousBatch()
@@ -91,6 +96,26 @@ def test_samples_with_most_annotation_and_all_that_was_made_of_them():
         assert torch.equal(mixed[~inside], others[~inside])
     mixed = torch.from_numpy(shown["mixed pseudo label"])
     assert torch.equal(mixed[inside], main.argmax(1)[inside])
+
+
+@pytest.mark.parametrize("regions", [False, True])
+def test_the_background_that_strokes_imply_is_shown(regions):
+    labels = Regions(2) if regions else ExclusiveLabels(K)
+    images, scribble, output = random_step(regions=regions)
+    output.main[0][:, :, :8] = -5.0  # predicts nothing there: nothing but strokes is foreground
+    output.main[0][:, 0, :8] = -5.0 if regions else 5.0
+    snapshot, _ = taken(labels, images, scribble, output, supported=True)
+    shown = maps(snapshot)
+    support = stroke_support(labels, labels.predict(output.main[0]), scribble)
+    implied = np.where(support.background[:, 0], 0, K)
+    assert {0, K} == set(np.unique(shown["implied background"]))
+    rows = [
+        np.flatnonzero((shown["image"][k] == images[:, 0].numpy()).all((1, 2)))[0] for k in range(3)
+    ]
+    np.testing.assert_array_equal(shown["implied background"], implied[rows])
+    assert K not in shown["mixed pseudo label"]  # what is unknown is not coloured
+    classes = ["background", "a", "b"]
+    assert snapshot_figure(snapshot, "title", classes, (1.0, 1.0)) is not None
 
 
 def test_of_a_volume_the_slice_with_most_annotation():

@@ -25,6 +25,7 @@ from nnunetv2_pclmix.finite_watch import TOO_MANY
 from nnunetv2_pclmix.network import PCLMixNetwork
 from nnunetv2_pclmix.objective import term_weights
 from nnunetv2_pclmix.step_diagnostics import series_names
+from nnunetv2_pclmix.stroke_support import stroke_support
 from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
 
 
@@ -268,12 +269,12 @@ def test_one_step_has_the_gradient_of_both_passes(nnunet, monkeypatch):
     torch.manual_seed(5)
     weights = term_weights(trainer.config, 6 / 8)
     first = trainer.network(data)
-    terms, _ = trainer.objective.first_pass(first, targets, memory, 6 / 8)
-    pseudo = torch.where(
-        mix.from_first,
-        first.main[0].argmax(1, keepdim=True)[mix.first],
-        first.auxiliary.argmax(1, keepdim=True)[mix.second],
-    )
+    main, auxiliary = (z.argmax(1, keepdim=True) for z in (first.main[0], first.auxiliary))
+    support = stroke_support(trainer.objective.labels, main, targets[0])
+    assert (main[support.background] > 0).any()  # there is something to correct
+    terms, _ = trainer.objective.first_pass(first, targets, memory, 6 / 8, support)
+    main, auxiliary = (support.correct(trainer.objective.labels, x) for x in (main, auxiliary))
+    pseudo = torch.where(mix.from_first, main[mix.first], auxiliary[mix.second])
     second = trainer.network(mix(data))
     terms |= trainer.objective.second_pass(second, mix(targets[0]), pseudo)
     trainer.network.zero_grad()
@@ -357,7 +358,16 @@ def test_nnunets_own_commands_train_continue_validate_and_predict(nnunet, tmp_pa
     printed = nnunet_command(train, "901", "2d", "0", *trainer, "--c")
     assert "Epoch 1" in printed
     assert "Epoch 0" not in printed
+    best = torch.load(fold / "checkpoint_best.pth", weights_only=True)
+    for weight in best["network_weights"].values():
+        weight.zero_()  # which predicts background
+    torch.save(best, fold / "checkpoint_best.pth")
     nnunet_command(train, "901", "2d", "0", *trainer, "--val", "--val_best")
+    summary = json.loads((fold / "validation" / "summary.json").read_text())
+    assert summary["foreground_mean"]["n_pred"] == 0
+    nnunet_command(train, "901", "2d", "0", *trainer, "--val")
+    summary = json.loads((fold / "validation" / "summary.json").read_text())
+    assert summary["foreground_mean"]["n_pred"] > 0
     images = nnunet / "nnUNet_raw" / DATASET / "imagesTr"
     out = tmp_path / "predicted"
     nnunet_command(predict, "-d", 901, "-c", "2d", "-f", 0, *trainer, "-i", images, "-o", out)
@@ -592,6 +602,20 @@ def test_plans_of_two_stages_are_refused(nnunet):
 
     edit_json(nnunet / "nnUNet_preprocessed" / DATASET / "nnUNetPlans.json", two)
     with pytest.raises(RuntimeError, match="2 stages.*at least 3"):
+        make_trainer(nnunet).initialize()
+
+
+def test_plans_of_other_architectures_are_refused_by_name(nnunet):
+    def residual_decoder(plans):
+        architecture = plans["configurations"]["2d"]["architecture"]
+        architecture["network_class_name"] = (
+            "dynamic_network_architectures.architectures.unet.ResidualUNet"
+        )
+        network = architecture["arch_kwargs"]
+        network["n_blocks_per_stage"] = network.pop("n_conv_per_stage")
+
+    edit_json(nnunet / "nnUNet_preprocessed" / DATASET / "nnUNetPlans.json", residual_decoder)
+    with pytest.raises(ValueError, match="build a ResidualUNet.*PlainConvUNet and Residual"):
         make_trainer(nnunet).initialize()
 
 

@@ -51,8 +51,10 @@ def test_every_series_is_in_the_picture(epochs):
     assert terms == [
         [
             "scribble_main",
+            "background_main",
             "1 + dice_main",
             "scribble_auxiliary",
+            "background_auxiliary",
             "scribble_main_mixed",
             "scribble_auxiliary_mixed",
         ],
