@@ -115,7 +115,7 @@ def main() -> None:
     shutil.rmtree(predictions, ignore_errors=True)
     predictions.mkdir()
     if args.device == "cpu":
-        torch.set_num_threads(os.cpu_count())
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count())))
     seconds = predict(args.model, args.fold, args.checkpoint, cases, raw, predictions, args.device)
     # made by train.py; the stock trainer's hold more than plain data
     checkpoint = torch.load(folder / args.checkpoint, map_location="cpu", weights_only=False)

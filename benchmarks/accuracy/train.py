@@ -57,7 +57,7 @@ def main() -> None:
     np.random.seed(args.seed)
     torch.manual_seed(args.seed)
     if args.device == "cpu":
-        torch.set_num_threads(os.cpu_count())
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count())))
 
     cls = recursive_find_trainer_class_by_name(args.trainer)
     if args.set:
