@@ -15,7 +15,9 @@ from __future__ import annotations
 import argparse
 import codecs
 import os
+import time
 from collections.abc import Sequence
+from uuid import uuid4
 
 import numpy as np
 import torch
@@ -23,6 +25,7 @@ from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoi
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import distributed as dist
 from torch._dynamo import OptimizedModule
+from torch.distributed.constants import default_pg_timeout
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel as DDP
 
@@ -45,6 +48,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--c", action="store_true", help="continue from the last checkpoint")
     parser.add_argument("--val", action="store_true", help="only run the validation")
     parser.add_argument("--npz", action="store_true", help="keep the validation's probabilities")
+    parser.add_argument("--val_best", action="store_true", help="validate checkpoint_best")
+    parser.add_argument("--disable_checkpointing", action="store_true", help="save no checkpoints")
     parser.add_argument("-device", choices=("cuda", "cpu"), default="cuda")
     return parser
 
@@ -80,39 +85,78 @@ def load_weights(trainer: nnUNetTrainer, filename: str) -> None:
     network.load_state_dict(state | {name: given[name] for name in body})
 
 
+def count_lives(store: dist.Store, rank: int, processes: int) -> int:
+    """How often these processes have been started, counted by rank 0 for all.
+
+    On several machines TORCHELASTIC_RESTART_COUNT differs: a launcher counts failures of its own
+    workers, and restarts them uncounted for those of others. The store also holds the words of
+    workers that died. So every process asks under a name of its own, and rank 0 answers each rank
+    until the one that lives has said that it knows.
+    """
+    if rank > 0:
+        name = uuid4().hex
+        store.set(f"pclmix_asks/{rank}", name)
+        life = int(store.get(f"pclmix_life/{name}"))
+        store.set(f"pclmix_knows/{life}/{rank}", "")
+        return life
+    life = store.add("pclmix_lives", 1)
+    for other in range(1, processes):
+        while not store.check([f"pclmix_knows/{life}/{other}"]):
+            name = store.get(f"pclmix_asks/{other}").decode()
+            store.set(f"pclmix_life/{name}", str(life))
+            time.sleep(0.05)
+    return life
+
+
+def meet(device: torch.device) -> bool:
+    """Make the group of all processes; returns whether they have been started before."""
+    life, rank, processes = 1, int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        # outlives a restart, and with it the addresses of the workers that died
+        address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        store = dist.TCPStore(*address, is_master=False, timeout=default_pg_timeout)
+        life = count_lives(store, rank, processes)
+        store = dist.PrefixStore(f"pclmix_{life}", store)
+    else:
+        store, *_ = next(rendezvous("env://"))
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=processes)
+    restarts = life - 1 + int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))
+    restarts = torch.tensor(restarts, device=device)
+    dist.all_reduce(restarts, dist.ReduceOp.MAX)
+    return restarts.item() > 0
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Train and validate in one process of those that torchrun has started."""
     parser = build_parser()
     args = parser.parse_args(argv)
     if "LOCAL_RANK" not in os.environ:
         parser.error("start this with torchrun, see above, or use nnUNetv2_train")
-    if args.c and args.val:
-        parser.error("--c and --val exclude each other")
+    for one, other in (("c", "val"), ("val_best", "disable_checkpointing")):
+        if getattr(args, one) and getattr(args, other):
+            parser.error(f"--{one} and --{other} exclude each other")
     device = torch.device("cpu")
     if args.device == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
         torch.backends.cudnn.benchmark = True
-    restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))
-    # torchrun's store outlives a restart, and with it the addresses of the workers that died
-    store, rank, processes = next(rendezvous("env://"))
-    dist.init_process_group(
-        "nccl" if args.device == "cuda" else "gloo",
-        store=dist.PrefixStore(f"pclmix_{restarts}", store),
-        rank=rank,
-        world_size=processes,
-    )
+    restarted = meet(device)
     discovery.register()  # needed where Python's start-up files are not in use
     try:
-        go_on = (args.c or restarts > 0) and not args.val
+        go_on = (args.c or restarted) and not args.val
         trainer = get_trainer_from_args(
             args.dataset, args.configuration, args.fold, args.tr, args.p, go_on, device
         )
+        trainer.disable_checkpointing = args.disable_checkpointing
         maybe_load_checkpoint(trainer, go_on, args.val)
-        if args.pretrained_weights and not go_on and not args.val:
+        if args.pretrained_weights and trainer.current_epoch == 0:  # there was no checkpoint
             load_weights(trainer, args.pretrained_weights)
         if not args.val:
             trainer.run_training()
+        if args.val_best:
+            dist.barrier()  # until it is written
+            trainer.load_checkpoint(os.path.join(trainer.output_folder, "checkpoint_best.pth"))
         trainer.perform_actual_validation(args.npz)
     finally:
         dist.destroy_process_group()

@@ -6,6 +6,7 @@ Planner, preprocessing, loader, training loop and validation are nnU-Net's; the 
 import json
 import math
 import multiprocessing
+import shutil
 import warnings
 from collections import Counter
 from multiprocessing.pool import ThreadPool
@@ -39,12 +40,13 @@ from nnunetv2_pclmix.objective import term_weights
 from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
 
 FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
-VOLUMES, MIXED, MANY, NATURAL, STRIPPED = (
+VOLUMES, MIXED, MANY, NATURAL, STRIPPED, SINGLE = (
     "Dataset911_Volumes",
     "Dataset912_Mixed",
     "Dataset913_Many",
     "Dataset914_Natural",
     "Dataset915_Stripped",
+    "Dataset916_Single",
 )
 IGNORE = 3
 RESENC = "nnUNetResEncUNetMPlans"
@@ -562,7 +564,32 @@ def test_padding_is_ignored_but_annotated_background_around_the_body_is_not(
             assert torch.equal(ignored, padded)
 
 
-# -------------------------------------------------------- many classes
+# -------------------------------------------------------- one class, many classes
+
+
+@pytest.fixture(scope="module")
+def single(root):
+    """Both cylinders are one organ: two classes with the background, the fewest there can be."""
+    folder = root / "nnUNet_raw" / SINGLE
+    write_volumes(folder, [lambda dense: np.array([0, 1, 1, 2], np.uint8)[scribble_of(dense)]] * 5)
+    shutil.rmtree(folder / "labelsTr_dense")
+    content = json.loads((folder / "dataset.json").read_text())
+    write_json(
+        folder / "dataset.json",
+        **content | {"labels": {"background": 0, "cylinder": 1, "ignore": 2}},
+    )
+    plan(root, SINGLE, change=lambda plans: shrink(plans["configurations"]["2d"], (32, 32), 4))
+    preprocess([916], configurations=["2d"], num_processes=[1])
+    return root
+
+
+def test_a_single_class_trains_and_is_validated(single):
+    trainer = make_trainer(single, SINGLE, "2d")
+    trainer.run_training()
+    assert_trained(trainer)
+    assert trainer.memory.filled.shape == (2,)
+    trainer.perform_actual_validation()
+    assert list(summary_of(trainer.output_folder)["mean"]) == ["1"]
 
 
 @pytest.fixture(scope="module")

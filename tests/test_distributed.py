@@ -1,10 +1,15 @@
-"""Training in two processes (gloo, CPU) against training in one, on the same global batch."""
+"""Training in two processes (gloo, CPU) against training in one, on the same global batch.
+
+And what else several processes must do: exchange gradients once per iteration, mix although each
+has one sample, log the same, stop together, begin again when one is lost.
+"""
 
 import json
 import os
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest.mock import patch
 
@@ -13,9 +18,11 @@ import pytest
 import torch
 from torch import distributed as dist
 from torch import multiprocessing as mp
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
-from nnunetv2_pclmix.dynamic_mix import Mix, box_mask
+from nnunetv2_pclmix.dynamic_mix import Mix, box_mask, draw_mix
 from nnunetv2_pclmix.global_mean import gather_batch, global_mean
+from nnunetv2_pclmix.train import count_lives, main
 
 ROOT = Path(__file__).resolve().parents[1]
 DATASET = "Dataset901_Tiny"
@@ -85,29 +92,52 @@ def swap_neighbours(batch_size, spatial, area, device="cpu", with_previous=False
     return Mix(first, first ^ 1, boxes.repeat(batch_size // 2, *[1] * (boxes.ndim - 1)))
 
 
+def exchange(exchanged: list[int], bucket: dist.GradBucket) -> torch.futures.Future[torch.Tensor]:
+    """What DDP does by itself with a bucket of gradients, noted."""
+    exchanged.append(bucket.index())
+    return allreduce_hook(None, bucket)
+
+
 def train(root: str, settings: dict, part: slice) -> dict:
     trainer = make_trainer(root, settings)
     trainer.network.train()
-    with patch("nnunetv2_pclmix.trainer.draw_mix", swap_neighbours):
-        for batch in make_batches(trainer, 4):
-            targets = [t[part] for t in batch["target"]]
-            trainer.train_step({"data": batch["data"][part], "target": targets})
+    exchanged, inputs, steps = [], [], []
+    if trainer.is_ddp:
+        trainer.network.register_comm_hook(exchanged, exchange)
+    trainer.network.register_forward_pre_hook(lambda _, args: inputs.append(args[0].clone()))
+    for batch in make_batches(trainer, 4):
+        targets = [t[part] for t in batch["target"]]
+        trainer.train_step({"data": batch["data"][part], "target": targets})
+        steps.append(exchanged.copy())
+        exchanged.clear()
     network = trainer._bare_network
     return {
         "parameters": {k: v.detach().clone() for k, v in network.named_parameters()},
         "memory": trainer.memory.state_dict() if trainer.memory is not None else {},
+        "exchanged": steps,
+        "inputs": inputs,
     }
 
 
-def one_of_two(rank: int, port: int, root: str, settings: dict, out: str) -> None:
+def train_one_of_two(
+    rank: int, port: int, root: str, settings: dict, samples: int, out: str
+) -> None:
+    """With as many samples per process; with two, the mix is that of one process."""
     torch.set_num_threads(1)
     for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
         os.environ[name] = f"{root}/{name}"
     store = f"tcp://localhost:{port}"
     dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
-    result = train(root, settings, slice(2 * rank, 2 * rank + 2))
+    mix = swap_neighbours if samples == 2 else draw_mix
+    with patch("nnunetv2_pclmix.trainer.draw_mix", mix):
+        result = train(root, settings, slice(samples * rank, samples * (rank + 1)))
     torch.save(result, f"{out}/rank{rank}.pt")
     dist.destroy_process_group()
+
+
+def in_two_processes(root: Path, settings: dict, samples: int, out: Path) -> list[dict]:
+    mp.spawn(train_one_of_two, (free_port(), str(root), settings, samples, str(out)), nprocs=2)
+    return [torch.load(out / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
 
 
 @pytest.mark.parametrize(
@@ -116,21 +146,45 @@ def one_of_two(rank: int, port: int, root: str, settings: dict, out: str) -> Non
         SETTINGS,
         {**SETTINGS, "contrast": False, "partial_dice": 0.0},
         {**SETTINGS, "auxiliary_decoder": False, "contrast_start": 1.0},
-        {**SETTINGS, "dynamic_mix": False},
+        {**SETTINGS, "dynamic_mix": False, "contrast_start": 0.5},
     ],
     ids=["all", "no contrast, no Dice", "no auxiliary, contrast not begun", "no mix"],
 )
 def test_two_processes_train_as_one_does(nnunet, tmp_path, settings):
-    alone = train(str(nnunet), settings, slice(0, 4))
-    mp.spawn(one_of_two, (free_port(), str(nnunet), settings, str(tmp_path)), nprocs=2)
-    ranks = [torch.load(tmp_path / f"rank{r}.pt", weights_only=False) for r in range(2)]
+    with patch("nnunetv2_pclmix.trainer.draw_mix", swap_neighbours):
+        alone = train(str(nnunet), settings, slice(0, 4))
+    ranks = in_two_processes(nnunet, settings, 2, tmp_path)
     for rank in ranks:
+        # two passes or one, each gradient crosses once in an iteration
+        for exchanged in rank["exchanged"]:
+            assert exchanged
+            assert sorted(exchanged) == list(range(len(exchanged)))
         for name, value in alone["parameters"].items():
             torch.testing.assert_close(rank["parameters"][name], value, rtol=1e-3, atol=2e-6)
         for name, value in alone["memory"].items():
             torch.testing.assert_close(rank["memory"][name], value, rtol=1e-3, atol=1e-5)
+    passes = STEPS * (2 if settings.get("dynamic_mix", True) else 1)
+    assert len(alone["inputs"]) == len(ranks[0]["inputs"]) == passes
     moved = make_trainer(str(nnunet), settings)._bare_network.named_parameters()
     assert any(not torch.equal(alone["parameters"][name], value) for name, value in moved)
+
+
+def test_with_one_sample_per_process_the_previous_one_is_mixed_in(nnunet, tmp_path):
+    ranks = in_two_processes(nnunet, SETTINGS, 1, tmp_path)
+    for rank in ranks:
+        images, mixed = rank["inputs"][0::2], rank["inputs"][1::2]
+        assert len(images) == len(mixed) == STEPS
+        assert torch.equal(mixed[0], images[0])  # nothing came before the first
+        for now, before, x in zip(images[1:], images, mixed[1:], strict=False):
+            own, other = x == now, x == before
+            assert (own ^ other).all()
+            assert own.any()
+            assert other.any()
+    one, two = ranks
+    for part in ("parameters", "memory"):
+        assert all(torch.equal(one[part][name], two[part][name]) for name in one[part])
+    # regions of both processes: each has one sample per step
+    assert one["memory"]["filled"].max() > STEPS
 
 
 def test_alone_a_global_mean_is_a_mean():
@@ -203,13 +257,17 @@ def test_processes_log_the_same_and_stop_together(nnunet, tmp_path):
     assert logged["pclmix_queue_fill"] == pytest.approx(15 / 150)
 
 
-def test_torchrun_trains_in_two_processes_and_restarts_from_the_checkpoint(nnunet, tmp_path):
-    """A worker dies in the second epoch; torchrun starts both again and the training ends."""
+def test_a_machine_that_loses_its_worker_restarts_all_from_the_checkpoint(nnunet, tmp_path):
+    """Two launchers, as on two machines, of one process each; one is lost in the third epoch.
+
+    The other waits for it, as it would with NCCL, so that its launcher restarts it without having
+    seen any failure.
+    """
     program = tmp_path / "dies_once.py"
     program.write_text(
-        "import os, sys, torch\n"
+        "import os, pathlib, sys, time, torch\n"
         "torch.set_num_threads(1)\n"
-        "from nnunetv2_pclmix import train, variants\n"
+        "from nnunetv2_pclmix import train\n"
         "from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix as T\n"
         "T.epochs = 3\n"
         "initialize = T.initialize\n"
@@ -219,38 +277,68 @@ def test_torchrun_trains_in_two_processes_and_restarts_from_the_checkpoint(nnune
         "    initialize(self)\n"
         "T.initialize = short\n"
         "step = T.train_step\n"
+        "waits, died = (pathlib.Path(__file__).with_name(n) for n in ('waits', 'died'))\n"
         "def train_step(self, batch):\n"
-        "    first_life = os.environ['TORCHELASTIC_RESTART_COUNT'] == '0'\n"
-        "    if first_life and self.current_epoch == 2 and self.local_rank == 1:\n"
+        "    if self.current_epoch == 2 and not died.exists():\n"
+        "        if os.environ['RANK'] == '0':\n"
+        "            waits.touch()\n"
+        "            time.sleep(1000)\n"
+        "        while not waits.exists():\n"
+        "            time.sleep(0.05)\n"
+        "        died.touch()\n"
         "        os._exit(1)\n"
         "    return step(self, batch)\n"
         "T.train_step = train_step\n"
         "if __name__ == '__main__':\n"
+        "    with died.with_name('starts').open('a') as starts:\n"
+        "        print(os.environ['RANK'], file=starts)\n"
         "    train.main(sys.argv[1:])\n"
     )
-    torchrun = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
-            *("--max-restarts", "1", "--rdzv-backend", "c10d", "--rdzv-endpoint"),
-            *(f"localhost:{free_port()}", str(program), "901", "2d", "0", "-device", "cpu"),
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-    )
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"),
+        *("--max-restarts", "1", "--rdzv-backend", "c10d", "--local-addr", "localhost"),
+        *("--rdzv-endpoint", f"localhost:{free_port()}", str(program)),
+        *("901", "2d", "0", "-device", "cpu", "--val_best"),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    launchers = []
     try:
-        printed, _ = torchrun.communicate(timeout=300)
+        for i in range(2):
+            with (tmp_path / f"{i}.log").open("w") as log:
+                launchers.append(subprocess.Popen(command, stdout=log, stderr=log, env=environment))
+        for launcher in launchers:
+            launcher.wait(600)
     finally:
-        torchrun.terminate()  # which ends its workers; killed, it would leave them behind
-        torchrun.wait(60)
-    assert torchrun.returncode == 0, printed
+        for launcher in launchers:
+            launcher.terminate()  # which ends its worker; killed, it would leave it behind
+            launcher.wait(60)
+    printed = [(tmp_path / f"{i}.log").read_text() for i in range(2)]
+    assert [launcher.returncode for launcher in launchers] == [0, 0], "\n".join(printed)
     (folder,) = (nnunet / "nnUNet_results" / DATASET).glob("nnUNetTrainerPCLMix__*/fold_0")
     assert (folder / "checkpoint_final.pth").exists()
     assert (folder / "validation" / "summary.json").exists()
     lives = [p.read_text() for p in sorted(folder.glob("training_log*"))]
     began = [[i for i in range(3) if f": Epoch {i} " in log] for log in lives]
-    # the second life went on where the first had saved; the first may have begun the epoch, too
-    assert len(lives) == 2
-    assert began[0] in ([0, 1], [0, 1, 2])
-    assert began[1] == [2]
+    assert began == [[0, 1, 2], [2]]
+    # all met at once
+    assert sorted((tmp_path / "starts").read_text().split()) == ["0", "0", "1", "1"]
+
+
+def test_the_living_agree_on_their_life_whatever_the_dead_have_left():
+    """Three processes; of two lives before, one died before all had met, one after."""
+    store = dist.HashStore()
+    store.add("pclmix_lives", 2)
+    store.set("pclmix_asks/1", "dead")
+    store.set("pclmix_asks/2", "dead")
+    store.set("pclmix_knows/2/1", "")
+    with ThreadPoolExecutor(3) as processes:
+        counted = processes.map(lambda rank: count_lives(store, rank, 3), range(3), timeout=60)
+        assert list(counted) == [3, 3, 3]
+
+
+def test_torchrun_options_that_exclude_each_other_are_refused(monkeypatch, capsys):
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    for pair in (["--c", "--val"], ["--val_best", "--disable_checkpointing"]):
+        with pytest.raises(SystemExit):
+            main(["901", "2d", "0", *pair])
+        assert f"{pair[0]} and {pair[1]} exclude each other" in capsys.readouterr().err

@@ -116,3 +116,17 @@ def test_every_operation_of_a_step_has_a_kernel(nnunet, table, configuration, pa
 def test_the_table_knows_what_has_no_kernel(table):
     assert not runs_on_mps("linalg_eig", table)
     assert runs_on_mps("add.Tensor", table)
+
+
+def test_the_devices_random_state_is_saved_and_restored(nnunet, monkeypatch):
+    trainer = make_trainer(nnunet, "2d", (32, 32), regions=False)
+    trainer.device = torch.device("mps")
+    generator = torch.Generator().manual_seed(5)  # in the place of the device's own
+    monkeypatch.setattr(torch.mps, "get_rng_state", generator.get_state)
+    monkeypatch.setattr(torch.mps, "set_rng_state", generator.set_state)
+    state = trainer._random_state()
+    drawn = torch.rand(3, generator=generator)
+    trainer._restore_random_state(state)
+    assert torch.equal(torch.rand(3, generator=generator), drawn)
+    del state["mps"]  # a checkpoint of another device, or of an earlier version
+    trainer._restore_random_state(state)
