@@ -37,7 +37,7 @@ from synthetic_task import PLANS, make_trainer, quiet, random_batch, write_task
 from scribble_tools.nnunet_dataset import write_json
 from scribble_tools.report_tables import text_table
 
-TRAINERS = ("nnUNetTrainer", "nnUNetTrainerPCLMix", "nnUNetTrainerPCLMix_noAuxiliary")
+TRAINERS = ("nnUNetTrainer", "nnUNetTrainerPCLMix", "nnUNetTrainerPCLMix_whole")
 WIDTH = 140  # of the printed tables
 SECTIONS = ("steps", "parts", "memory", "syncs", "inference", "loader", "startup")
 

@@ -50,9 +50,8 @@ class PCLMixConfig:
 
     # Stroke support
     stroke_support: bool = True
-    """Background is implied where no stroke supports foreground, see `stroke_support`: a target on
-    the image itself, and a correction of the mixed pseudo label. Ours; asks that every object has a
-    stroke in the slices that are annotated."""
+    """Background follows from strokes and prediction, see `stroke_support`: a target on the image
+    itself, and a correction of the mixed pseudo label. Ours."""
     lambda_background: float = 0.5
     """Weight of the implied background's cross-entropy, a mean of its own, so that it does not
     outweigh the strokes. 0: it corrects pseudo labels only."""
@@ -146,3 +145,8 @@ class PCLMixConfig:
     def memory_per_class(self, num_classes: int) -> int:
         """Queue entries per class: `memory_size`, less where `memory_total` is not enough."""
         return max(1, min(self.memory_size, self.memory_total // num_classes))
+
+
+ONE_PASS = PCLMixConfig(dynamic_mix=False, auxiliary_decoder=False, contrast=False)
+"""What `nnUNetTrainerPCLMix` trains with: the strokes, and the background that they imply. Faster,
+and better where it was measured, than the whole method, which `PCLMixConfig()` is."""

@@ -12,6 +12,13 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+def global_sum(x: Tensor) -> Tensor:
+    """``x``, which is changed, added up over all processes; without gradient."""
+    if world_size() > 1:
+        dist.all_reduce(x)
+    return x
+
+
 def global_mean(total: Tensor, count: Tensor) -> Tensor:
     """``total / count``, where the count is that of all processes together.
 
@@ -23,12 +30,8 @@ def global_mean(total: Tensor, count: Tensor) -> Tensor:
         total: scalar, with gradient.
         count: scalar, what ``total`` was summed over; 0 gives 0, with zero gradients.
     """
-    count = count.detach().float()
-    processes = world_size()
-    if processes > 1:
-        dist.all_reduce(count)
-        total = total * processes
-    return total / count.clamp(min=1)
+    count = global_sum(count.detach().float().clone())
+    return total * world_size() / count.clamp(min=1)
 
 
 @torch.no_grad()

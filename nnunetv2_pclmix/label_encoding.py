@@ -8,7 +8,7 @@ of the objective are written once.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,10 +25,12 @@ class LabelEncoding(ABC):
         num_classes: K, exclusive classes with the background; those of contrast and memory. The
             value K itself stands for "no class", that is, not annotated or not certain.
         target_channels: T.
+        foreground_from: first of the C channels of logits that is foreground.
     """
 
     num_classes: int
     target_channels: int
+    foreground_from: int
 
     @abstractmethod
     def probabilities(self, logits: Tensor) -> Tensor:
@@ -64,10 +66,9 @@ class LabelEncoding(ABC):
         """Target of the same shape that is background ``where`` (B, 1, *spatial), else ignored."""
         return self.ignore(torch.zeros_like(target), ~where)
 
-    def fill(self, target: Tensor, where: Tensor) -> Tensor:
-        """The target with background where it is ignored and ``where`` (B, 1, *spatial) is true."""
-        ignored = self.exclusive(target)[:, None] == self.num_classes
-        return torch.where(where & ignored, 0, target)
+    @abstractmethod
+    def strokes(self, target: Tensor) -> Iterator[Tensor]:
+        """For each foreground channel of the logits where it is annotated, (B, *spatial) bool."""
 
     @abstractmethod
     def exclusive(self, target: Tensor) -> Tensor:
@@ -78,6 +79,7 @@ class ExclusiveLabels(LabelEncoding):
     """Softmax over labels 0..K-1; targets (B, 1, *spatial) hold labels, K where ignored."""
 
     target_channels = 1
+    foreground_from = 1
 
     def __init__(self, num_classes: int) -> None:
         self.num_classes = num_classes
@@ -108,6 +110,10 @@ class ExclusiveLabels(LabelEncoding):
         """Label K."""
         return target.masked_fill(where, self.num_classes)
 
+    def strokes(self, target: Tensor) -> Iterator[Tensor]:
+        """Of each label above 0."""
+        return (target[:, 0] == label for label in range(1, self.num_classes))
+
     def exclusive(self, target: Tensor) -> Tensor:
         """The target itself."""
         return target[:, 0].long()
@@ -126,6 +132,8 @@ class Regions(LabelEncoding):
     background, i + 1 what region i stands for (label ``regions_class_order[i]``), and later regions
     overwrite earlier ones.
     """
+
+    foreground_from = 0
 
     def __init__(self, num_regions: int) -> None:
         self.num_classes = self.target_channels = num_regions + 1
@@ -156,6 +164,10 @@ class Regions(LabelEncoding):
     def ignore(self, target: Tensor, where: Tensor) -> Tensor:
         """1 in the last channel."""
         return torch.cat((target[:, :-1], torch.where(where, 1, target[:, -1:])), 1)
+
+    def strokes(self, target: Tensor) -> Iterator[Tensor]:
+        """Of each region."""
+        return (region for region in target[:, :-1].bool().unbind(1))
 
     def exclusive(self, target: Tensor) -> Tensor:
         """The last region that is there, as numbered above."""

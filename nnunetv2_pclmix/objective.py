@@ -126,25 +126,24 @@ class Objective:
             (None without contrast).
         """
         scribble, names = targets[0], ["scribble_{}"]
-        supervision = dice_targets = targets
+        supervision, implied, trust = targets, None, 1.0
         if support is not None and self.config.lambda_background:
             names.append("background_{}")
+            trust = support.trust
             implied = [resize_nearest(support.background, z.shape[2:]) for z in output.main]
-            dice_targets = [
-                self.labels.fill(target, where)
-                for target, where in zip(targets, implied, strict=True)
-            ]
             supervision = [
                 torch.cat((target, self.labels.background(target, where)), 1)
                 for target, where in zip(targets, implied, strict=True)
             ]
-        values = self._main(output.main, supervision)
+        scribbles, *background = self._main(output.main, supervision)
+        values = scribbles, *(trust * value for value in background)
         terms = {name.format("main"): v for name, v in zip(names, values, strict=True)}
         if self.config.partial_dice:
-            terms["dice_main"] = self._dice(output.main, dice_targets)
+            terms["dice_main"] = self._dice(output.main, targets, implied, trust)
         if output.auxiliary is not None:
             both = supervision[0].split(self.labels.target_channels, 1)
-            values = self.labels.cross_entropy(output.auxiliary, both)
+            scribbles, *background = self.labels.cross_entropy(output.auxiliary, both)
+            values = scribbles, *(trust * value for value in background)
             terms |= {name.format("auxiliary"): v for name, v in zip(names, values, strict=True)}
             if self.config.lambda_heterogeneous:
                 terms["heterogeneous"] = self._heterogeneous(output)
@@ -192,11 +191,22 @@ class Objective:
                 sums = [total + weight * v for total, v in zip(sums, values, strict=True)]
         return sums
 
-    def _dice(self, logits: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
+    def _dice(
+        self,
+        logits: Sequence[Tensor],
+        targets: Sequence[Tensor],
+        implied: Sequence[Tensor] | None,
+        trust: Tensor | float,
+    ) -> Tensor:
+        """Soft Dice over annotated voxels, and over implied background as far as it is trusted."""
         total = logits[0].new_zeros((), dtype=torch.float32)
-        for weight, z, target in zip(self.level_weights, logits, targets, strict=True):
+        for level, (weight, z, target) in enumerate(
+            zip(self.level_weights, logits, targets, strict=True)
+        ):
             if weight:
                 target, mask = self.labels.dice_target(target)
+                if implied is not None:
+                    mask = torch.where(mask, 1.0, implied[level] * trust)
                 total = total + weight * self.partial_dice(z.float(), target, loss_mask=mask)
         return total
 

@@ -2,9 +2,10 @@
 
 Ours, not PCLMix': strokes lie where the organs are, so that most of an image is annotated by
 nothing. A network trained on the strokes alone paints organs there too, and pseudo labels repeat
-it. But who draws scribbles marks every object: predicted foreground that no foreground stroke
-reaches, or that a background stroke reaches sooner, is false, and what is far from all foreground
-that a stroke does reach is background.
+it. But a prediction together with the strokes tells what is wrong: predicted foreground that a
+background stroke reaches sooner than a foreground stroke is false, and what is far from all
+foreground is background. Foreground that nothing reaches may be an object that got no stroke: of
+it nothing is said.
 """
 
 from __future__ import annotations
@@ -15,24 +16,30 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nnunetv2_pclmix.global_mean import global_sum
 from nnunetv2_pclmix.label_encoding import LabelEncoding
 
 CELLS = {2: 64, 3: 32}
 """Largest number of cells per axis of the grid on which strokes spread, by the number of axes."""
+LIKENESS = 0.5
+"""Share of the mean probability at strokes from which a voxel may be foreground."""
 
 
 @dataclass(frozen=True)
 class StrokeSupport:
-    """What the strokes say of a prediction; both (B, 1, *spatial) bool and nowhere true together.
+    """What strokes say of a prediction; the masks, (B, 1, *spatial) bool, are disjoint.
 
     Attributes:
         background: background by implication; predicted foreground in it is false.
-        unknown: predicted foreground that leaves the patch before it meets a stroke: the stroke
-            that supports it may lie outside.
+        unknown: predicted foreground that no stroke reaches.
+        trust: scalar, 0 until the strokes' classes are more probable than not at the strokes, then
+            rising to 1 with their probability. What a network implies that does not know its
+            classes yet would only keep it from learning them.
     """
 
     background: Tensor
     unknown: Tensor
+    trust: Tensor
 
     def correct(self, labels: LabelEncoding, target: Tensor) -> Tensor:
         """A predicted target (B, T, *spatial) with background as implied and unknown ignored."""
@@ -69,21 +76,59 @@ def in_annotated_slices(annotated: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def stroke_support(labels: LabelEncoding, predicted: Tensor, scribble: Tensor) -> StrokeSupport:
-    """Let the strokes spread through the predicted foreground, and see what they reach.
+def stroke_support(labels: LabelEncoding, logits: Tensor, scribble: Tensor) -> StrokeSupport:
+    """What the strokes say of the foreground that the logits show.
+
+    Args:
+        logits: (B, C, *spatial).
+        scribble: (B, T, *spatial).
+    """
+    foreground, recognised = foreground_like_strokes(labels, logits, scribble)
+    trust = (2 * recognised - 1).clamp(min=0)
+    return StrokeSupport(*imply(labels, foreground, scribble), trust)
+
+
+@torch.no_grad()
+def foreground_like_strokes(
+    labels: LabelEncoding, logits: Tensor, scribble: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Voxels at least `LIKENESS` as probable as the strokes of a class are on average.
+
+    Once a class is recognised, that is about what is predicted. Before, when all that is rare is
+    predicted to be background, it tells an organ from the rest all the same; taking such a
+    prediction at its word would make background of the organ for good.
+
+    Returns:
+        The voxels, (B, 1, *spatial) bool, and a scalar: the mean over the classes of how probable
+        they are at their strokes, in the batch of all processes.
+    """
+    p = labels.probabilities(logits)[:, labels.foreground_from :]
+    strokes = labels.strokes(scribble)
+    sums = [torch.stack(((p[:, k] * at).sum(), at.sum())) for k, at in enumerate(strokes)]
+    total, count = global_sum(torch.stack(sums)).unbind(1)
+    seen = count > 0
+    level = torch.where(seen, total / count.clamp(min=1), 1)
+    likeness = p / level.clamp(min=1e-6).view(1, -1, *[1] * (p.ndim - 2))
+    recognised = (level * seen).sum() / seen.sum().clamp(min=1)
+    return likeness.amax(1, keepdim=True) >= LIKENESS, recognised
+
+
+@torch.no_grad()
+def imply(labels: LabelEncoding, foreground: Tensor, scribble: Tensor) -> tuple[Tensor, Tensor]:
+    """Let the strokes spread through the foreground: what is background, and what is unknown.
 
     Foreground and background strokes spread in lockstep, the former twice as fast because outlines
     are drawn around organs with some distance, on a grid of at most `CELLS` per axis; always as
     many steps as the grid is wide, so that nothing waits for the device. What is implied holds in
-    annotated slices only, and further than one cell from supported foreground.
+    annotated slices only, and further than one cell from what may be foreground.
 
     Args:
-        predicted: target (B, T, *spatial) that the network predicts, see `LabelEncoding.predict`.
+        foreground: (B, 1, *spatial) bool.
         scribble: (B, T, *spatial).
     """
     classes = labels.exclusive(scribble)[:, None]
     strokes = (classes > 0) & (classes < labels.num_classes)
-    foreground = (labels.exclusive(predicted)[:, None] > 0) | strokes
+    foreground = foreground | strokes
     size = foreground.shape[2:]
     kernel = [-(-n // CELLS[len(size)]) for n in size]
     pool = F.max_pool2d if len(size) == 2 else F.max_pool3d
@@ -97,21 +142,10 @@ def stroke_support(labels: LabelEncoding, predicted: Tensor, scribble: Tensor) -
         free = inside - theirs
         ours = dilate(dilate(ours) * free) * free
         theirs = dilate(theirs) * (inside - ours)
-    lone = inside - ours - theirs
-    outward = on_border(lone)
-    for _ in range(steps):
-        outward = dilate(outward) * lone
-
-    far = judged * (1 - torch.maximum(dilate(ours), dilate(outward)))
-    masks = torch.cat((far, judged * theirs, outward), 1) > 0
+    lone = judged * (inside - ours - theirs)
+    far = judged * (1 - dilate(torch.maximum(ours, lone)))
+    masks = torch.cat((far, judged * theirs, lone), 1) > 0
     for axis, factor in enumerate(kernel, 2):
         masks = masks.repeat_interleave(factor, axis).narrow(axis, 0, size[axis - 2])
-    far, theirs, outward = masks.split(1, 1)
-    return StrokeSupport(far | (theirs & foreground), outward & foreground & ~(classes == 0))
-
-
-def on_border(x: Tensor) -> Tensor:
-    """``x`` in the outermost cells, 0 elsewhere."""
-    x = x.clone()
-    x[(..., *[slice(1, -1)] * (x.ndim - 2))] = 0
-    return x
+    far, theirs, lone = masks.split(1, 1)
+    return far | (theirs & foreground), lone & foreground

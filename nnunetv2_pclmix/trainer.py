@@ -26,7 +26,7 @@ from torch.nn.parallel import DistributedDataParallel as DDP
 from nnunetv2_pclmix import __version__
 from nnunetv2_pclmix.check_annotations import check_annotations
 from nnunetv2_pclmix.checkpoint_files import read_plain, remove_leftovers, save_whole
-from nnunetv2_pclmix.config import DISPLAY_SETTINGS, PCLMixConfig
+from nnunetv2_pclmix.config import DISPLAY_SETTINGS, ONE_PASS
 from nnunetv2_pclmix.dense_validation import DENSE_LABELS, score_validation
 from nnunetv2_pclmix.dual_consistency import pseudo_labels
 from nnunetv2_pclmix.dynamic_mix import PreviousBatch, draw_mix
@@ -55,10 +55,11 @@ def plain(value: Any) -> Any:
 
 
 class nnUNetTrainerPCLMix(nnUNetTrainer):
-    """Train on scribbles with PCLMix (arXiv 2405.06288); predict with stock nnU-Net.
+    """Train on scribbles; predict with stock nnU-Net.
 
-    Patch, batch, network depth, augmentation, optimiser and learning rate are nnU-Net's own. Each
-    iteration makes two passes through the network: on the batch, and on the batch mixed with
+    Patch, batch, network depth, augmentation, optimiser and learning rate are nnU-Net's own. The
+    loss adds the background that strokes imply; with all of PCLMix (arXiv 2405.06288) switched on,
+    each iteration makes two passes through the network: on the batch, and on the batch mixed with
     itself. Checkpoints hold the stock network under its stock names and name the stock trainer, so
     that nnU-Net predicts with them where this package is not installed; what training needs beyond
     that lies under the key ``pclmix``.
@@ -66,7 +67,7 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
     Subclasses change ``config`` and ``epochs``; see `nnunetv2_pclmix.variants`.
     """
 
-    config = PCLMixConfig()
+    config = ONE_PASS
     epochs: int | None = None
     """Length of the training; None is nnU-Net's own."""
 
@@ -266,7 +267,7 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         self.iteration = self.current_epoch * self.num_iterations_per_epoch
 
     def train_step(self, batch: dict) -> dict:
-        """One iteration: two passes, each back-propagated on its own, and one optimiser step."""
+        """One iteration: a pass, with mix a second, each back-propagated on its own; one step."""
         data = batch["data"].to(self.device, non_blocking=True)
         targets = batch["target"]
         targets = targets if isinstance(targets, list) else [targets]
@@ -279,11 +280,9 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         # with DDP the gradients are exchanged once, in the last pass
         with self.network.no_sync() if self.is_ddp and mixing else contextlib.nullcontext():
             output = self._forward(data)
-            encoding = self.objective.labels
-            labels = pseudo_labels(output.main[0], output.auxiliary, encoding.predict)
-            support = None
+            encoding, support = self.objective.labels, None
             if self.config.stroke_support:
-                support = stroke_support(encoding, labels[0], targets[0])
+                support = stroke_support(encoding, output.main[0], targets[0])
             terms, queued = self.objective.first_pass(
                 output, targets, self.memory, progress, support
             )
@@ -297,6 +296,7 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
             # every process keeps the same memory, of the whole batch
             self.memory.enqueue(*(gather_batch(x, self._largest_share) for x in queued))
         if mixing:
+            labels = pseudo_labels(output.main[0], output.auxiliary, encoding.predict)
             if support is not None:
                 labels = tuple(support.correct(encoding, label) for label in labels)
             del output  # the first pass' memory is free before the second pass begins

@@ -1,7 +1,8 @@
-"""Variants in nnU-Net's habit: other lengths, and one per switched-off component (ablations)."""
+"""Variants in nnU-Net's habit: other lengths, the whole method, and one thing switched off."""
 
 from dataclasses import replace
 
+from nnunetv2_pclmix.config import ONE_PASS, PCLMixConfig
 from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
 
 __all__ = [
@@ -9,16 +10,17 @@ __all__ = [
     "nnUNetTrainerPCLMix_20epochs",
     "nnUNetTrainerPCLMix_100epochs",
     "nnUNetTrainerPCLMix_250epochs",
+    "nnUNetTrainerPCLMix_noDice",
+    "nnUNetTrainerPCLMix_noSupport",
+    "nnUNetTrainerPCLMix_whole",
     "nnUNetTrainerPCLMix_noMix",
     "nnUNetTrainerPCLMix_noContrast",
     "nnUNetTrainerPCLMix_noConsistency",
     "nnUNetTrainerPCLMix_noAuxiliary",
-    "nnUNetTrainerPCLMix_noDice",
-    "nnUNetTrainerPCLMix_noSupport",
     "nnUNetTrainerPCLMix_published",
 ]
 
-_config = nnUNetTrainerPCLMix.config
+WHOLE = PCLMixConfig()
 
 
 class nnUNetTrainerPCLMix_5epochs(nnUNetTrainerPCLMix):
@@ -45,43 +47,49 @@ class nnUNetTrainerPCLMix_250epochs(nnUNetTrainerPCLMix):
     epochs = 250
 
 
-class nnUNetTrainerPCLMix_noMix(nnUNetTrainerPCLMix):
-    """One pass; no mixed image, hence no mixed pseudo label either."""
-
-    config = replace(_config, dynamic_mix=False)
-
-
-class nnUNetTrainerPCLMix_noContrast(nnUNetTrainerPCLMix):
-    """No pixel contrast: no embedding head, no memory."""
-
-    config = replace(_config, contrast=False)
-
-
-class nnUNetTrainerPCLMix_noConsistency(nnUNetTrainerPCLMix):
-    """Mixed images are trained on their scribbles only; the decoders need not agree."""
-
-    config = replace(_config, lambda_pseudo=0.0, lambda_heterogeneous=0.0)
-
-
-class nnUNetTrainerPCLMix_noAuxiliary(nnUNetTrainerPCLMix):
-    """One decoder; pseudo labels and uncertainty come from it alone."""
-
-    config = replace(_config, auxiliary_decoder=False)
-
-
 class nnUNetTrainerPCLMix_noDice(nnUNetTrainerPCLMix):
     """Partial cross-entropy without partial Dice."""
 
-    config = replace(_config, partial_dice=0.0)
+    config = replace(ONE_PASS, partial_dice=0.0)
 
 
 class nnUNetTrainerPCLMix_noSupport(nnUNetTrainerPCLMix):
-    """Strokes do not judge predictions: no implied background, pseudo labels as predicted."""
+    """No background is implied: the stock loss, with padding ignored."""
 
-    config = replace(_config, stroke_support=False)
+    config = replace(ONE_PASS, stroke_support=False)
+
+
+class nnUNetTrainerPCLMix_whole(nnUNetTrainerPCLMix):
+    """Two passes, with every component of PCLMix, and stroke support."""
+
+    config = WHOLE
+
+
+class nnUNetTrainerPCLMix_noMix(nnUNetTrainerPCLMix):
+    """The whole but mix: one pass, no mixed image, hence no mixed pseudo label either."""
+
+    config = replace(WHOLE, dynamic_mix=False)
+
+
+class nnUNetTrainerPCLMix_noContrast(nnUNetTrainerPCLMix):
+    """The whole but pixel contrast: no embedding head, no memory."""
+
+    config = replace(WHOLE, contrast=False)
+
+
+class nnUNetTrainerPCLMix_noConsistency(nnUNetTrainerPCLMix):
+    """The whole, but mixed images are trained on scribbles only, and decoders need not agree."""
+
+    config = replace(WHOLE, lambda_pseudo=0.0, lambda_heterogeneous=0.0)
+
+
+class nnUNetTrainerPCLMix_noAuxiliary(nnUNetTrainerPCLMix):
+    """The whole with one decoder: pseudo labels and uncertainty come from it alone."""
+
+    config = replace(WHOLE, auxiliary_decoder=False)
 
 
 class nnUNetTrainerPCLMix_published(nnUNetTrainerPCLMix):
-    """The paper's terms alone."""
+    """The paper's terms alone: no partial Dice, no stroke support."""
 
-    config = replace(_config, partial_dice=0.0, stroke_support=False)
+    config = replace(WHOLE, partial_dice=0.0, stroke_support=False)

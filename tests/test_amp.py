@@ -64,7 +64,7 @@ def test_every_term_and_gradient_is_finite_for_half_precision_outputs(labels, sc
     targets = [scribbles(labels, 16), scribbles(labels, 8)]
     first, second = output(), output()
     pseudo = labels.predict(first.main[0])
-    support = stroke_support(labels, pseudo, targets[0])
+    support = stroke_support(labels, first.main[0], targets[0])
     terms, queued = objective.first_pass(first, targets, memory, 0.9, support)
     mixed = objective.second_pass(second, targets[0], support.correct(labels, pseudo))
     assert (terms | mixed).keys() == term_weights(config, 0.9).keys()

@@ -44,8 +44,7 @@ def free_port() -> int:
 
 
 def make_trainer(root: str, settings: dict):
-    from dataclasses import replace
-
+    from nnunetv2_pclmix.config import PCLMixConfig
     from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
 
     folder = Path(root) / "nnUNet_preprocessed" / DATASET
@@ -53,7 +52,7 @@ def make_trainer(root: str, settings: dict):
     cls = type(
         "nnUNetTrainerPCLMix",
         (nnUNetTrainerPCLMix,),
-        {"config": replace(nnUNetTrainerPCLMix.config, **settings)},
+        {"config": PCLMixConfig(**settings)},
     )
     dataset_json = json.loads((folder / "dataset.json").read_text())
     torch.manual_seed(3)

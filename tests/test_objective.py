@@ -30,7 +30,7 @@ LEVELS = [0.6, 0.4, 0.0]
 
 def dice(logits, labels, loss_mask):
     p = logits.softmax(1) * loss_mask
-    one_hot = torch.cat([(labels == c) & loss_mask for c in range(K)], 1)
+    one_hot = torch.cat([(labels == c) * loss_mask for c in range(K)], 1)
     return -(2 * (p * one_hot).sum() + 1) / ((p + one_hot).sum() + 1)
 
 
@@ -58,7 +58,7 @@ def predicted(output):
 
 def support_of(output, targets):
     labels = ExclusiveLabels(IGNORE)
-    return stroke_support(labels, labels.predict(output.main[0]), targets[0])
+    return stroke_support(labels, output.main[0], targets[0])
 
 
 def filled_memory(device="cpu"):
@@ -115,11 +115,11 @@ def test_scribble_and_dice_terms_are_together_the_stock_trainers_loss():
 
 
 def test_implied_background_is_a_target_beside_the_strokes():
-    """Cross-entropy as a mean of its own; in the Dice as if it were annotated."""
+    """Cross-entropy as a mean of its own, and in the Dice, as far as strokes are recognised."""
     output, targets = random_batch(2, share=0.05)
     implied = torch.zeros(2, 1, 32, 48, dtype=torch.bool)
     implied[0, :, 8:24] = True
-    support = StrokeSupport(implied, torch.zeros_like(implied))
+    support = StrokeSupport(implied, torch.zeros_like(implied), torch.tensor(0.3))
     memory = filled_memory()
     o = objective(replace(SUPPORTED, partial_dice=1.0))
     terms, _ = o.first_pass(output, targets, memory, 0.5, support)
@@ -131,12 +131,14 @@ def test_implied_background_is_a_target_beside_the_strokes():
         w * -z.log_softmax(1)[:, 0][i[:, 0]].mean()
         for w, z, i in zip(LEVELS, output.main, coarse, strict=True)
     )
-    torch.testing.assert_close(terms["background_main"], expected)
+    torch.testing.assert_close(terms["background_main"], 0.3 * expected)
     expected = -output.auxiliary.log_softmax(1)[:, 0][implied[:, 0]].mean()
-    torch.testing.assert_close(terms["background_auxiliary"], expected)
-    filled = [t.masked_fill((t == IGNORE) & i, 0) for t, i in zip(targets, coarse, strict=True)]
-    plain, _ = objective(replace(CONFIG, partial_dice=1.0)).first_pass(output, filled, memory, 0.5)
-    torch.testing.assert_close(terms["dice_main"], plain["dice_main"])
+    torch.testing.assert_close(terms["background_auxiliary"], 0.3 * expected)
+    expected = sum(
+        w * dice(z, t.masked_fill(t == IGNORE, 0), torch.where(t == IGNORE, 0.3 * i, 1.0))
+        for w, z, t, i in zip(LEVELS, output.main, targets, coarse, strict=True)
+    )
+    torch.testing.assert_close(terms["dice_main"], expected)
 
 
 @pytest.mark.parametrize("background", [True, False])

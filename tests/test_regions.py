@@ -87,7 +87,7 @@ def both_passes(o, output, targets, memory, mix, progress=0.5):
     labels = pseudo_labels(output.main[0], output.auxiliary, o.labels.predict)
     support = None
     if o.config.stroke_support:
-        support = stroke_support(o.labels, labels[0], targets[0])
+        support = stroke_support(o.labels, output.main[0], targets[0])
         labels = [support.correct(o.labels, label) for label in labels]
     terms, queued = o.first_pass(output, targets, memory, progress, support)
     pseudo = mix(*labels)
@@ -361,7 +361,7 @@ def test_components_can_be_switched_off(change):
     if config.dynamic_mix:
         terms, _ = both_passes(o, output, targets, filled_memory(), mix)
     else:
-        support = stroke_support(o.labels, o.labels.predict(output.main[0]), targets[0])
+        support = stroke_support(o.labels, output.main[0], targets[0])
         terms, _ = o.first_pass(output, targets, filled_memory(), 0.5, support)
     assert list(terms) == list(term_weights(config, 0.5))
 

@@ -14,6 +14,7 @@ import torch
 from nnunetv2.run.run_training import maybe_load_checkpoint
 from test_trainer import edit_json, make_trainer
 
+from nnunetv2_pclmix.config import PCLMixConfig
 from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
 
 EPOCHS, ITERATIONS = 4, 2
@@ -43,6 +44,8 @@ class FixedBatches:
 
 
 class Fixed(nnUNetTrainerPCLMix):
+    config = PCLMixConfig()
+
     def get_dataloaders(self):
         return FixedBatches(self), FixedBatches(self)
 

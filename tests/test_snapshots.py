@@ -45,7 +45,9 @@ def taken(
     """A snapshot of a whole step, made as the trainer does, and its mix."""
     snapshot, mix = Snapshot(labels), None
     predicted = pseudo_labels(output.main[0], output.auxiliary, labels.predict)
-    support = stroke_support(labels, predicted[0], scribble) if supported else None
+    support = None
+    if supported:
+        support = stroke_support(labels, output.main[0], scribble)
     snapshot.take(images, scribble, output, threshold, cases, support)
     if mixing:
         sources = [images, scribble]
@@ -106,7 +108,7 @@ def test_the_background_that_strokes_imply_is_shown(regions):
     output.main[0][:, 0, :8] = -5.0 if regions else 5.0
     snapshot, _ = taken(labels, images, scribble, output, supported=True)
     shown = maps(snapshot)
-    support = stroke_support(labels, labels.predict(output.main[0]), scribble)
+    support = stroke_support(labels, output.main[0], scribble)
     implied = np.where(support.background[:, 0], 0, K)
     assert {0, K} == set(np.unique(shown["implied background"]))
     rows = [

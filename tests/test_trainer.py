@@ -6,20 +6,21 @@ import math
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from conftest import DATASET
+from conftest import DATASET, DEFAULT
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 from nnunetv2.run.run_training import maybe_load_checkpoint
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunetv2_pclmix import discovery, variants
+from nnunetv2_pclmix.config import ONE_PASS
 from nnunetv2_pclmix.dynamic_mix import draw_mix
 from nnunetv2_pclmix.finite_watch import TOO_MANY
 from nnunetv2_pclmix.network import PCLMixNetwork
@@ -241,6 +242,23 @@ def test_every_ablation_trains(name, nnunet):
     assert read_checkpoint(trainer)["pclmix"]["trainer_name"] == name
 
 
+def test_the_default_makes_one_pass_with_the_stock_network_and_learns(nnunet):
+    assert DEFAULT == ONE_PASS
+    trainer = make_trainer(nnunet, with_settings(**asdict(DEFAULT)), epochs=3)
+    trainer.initialize()
+    training = {name for name, _ in trainer.network.named_parameters()}
+    stock = nnUNetTrainer.build_network_architecture(
+        trainer.plans_manager, trainer.configuration_manager, 1, 3
+    )
+    assert training == {name for name, _ in stock.named_parameters()}
+    trainer.run_training()
+    terms = ["scribble_main", "background_main", "dice_main"]
+    assert list(term_weights(trainer.config, 1.0)) == terms
+    losses = trainer.logger.get_checkpoint()["train_losses"]
+    assert losses[-1] < losses[0]
+    assert trainer.logger.get_value("pclmix_background_main", -1) > 0
+
+
 def copy_of_gradients(trainer):
     # the coarsest deep supervision level has weight 0, so its layer has no gradient
     named = trainer.network.named_parameters()
@@ -270,7 +288,7 @@ def test_one_step_has_the_gradient_of_both_passes(nnunet, monkeypatch):
     weights = term_weights(trainer.config, 6 / 8)
     first = trainer.network(data)
     main, auxiliary = (z.argmax(1, keepdim=True) for z in (first.main[0], first.auxiliary))
-    support = stroke_support(trainer.objective.labels, main, targets[0])
+    support = stroke_support(trainer.objective.labels, first.main[0], targets[0])
     assert (main[support.background] > 0).any()  # there is something to correct
     terms, _ = trainer.objective.first_pass(first, targets, memory, 6 / 8, support)
     main, auxiliary = (support.correct(trainer.objective.labels, x) for x in (main, auxiliary))
