@@ -37,16 +37,16 @@ class PCLMixConfig:
     partial_dice: float = 1.0
     """Weight of nnU-Net's soft Dice over annotated voxels beside the partial cross-entropy of the
     main decoder on the image itself. The paper has none (0); nnU-Net's own scribble loss has it,
-    and without it a network from scratch learned more slowly, see benchmarks/RESULTS.md."""
+    and without it a network from scratch learned more slowly, see docs/results.md."""
 
     ignore_padding: bool = True
     """Voxels that augmentation pads or rotates in from outside the image are ignored; nnU-Net takes
     them as annotated background: .98 of what is annotated in ACDC at its planned size. See
-    benchmarks/RESULTS.md."""
+    docs/results.md."""
 
     patches_anywhere: float = 0.0
     """Share of the patches, among those that nnU-Net would centre on any annotated voxel, that lie
-    anywhere in the image instead. Brought nothing where it was tried, see benchmarks/RESULTS.md."""
+    anywhere in the image instead. Brought nothing where it was tried, see docs/results.md."""
 
     # Stroke support
     stroke_support: bool = True
@@ -69,7 +69,7 @@ class PCLMixConfig:
     supervision level of the main decoder."""
     pseudo_ramp: float = 0.0
     """Fraction over which lambda_pseudo rises. 0, at once, is the authors'; see
-    benchmarks/RESULTS.md for training from scratch."""
+    docs/results.md for training from scratch."""
     lambda_heterogeneous: float = 1.0
     """lambda_het, weight of the squared difference of the decoders (authors)."""
     heterogeneous_ramp: float = 1.0

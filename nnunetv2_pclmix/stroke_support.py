@@ -32,8 +32,8 @@ class StrokeSupport:
     Attributes:
         background: background by implication; predicted foreground in it is false.
         unknown: predicted foreground that no stroke reaches.
-        trust: scalar, 0 until the strokes' classes are more probable than not at the strokes, then
-            rising to 1 with their probability. What a network implies that does not know its
+        trust: scalar that rises from 0 to 1 while the mean probability of the strokes' classes at
+            the strokes rises from 1/2 to 3/4. What a network implies that does not know its
             classes yet would only keep it from learning them.
     """
 
@@ -84,7 +84,7 @@ def stroke_support(labels: LabelEncoding, logits: Tensor, scribble: Tensor) -> S
         scribble: (B, T, *spatial).
     """
     foreground, recognised = foreground_like_strokes(labels, logits, scribble)
-    trust = (2 * recognised - 1).clamp(min=0)
+    trust = (4 * recognised - 2).clamp(0, 1)
     return StrokeSupport(*imply(labels, foreground, scribble), trust)
 
 

@@ -423,9 +423,7 @@ def anchors(path: Path) -> set[str]:
     return {heading.strip().replace(" ", "-") for heading in plain}
 
 
-@pytest.mark.parametrize(
-    "path", [*DOCUMENTS, ROOT / "benchmarks/RESULTS.md"], ids=[*IDS, "RESULTS"]
-)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=IDS)
 def test_links(path):
     broken = []
     for target in re.findall(r"\]\(([^)\s]+)\)", prose(path)):

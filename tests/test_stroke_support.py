@@ -246,7 +246,7 @@ def test_trust_is_how_far_classes_are_more_probable_than_not_at_their_strokes(la
     expected = (p[0, 0, 3, 2:12].mean() + p[1, 1, 9, 3:5].mean()) / 2
     foreground, recognised = foreground_like_strokes(labels, logits, scribble)
     torch.testing.assert_close(recognised, expected)
-    torch.testing.assert_close(support.trust, (2 * expected - 1).clamp(min=0))
+    torch.testing.assert_close(support.trust, (4 * expected - 2).clamp(0, 1))
     background, unknown = imply(labels, foreground, scribble)
     assert torch.equal(support.background, background)
     assert torch.equal(support.unknown, unknown)

@@ -236,7 +236,7 @@ def test_pretrained_weights_of_the_stock_trainer_can_be_loaded(trained, nnunet):
 @pytest.mark.parametrize("name", [n for n in variants.__all__ if not n.endswith("epochs")])
 def test_every_ablation_trains(name, nnunet):
     cls = getattr(variants, name)
-    assert cls.config != nnUNetTrainerPCLMix.config
+    assert cls.config != DEFAULT
     trainer = make_trainer(nnunet, cls, epochs=1)
     trainer.run_training()
     assert read_checkpoint(trainer)["pclmix"]["trainer_name"] == name
