@@ -35,6 +35,7 @@ REQUIREMENTS = [
     "matplotlib>=3.6",  # previews of scribbles and reports
     "jinja2>=3.1",  # the page of `scribble_tools report`; torch brings it too
     "pillow>=9.1",  # its pictures, as WebP; matplotlib brings it too
+    "tifffile>=2022.8.12",  # TIF of 64 bits; nnU-Net brings it too
     "tqdm>=4.60",  # progress bars
     "packaging>=24",  # the doctor compares versions
 ]
@@ -94,6 +95,10 @@ if __name__ == "__main__":
         long_description=long_description(),
         long_description_content_type="text/markdown",
         license="Apache-2.0",
+        project_urls={
+            "PCLMix": "https://arxiv.org/abs/2405.06288",
+            "nnU-Net": "https://github.com/MIC-DKFZ/nnUNet",
+        },
         classifiers=[
             "Development Status :: 4 - Beta",
             "Environment :: Console",

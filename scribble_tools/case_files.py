@@ -62,7 +62,7 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
 def stem_of(path: Path) -> str:
     """The file's name without its ending; ``.nii.gz`` and ``.seg.nrrd`` are one ending."""
     ending = ENDING if is_segmentation(path) else file_ending_of(path)
-    return path.name[: -len(ending)]
+    return path.name[: len(path.name) - len(ending)]
 
 
 def _tell_apart(labels: Place, images: Sequence[Place]) -> Place:

@@ -209,6 +209,20 @@ def _outliers(facts: Sequence[CaseFacts], labels: LabelSet) -> list[Finding]:
     return findings
 
 
+def slice_findings(facts: Sequence[CaseFacts]) -> list[Finding]:
+    """One note on the slices that the 2d configuration never sees, if there are such."""
+    bare = [f for f in facts if f.bare_slices]
+    if not bare:
+        return []
+    message = (
+        f"{sum(f.bare_slices for f in bare)} of {sum(f.slices for f in facts)} slices, in "
+        f"{len(bare)} cases, hold no annotation: nnU-Net's 2d configuration draws its patches from "
+        "annotated slices and never trains on these; the 3d ones see them beside annotated ones"
+    )
+    remedy = "Nothing, if it is meant. If 2d is poor there, annotate some: background is enough"
+    return [Finding("note", "slices-without-annotation", "data set", message, remedy)]
+
+
 def agreement_findings(facts: Sequence[CaseFacts]) -> list[Finding]:
     """One note on how well scribbles and dense references agree over all cases."""
     compared = sum(f.compared for f in facts)

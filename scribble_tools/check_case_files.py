@@ -42,6 +42,8 @@ class CaseFacts:
         thin_on_zero: nearly everything is 0 and the rest is thin lines, so that 0 may well mean
             unlabelled.
         compared: annotated voxels that also have a dense label, ``contradicting`` of them another.
+        slices: of a volume of which something is annotated, as nnU-Net's 2d configuration cuts it;
+            ``bare_slices`` of them hold no annotation.
     """
 
     case: str
@@ -50,6 +52,8 @@ class CaseFacts:
     thin_on_zero: bool = False
     compared: int = 0
     contradicting: int = 0
+    slices: int = 0
+    bare_slices: int = 0
 
 
 def _listed_files(folder: Path, content: Mapping) -> tuple[dict, dict]:
@@ -267,6 +271,10 @@ def examine_case(about: Description, files: TrainingCase) -> CaseFacts:
         facts["thin_on_zero"] = bool(
             mostly_zero and foreground.any() and array.ndim > 1 and _is_thin(foreground)
         )
+        if array.ndim == 3 and annotated.any():
+            across = int(np.argmax(label.GetSpacing()[::-1]))
+            held = annotated.any(axis=tuple({0, 1, 2} - {across}))
+            facts |= {"slices": held.size, "bare_slices": int(np.count_nonzero(~held))}
         if files.dense is not None:
             facts |= _compare_with_dense(
                 add, files.dense, label, array, annotated, ignore, size_only

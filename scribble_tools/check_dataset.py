@@ -16,6 +16,7 @@ from scribble_tools.check_annotations import (
     annotation_findings,
     classes_of,
     coverage_table,
+    slice_findings,
 )
 from scribble_tools.check_case_files import TrainingCase, examine_case, find_case_files
 from scribble_tools.check_dataset_json import Description, read_description
@@ -145,7 +146,7 @@ def check_dataset(
         coverage = coverage_table(facts, about.labels)
         unscribbled = _unscribbled(folder, counts)
         findings += annotation_findings(facts, about.labels, unscribbled)
-        findings += agreement_findings(facts)
+        findings += slice_findings(facts) + agreement_findings(facts)
     patients, patient_findings = patients_of(folder, [*counts], patient_regex)
     findings += patient_findings
     findings += split_findings(folder, preprocessed, counts, patients, about.labels)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from scribble_tools.check_annotations import missing_classes
@@ -52,33 +52,49 @@ def split_findings(
         counts: voxels of every label value, by case; every case of the data set.
         patients: see `patients_of`.
     """
-    findings, splits = [], {}
+    findings, splits = [], []
     for folder in (preprocessed, raw):
         path = folder and folder / FILE
         if path and path.is_file():
             try:
                 folds = read_splits(path)
-                splits[path] = [{side: set(fold[side]) for side in fold} for fold in folds]
+                splits.append([{side: set(fold[side]) for side in fold} for fold in folds])
             except (OSError, ValueError, TypeError) as error:
                 findings.append(Finding("error", "splits-unusable", FILE, str(error), INSTALL))
     if not splits:
         return findings or _without_splits(patients)
-    (path, folds), *others = splits.items()
-    if others and others[0][1] != folds:
-        message = (
-            f"{path} and {others[0][0]} differ: training uses the first, and nnU-Net's planner "
-            "refuses to replace it"
-        )
-        findings.append(Finding("warning", "splits-differ", FILE, message, INSTALL))
+    folds, *others = splits
+    if others and others[0] != folds:
+        if _cases(others[0]) == counts.keys() != _cases(folds):
+            message = (
+                "that in nnUNet_preprocessed is of other cases than the data set now has, that in "
+                "nnUNet_raw fits: nnU-Net's planner stops with a bare AssertionError, and training "
+                "would use the old one"
+            )
+            remedy = (
+                f"scribble_tools install-splits {raw.name} --overwrite, then plan and preprocess"
+            )
+            findings.append(Finding("error", "splits-outdated", FILE, message, remedy))
+            folds = others[0]  # those of the remedy
+        else:
+            message = (
+                "those in nnUNet_preprocessed and nnUNet_raw differ: training uses the former, and "
+                "nnU-Net's planner refuses to replace it, with a bare AssertionError"
+            )
+            findings.append(Finding("warning", "splits-differ", FILE, message, INSTALL))
     for number, fold in enumerate(folds):
         findings += _fold_findings(f"{FILE}, fold {number}", fold, counts, patients, labels)
-    named = set().union(*(fold["train"] | fold["val"] for fold in folds))
+    named = _cases(folds)
     message = "is in no fold: it will neither be trained nor validated on"
     return findings + [
         Finding("warning", "case-in-no-fold", case, message, INSTALL)
         for case in counts
         if case not in named
     ]
+
+
+def _cases(folds: Sequence[Mapping[str, set[str]]]) -> set[str]:
+    return set().union(*(fold["train"] | fold["val"] for fold in folds))
 
 
 def _without_splits(patients: Mapping[str, str]) -> list[Finding]:

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import SimpleITK as sitk
+
 from scribble_tools.case_files import DENSE, IMAGE, SCRIBBLE, CaseFiles, Place, pair_files
 from scribble_tools.conversion import (
     Source,
@@ -25,6 +27,7 @@ from scribble_tools.label_words import LabelFiles, interpret_labels
 from scribble_tools.slicer_segmentation import OVERLAPS
 
 COLOURS = ("R", "G", "B")
+THICK = 3  # a slice is thick above so many times its voxels' size, as nnU-Net counts it
 
 
 @dataclass(frozen=True)
@@ -294,6 +297,13 @@ one without is the name in any sub-folder. Images and labels may lie in one fold
     add_target_arguments(parser)
 
 
+def _configuration(image: sitk.Image) -> str:
+    """Of nnU-Net, to begin with: ``2d`` for pictures and for stacks of thick slices."""
+    *_, second, largest = sorted(image.GetSpacing())
+    flat = image.GetDimension() == 2 or largest > THICK * second
+    return "2d" if flat else "3d_fullres"
+
+
 def run(args: argparse.Namespace) -> int:
     """Run the sub-command and return its exit code."""
     options = FolderOptions(
@@ -307,11 +317,11 @@ def run(args: argparse.Namespace) -> int:
     source = folder_source(images, scribbles, dense, options, args.num_processes)
     target = target_of(args)
     folder = write_scribble_dataset(source, target)
-    dimension = read_channels(source.cases[0].images[0])[0][0].GetDimension()
+    image = read_channels(source.cases[0].images[0])[0][0]
     with_dense = sum(case.dense is not None for case in source.cases)
     if dense:
         print(f"{with_dense} of {len(source.cases)} cases have a dense reference")
     if not (options.patients or options.patient_regex):
         print("every case counts as a patient of its own: --patient-regex or --patients if not so")
-    report(folder, source, target, "2d" if dimension == 2 else "3d_fullres")
+    report(folder, source, target, _configuration(image))
     return 0

@@ -13,9 +13,12 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from scribble_tools.conversion import RECORD
 from scribble_tools.demo_heart import LABELS, Heart, HeartSlice
 from scribble_tools.demo_image import Scene, render
+from scribble_tools.label_mapping import LabelMapping
 from scribble_tools.nnunet_dataset import (
+    IGNORE,
     dataset_folder_name,
     dataset_json,
     next_commands,
@@ -23,6 +26,7 @@ from scribble_tools.nnunet_dataset import (
     write_dataset_atomically,
     write_json,
 )
+from scribble_tools.provenance import package_versions
 
 # Share of a volume's voxels that a class's scribble takes, as on average in ACDC; each volume is up
 # to 15 % off, and a small class has less when its whole line is shorter than that.
@@ -118,7 +122,8 @@ def make_demo_data(
     """Write ``out/DatasetNNN_DemoHearts`` and return that folder.
 
     ``labelsTr`` holds the scribbles; dense labels lie in ``labelsTr_dense`` and
-    ``labelsTs_dense``, which nnU-Net does not read.
+    ``labelsTs_dense``, which nnU-Net does not read. ``conversion.json`` says what it would after a
+    conversion: patients, labels, seed and versions.
 
     Raises:
         ValueError: an unusable number.
@@ -130,7 +135,7 @@ def make_demo_data(
             "are needed to split them, and nothing may be negative"
         )
     name = dataset_folder_name(out, dataset_id, "DemoHearts")
-    case_to_patient = {}
+    case_to_patient, tested = {}, {}
     with write_dataset_atomically(Path(out), name, overwrite) as folder:
         for number in range(patients + test_patients):
             patient = f"demo{number + 1:03d}"
@@ -141,7 +146,7 @@ def make_demo_data(
                 _write(volume.dense, spacing, folder / f"labels{subset}_dense" / f"{case}.nii.gz")
                 if subset == "Tr":
                     _write(volume.scribble, spacing, folder / "labelsTr" / f"{case}.nii.gz")
-                    case_to_patient[case] = patient
+                (case_to_patient if subset == "Tr" else tested)[case] = patient
         content = dataset_json(
             LABELS,
             len(case_to_patient),
@@ -152,6 +157,17 @@ def make_demo_data(
         write_json(content, folder / "dataset.json")
         splits = patient_grouped_splits(case_to_patient, min(5, patients), seed)
         write_json(splits, folder / "splits_final.json")
+        classes = {name: (value,) for name, value in LABELS.items() if name != IGNORE}
+        record = {
+            "format": "demo-data",
+            "versions": package_versions(),
+            "scribble_labels": LabelMapping(classes, (LABELS[IGNORE],)).as_json(),
+            "dense_labels": LabelMapping(classes).as_json(),
+            "seed": seed,
+            "num_folds": len(splits),
+            "patients": case_to_patient | tested,
+        }
+        write_json(record, folder / RECORD)
     return Path(out) / name
 
 

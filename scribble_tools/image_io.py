@@ -17,7 +17,7 @@ LABEL_TYPES = (np.uint8, np.int16, np.uint16, np.int32)
 
 
 def read_image(path: Path) -> sitk.Image:
-    """Read an image of any format SimpleITK knows.
+    """Read an image of any format SimpleITK knows, or a TIF of 64 bits.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -29,11 +29,26 @@ def read_image(path: Path) -> sitk.Image:
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
+        if path.suffix.lower() in (".tif", ".tiff") and (image := _read_wide_tiff(path)):
+            return image
         reason = str(error).strip().splitlines()[-1]
         raise ValueError(f"{path} cannot be read as an image ({reason})") from None
     if path.suffix == ".gz":
         _refuse_cut_off(path)
     return image
+
+
+def _read_wide_tiff(path: Path) -> sitk.Image | None:
+    """A TIF of 64 bits, as napari saves labels that numpy made, and ITK refuses; None of others."""
+    import tifffile  # few need it
+
+    try:
+        array = tifffile.imread(path)
+        if array.dtype.kind not in "iuf" or array.dtype.itemsize != 8:
+            return None
+        return sitk.GetImageFromArray(array.astype(array.dtype.newbyteorder("=")))
+    except Exception:  # whatever is wrong with the file, SimpleITK's error will be raised
+        return None
 
 
 def _refuse_cut_off(path: Path) -> None:

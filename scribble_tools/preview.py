@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,6 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 from matplotlib.figure import Figure
 
+from scribble_tools.case_files import stem_of
 from scribble_tools.contact_sheet import Panel, choose_slices, contact_sheet, save_png
 from scribble_tools.display_plane import DisplayPlane, display_plane
 from scribble_tools.image_files import NATURAL, file_ending_of
@@ -417,7 +419,8 @@ def run(args: argparse.Namespace) -> int:
     if args.image is None:
         raise ValueError("give a data set (preview 127 --out pictures) or one case's --image")
     predictions = dict(zip(distinct_titles(args.pred), args.pred, strict=True))
-    files = ShownFiles(args.out.stem, args.image, args.scribble, predictions, args.ref)
+    name = re.sub(r"_\d{4}$", "", stem_of(args.image))  # without nnU-Net's channel
+    files = ShownFiles(name, args.image, args.scribble, predictions, args.ref)
     folders = [path.parent for path in (args.scribble, args.ref) if path is not None]
     preview_case(
         files, args.out, find_dataset_json(folders), args.slice, args.max_slices, args.overwrite

@@ -13,6 +13,7 @@ import SimpleITK as sitk
 
 from scribble_tools.check_annotations import classes_of
 from scribble_tools.contact_sheet import choose_slices, overlay
+from scribble_tools.image_io import read_image
 from scribble_tools.label_set import LabelSet
 from scribble_tools.preview import ShownCase, ShownFiles, read_case
 from scribble_tools.report_pictures import blend, encode_figure
@@ -25,18 +26,20 @@ THUMBNAIL_PIXELS = 64
 
 @dataclass(frozen=True)
 class Unscored:
-    """What is known of one prediction without a reference, by class; all of it ``overall``.
+    """What is known of one prediction without a reference, by class.
 
     Attributes:
         volume_ml: (in 2D of a slice 1 mm thick).
         islands: connected components beyond the largest, over all classes their sum.
         disagreement_percent: of the voxels scribbled with a class, those predicted as another; NaN
             without such voxels.
+        overall: each of the three, by its name, of all classes together.
     """
 
     volume_ml: Mapping[str, float]
     islands: Mapping[str, int]
     disagreement_percent: Mapping[str, float]
+    overall: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -66,9 +69,8 @@ def image_grid(path: Path) -> tuple[tuple[int, ...], tuple[float, ...]]:
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise ValueError(f"{path} cannot be read as an image ({reason})") from None
+    except RuntimeError:
+        reader = read_image(path)  # raises, or reads what SimpleITK does not
     return reader.GetSize(), reader.GetSpacing()
 
 
@@ -81,7 +83,7 @@ def without_reference(
         prediction: labels (*spatial).
         scribble: labels of the same shape, ``labels.ignore`` where nothing is annotated.
     """
-    volume_ml, islands, disagreement = {}, {}, {}
+    volume_ml, islands, disagreement, overall = {}, {}, {}, {}
     for name, values in labels.classes.items():
         mask = np.isin(prediction, values)
         _, _, sizes = connected_components(mask)
@@ -92,12 +94,12 @@ def without_reference(
         drawn = scribble[scribble != labels.ignore]
         for name, values in classes_of(labels).items():
             disagreement[name] = _percent(~np.isin(predicted[np.isin(drawn, values)], values))
-        disagreement["overall"] = _percent(predicted != drawn)
+        overall["disagreement_percent"] = _percent(predicted != drawn)
     # regions lie inside each other: their sum is no volume
     if all(len(values) == 1 for values in labels.classes.values()):
-        volume_ml["overall"] = sum(volume_ml.values())
-    islands["overall"] = sum(islands.values())
-    return Unscored(volume_ml, islands, disagreement)
+        overall["volume_ml"] = sum(volume_ml.values())
+    overall["islands"] = sum(islands.values())
+    return Unscored(volume_ml, islands, disagreement, overall)
 
 
 def _percent(wrong: np.ndarray) -> float:

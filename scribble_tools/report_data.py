@@ -26,7 +26,6 @@ from scribble_tools.check_splits import patients_of
 from scribble_tools.conversion import RECORD
 from scribble_tools.evaluate import evaluate_folders
 from scribble_tools.evaluation_comparison import DECIMALS, compare
-from scribble_tools.evaluation_report import named_rows
 from scribble_tools.evaluation_statistics import (
     bootstrap_weights,
     describe,
@@ -52,6 +51,7 @@ DISAGREEMENT = Metric("disagreement_percent", "scribble disagreement %", "lower"
 ISLANDS = next(metric for metric in METRICS if metric.name == "islands")
 VOLUME = Metric("volume_ml", "volume mL", "", 1, summed=True)
 UNSCORED = (ISLANDS, VOLUME, DISAGREEMENT)
+ComparedRow = tuple[str | None, Metric, Mapping[str, float]]
 RECORD_LISTS = ("cases", "patients", "scribbled_cases")  # an entry for every case: too long
 
 
@@ -92,7 +92,8 @@ class ReportData:
             scribbles is known, is last.
         roles: ``validation`` or ``training`` in the model's fold, or ``test``, where it is known.
         grids: size and spacing (x, y, z) of the training images.
-        compared: rows of paired differences prediction minus other: class, metric, numbers.
+        compared: rows of paired differences prediction minus other: class (None: all together),
+            metric, numbers.
         comparison: of the scored metrics as `evaluation_comparison.compare` makes it, for its
             figure.
         resampled: "patients" or "cases", which the confidence intervals rest on, and how many.
@@ -111,7 +112,7 @@ class ReportData:
     num_test: int
     channels: Sequence[str]
     resampled: tuple[str, int]
-    compared: Sequence[tuple[str, Metric, Mapping[str, float]]] = ()
+    compared: Sequence[ComparedRow] = ()
     comparison: Mapping[str, dict] | None = None
     record: Mapping[str, object] = field(default_factory=dict)
 
@@ -199,6 +200,7 @@ def _tables(
     groups: Sequence[str],
 ) -> dict[str, Table]:
     weights = bootstrap_weights(groups)
+    found = {case: looks[case].unscored[title] for case in cases}
     score_of = {(score.case, score.label): score for score in scores}
     tables = {}
     for metric in (*SCORED, *UNSCORED):
@@ -209,9 +211,8 @@ def _tables(
             overall = over_classes(values, metric.summed)
             statistics = describe(values, groups, weights, metric.summed)
         else:
-            found = {case: getattr(looks[case].unscored[title], metric.name) for case in cases}
-            values = _fill(cases, classes, lambda c, n, f=found: f[c].get(n))
-            overall = _fill(cases, ["overall"], lambda c, n, f=found: f[c].get(n))
+            values = _fill(cases, classes, lambda c, n, m=metric.name: getattr(found[c], m).get(n))
+            overall = _fill(cases, [metric.name], lambda c, m: found[c].overall.get(m))
             *statistics, _ = describe(values, groups, weights, metric.summed)
             statistics.append(describe(overall, groups, weights, metric.summed)[0])
             overall = overall[:, 0]
@@ -221,12 +222,12 @@ def _tables(
 
 def _compare_tables(
     table: Table, other: Table, classes: Sequence[str], groups: Sequence[str]
-) -> list[tuple[str, Metric, dict[str, float]]]:
+) -> list[ComparedRow]:
     """Paired differences of a metric that is better the lower it is, as `compare` makes them."""
     columns = [*zip(table.values.T, other.values.T, strict=True), (table.overall, other.overall)]
     weights = bootstrap_weights(groups)
     rows = []
-    for name, (a, b) in zip((*classes, "overall"), columns, strict=True):
+    for name, (a, b) in zip((*classes, None), columns, strict=True):
         difference = (a - b).round(DECIMALS)
         numbers = dict(describe(difference[:, None], groups, weights, False)[0])
         numbers["wilcoxon_p"], numbers["wilcoxon_n"] = wilcoxon_p(difference, groups)
@@ -395,13 +396,14 @@ def _compare(
     classes: Sequence[str],
     groups: Sequence[str],
     patients: Mapping[str, str],
-) -> tuple[dict | None, list[tuple[str, Metric, Mapping[str, float]]]]:
+) -> tuple[dict | None, list[ComparedRow]]:
     rows, comparison, unscored = [], None, [ISLANDS, DISAGREEMENT]
     if prediction.scores:
         comparison = compare(prediction.scores, other.scores, patients=patients or None)
         unscored = [DISAGREEMENT]
+        named = [*comparison["per_class"].items(), (None, comparison["overall"])]
         for metric in (*SCORED, ISLANDS):
-            rows += [(name, metric, row[metric.name]) for name, row in named_rows(comparison)]
+            rows += [(name, metric, row[metric.name]) for name, row in named]
     for metric in unscored:
         tables = (side.tables[metric.name] for side in (prediction, other))
         rows += _compare_tables(*tables, classes, groups)

@@ -195,7 +195,8 @@ def _comparison(data: ReportData) -> dict | None:
         caption = "Every case: PRED's value over OTHER's; on the line they are equal"
     rows = [
         {
-            "class": OVERALL if name == "overall" else name,
+            "class": OVERALL if name is None else name,
+            "total": name is None,
             "metric": metric.title,
             "n": numbers["n"],
             "mean": number(numbers["mean"], metric.decimals, signed=True),
@@ -385,14 +386,14 @@ def render(data: ReportData, command: str) -> str:
 
 
 def as_json(data: ReportData, command: str) -> dict:
-    """All numbers of the report; what is not finite is None."""
+    """All numbers of the report; what is not finite is None, and so is the class of a total."""
+
+    def named(values: Sequence, overall: object) -> dict:
+        return {"per_class": dict(zip(data.classes, values, strict=True)), "overall": overall}
 
     def of_case(row: int, prediction: Prediction) -> dict:
         return {
-            name: {
-                "overall": float(table.overall[row]),
-                **dict(zip(data.classes, table.values[row].tolist(), strict=True)),
-            }
+            name: named(table.values[row].tolist(), float(table.overall[row]))
             for name, table in prediction.tables.items()
         }
 
@@ -406,7 +407,7 @@ def as_json(data: ReportData, command: str) -> dict:
                 "title": prediction.title,
                 "folder": str(prediction.folder),
                 "statistics": {
-                    name: dict(zip((*data.classes, "overall"), table.statistics, strict=True))
+                    name: named(table.statistics[:-1], table.statistics[-1])
                     for name, table in prediction.tables.items()
                 },
                 "cases": {case: of_case(row, prediction) for row, case in enumerate(data.cases)},

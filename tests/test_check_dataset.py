@@ -2,21 +2,26 @@
 
 import json
 import os
+import shlex
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import (
+    _maybe_copy_splits_file,
+)
 
 from nnunetv2_pclmix.ct_fingerprint import MARK
 from scribble_tools.check_annotations import coverage_table
-from scribble_tools.check_case_files import CaseFacts
+from scribble_tools.check_case_files import CaseFacts, TrainingCase, examine_case
 from scribble_tools.check_dataset import check_dataset
 from scribble_tools.check_findings import Finding, format_findings, group_findings, sort_findings
 from scribble_tools.check_splits import split_findings
-from scribble_tools.cli import main
+from scribble_tools.cli import build_parser, main
 from scribble_tools.file_integrity import count_not_finite
 from scribble_tools.image_io import read_image
+from scribble_tools.install_splits import install_splits
 from scribble_tools.label_set import LabelSet
 from scribble_tools.nnunet_dataset import patient_grouped_splits
 from scribble_tools.resampling_loss import add_up, count_kept
@@ -119,7 +124,7 @@ def preprocess(data, configuration="2d"):
 def test_clean_data_set_has_no_error_or_warning(data, capsys):
     assert main(["check", str(data.folder), "-np", "1"]) == 0
     output = capsys.readouterr().out
-    assert "Dataset127_Heart, 6 cases: 2 notes; ready for nnU-Net" in output
+    assert "Dataset127_Heart, 6 cases: 3 notes; ready for nnU-Net" in output
     agreement = "100.00 % of 1392 annotated voxels in 6 cases agree with labelsTr_dense"
     assert data.finding("dense-agreement").message.startswith(agreement)
     assert "not planned yet" in data.finding("resampling-unknown").message
@@ -368,6 +373,40 @@ def test_cases_without_annotation(data):
     assert data.finding("nothing-annotated").severity == "error"
 
 
+def test_slices_without_annotation(data):
+    def annotate(array, number=slice(None)):
+        array[number, 0] = 0
+        return array
+
+    finding = data.finding("slices-without-annotation")
+    assert finding.severity == "note"
+    assert finding.message.startswith("12 of 36 slices, in 6 cases, hold no annotation")
+    for case in CASES:
+        data.change_label(case, annotate)
+    assert "slices-without-annotation" not in {f.code for f in data.check().findings}
+    data.change_label("p1_frame1", lambda a: np.full_like(a, IGNORE))  # drawn from anywhere
+    data.change_label("p2_frame1", lambda a: annotate(np.full_like(a, IGNORE), 2))
+    assert data.finding("slices-without-annotation").message.startswith("5 of 30 slices, in 1")
+
+
+def test_slices_are_cut_across_the_largest_voxel_size(tmp_path):
+    labels = np.full((4, 5, 6), IGNORE, np.uint8)
+    labels[:, :, 3] = 1
+    image = np.random.default_rng(0).normal(size=labels.shape)
+    about = SimpleNamespace(
+        file_ending=".nii.gz",
+        channels=("MRI",),
+        labels=LabelSet({"RV": (1,)}, IGNORE),
+        content={},
+    )
+    for spacing_mm, expected in (((1, 1, 5), (6, 5)), ((5, 1, 1), (4, 0)), ((1, 1, 1), (4, 0))):
+        for name, array in (("a_0000", image), ("a", labels)):
+            save(array, tmp_path / f"{name}.nii.gz", spacing_mm)
+        files = TrainingCase("a", (tmp_path / "a_0000.nii.gz",), tmp_path / "a.nii.gz")
+        facts = examine_case(about, files)
+        assert (facts.slices, facts.bare_slices) == expected
+
+
 def test_cases_that_generate_was_told_to_leave_unscribbled(data):
     unscribbled = ["p1_frame1", "p1_frame2"]
     for case in unscribbled:
@@ -517,7 +556,31 @@ def test_other_splits_in_the_preprocessed_folder(data):
     preprocess(data)
     splits = json.loads((data.folder / "splits_final.json").read_text())
     (data.pre / "splits_final.json").write_text(json.dumps(splits[::-1]))
-    assert "training uses the first" in data.finding("splits-differ", preprocessed=data.pre).message
+    assert (
+        "training uses the former" in data.finding("splits-differ", preprocessed=data.pre).message
+    )
+
+
+def test_splits_from_before_patients_were_added(data):
+    preprocess(data)
+    old = {case: patient for case, patient in CASES.items() if patient != "p3"}
+    (data.pre / "splits_final.json").write_text(json.dumps(patient_grouped_splits(old, 2)))
+    finding = data.finding("splits-outdated", preprocessed=data.pre)
+    assert finding.severity == "error"
+    assert "planner stops with a bare AssertionError" in finding.message
+    with pytest.raises(AssertionError):  # it does
+        _maybe_copy_splits_file(
+            str(data.folder / "splits_final.json"), str(data.pre / "splits_final.json")
+        )
+    codes = {f.code for f in data.check(preprocessed=data.pre).findings}
+    assert not codes & {"case-in-no-fold", "splits-differ"}
+    words = shlex.split(finding.remedy.partition(",")[0])
+    assert words[:2] == ["scribble_tools", "install-splits"]
+    arguments = build_parser(words[1:]).parse_args(words[1:])
+    install_splits(
+        arguments.dataset, data.folder.parent, data.pre.parent, overwrite=arguments.overwrite
+    )
+    assert not any(f.code.startswith("splits") for f in data.check(preprocessed=data.pre).findings)
 
 
 # --- preprocessed data -----------------------------------------------------------------------
@@ -526,7 +589,7 @@ def test_other_splits_in_the_preprocessed_folder(data):
 def test_preprocessed_data_that_is_older(data):
     preprocess(data)
     codes = {f.code for f in data.check(preprocessed=data.pre).findings}
-    assert codes == {"dense-agreement", "resampling-unknown"}
+    assert codes == {"dense-agreement", "resampling-unknown", "slices-without-annotation"}
     late = data.label("p1_frame1").stat().st_mtime + 3600
     os.utime(data.label("p1_frame1"), (late, late))
     (data.pre / "nnUNetPlans_2d" / "p2_frame1.pkl").rename(

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import tifffile
 from PIL import Image
 
 from scribble_tools.conversion import Source, SourceCase, Target, write_scribble_dataset
@@ -286,6 +287,19 @@ def test_bad_pictures_are_named(tmp_path):
         "none: no such file",
     ):
         assert words in message
+
+
+def test_pictures_and_labels_of_64_bits(tmp_path):
+    image = tmp_path / "c.tif"
+    tifffile.imwrite(image, make_image((6, 5)).astype(np.float64))
+    tifffile.imwrite(tmp_path / "l.tif", make_scribble((6, 5)).astype(np.int64))
+    folder = convert(tmp_path, source_of([SourceCase("c", "p", (image,), tmp_path / "l.tif")]))
+    from nnunetv2.imageio.natural_image_reader_writer import NaturalImage2DIO
+
+    array = NaturalImage2DIO().read_images([str(folder / "imagesTr" / "c_0000.tif")])[0]
+    assert np.array_equal(array[0, 0], make_image((6, 5)))
+    labels = tifffile.imread(folder / "labelsTr" / "c.tif")
+    assert labels.dtype == np.uint8 and np.unique(labels).tolist() == [0, 1, 2]
 
 
 def test_a_format_that_cannot_hold_an_image_is_named(tmp_path):

@@ -119,6 +119,18 @@ def test_labels_go_there_and_back(tmp_path, ending):
         assert np.array_equal(read(tmp_path / "restored" / f"c{k}{ending}"), expected)
 
 
+@pytest.mark.parametrize(
+    ("spacing", "configuration"),
+    [((1, 1, 6), "2d"), ((6, 1, 1.2), "2d"), ((1, 1, 3), "3d_fullres"), ((1, 1), "2d")],
+)
+def test_the_next_command_names_a_configuration_that_fits(tmp_path, capsys, spacing, configuration):
+    shape = SHAPE[3 - len(spacing) :]
+    for folder, make in (("images", make_image), ("scribbles", make_scribble)):
+        write(tmp_path / folder / "c.nrrd", make(0, shape), tuple(map(float, spacing)))
+    convert(tmp_path)
+    assert f"preprocess -d 130 -c {configuration} --clean" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", ["Jürgen K. 1.5", "患者 2", "a'b (c)"])
 def test_names_with_spaces_dots_and_letters_of_any_script(tmp_path, name):
     write(tmp_path / "images" / f"{name}.nii.gz", make_image())

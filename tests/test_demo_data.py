@@ -12,6 +12,8 @@ from scribble_tools.demo_heart import LABELS, Heart, HeartSlice, Wave
 from scribble_tools.demo_image import Blob, Scene
 from scribble_tools.evaluate import evaluate_folders
 from scribble_tools.label_set import read_label_set
+from scribble_tools.patients import find_patients
+from scribble_tools.restore_labels import read_mapping
 
 PATIENTS = range(6)
 
@@ -174,6 +176,17 @@ def test_no_patient_on_both_sides_of_a_split(dataset):
         assert validation
         assert not train & validation
         assert len(split["train"]) + len(split["val"]) == 6
+
+
+def test_patients_and_labels_are_recorded(dataset):
+    cases = [*names(dataset / "labelsTr"), *names(dataset / "labelsTs_dense")]
+    cases = [case.removesuffix(".nii.gz") for case in cases]
+    for folder in ("labelsTr", "labelsTr_dense", "labelsTs_dense"):
+        assert find_patients(cases, dataset / folder) == {case: case[:7] for case in cases}
+    labels = np.arange(4)
+    for values in ("scribble", "dense"):
+        assert np.array_equal(read_mapping(dataset, values).restore(labels), labels)
+    assert read_mapping(dataset).labels == LABELS
 
 
 def test_dense_labels_can_be_scored_against_themselves(dataset):

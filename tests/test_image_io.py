@@ -5,8 +5,10 @@ import gzip
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import tifffile
 
 from scribble_tools.image_io import read_image, write_labels
+from scribble_tools.report_cases import image_grid
 from scribble_tools.segmentation_files import read_labels
 
 GRID = sitk.GetImageFromArray(np.zeros((2, 3, 4), np.uint8))
@@ -29,6 +31,22 @@ def test_labels_are_written_with_the_smallest_integers_that_hold_them(
     write_labels(array, GRID, tmp_path / "a.nii.gz")
     found, image = read_labels(tmp_path / "a.nii.gz")
     assert np.array_equal(found, array) and image.GetPixelID() == pixel_type
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64, np.float64, ">i8"])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_tif_of_64_bits(tmp_path, dtype, compression):
+    path = tmp_path / "a.tif"
+    array = np.arange(12, dtype=dtype).reshape(3, 4)
+    byte_order = ">" if dtype == ">i8" else "<"
+    tifffile.imwrite(path, array, byteorder=byte_order, compression=compression)
+    found, image = read_labels(path)
+    assert np.array_equal(found, array) and found.dtype == np.int32
+    assert image.GetSize() == image_grid(path)[0] == (4, 3)
+    path.write_bytes(path.read_bytes()[:-20])
+    for read in (read_image, image_grid):
+        with pytest.raises(ValueError, match="a.tif cannot be read as an image"):
+            read(path)
 
 
 def test_a_file_cut_off_by_a_full_disk_is_no_success(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import matplotlib
 import numpy as np
@@ -292,6 +293,21 @@ def test_one_case_with_chosen_slices_across_the_thickest_axis(root):
     assert single(root, pred=None, slice=5, out=root / "d.png") == 1  # x has five
 
 
+@pytest.mark.parametrize(
+    ("file", "title"),
+    [("a_0000.nii.gz", "a"), ("Heart.1.NII.GZ", "Heart.1"), ("x_01.nrrd", "x_01")],
+)
+def test_one_case_is_titled_by_its_image(root, monkeypatch, file, title):
+    image = root / file
+    shutil.copy(root / "raw" / DATASET / "imagesTr" / "a_0000.nii.gz", image)
+    titles = []
+    monkeypatch.setattr(
+        "scribble_tools.preview.preview_case", lambda files, *_: titles.append(files.name)
+    )
+    assert single(root, image=image) == 0
+    assert titles == [title]
+
+
 def test_one_case_in_two_dimensions(root):
     for name in ("image", "scribble"):
         write(root / f"{name}.nii.gz", np.eye(6, 7, dtype=np.uint8), (1, 2))
@@ -311,7 +327,7 @@ def test_one_cases_bad_input(root, capsys):
         ({"ref": root / "lost.nii.gz", "pred": root / "too.nii.gz"}, "too.nii.gz: no such file"),
         ({"image": root / "lost.nii.gz"}, "lost.nii.gz: no such file"),
         ({"scribble": root / "s.seg.nrrd"}, "s.seg.nrrd is of 3D Slicer: convert it"),
-        ({"scribble": None, "pred": None, "ref": None}, "c: nothing to show over the image"),
+        ({"scribble": None, "pred": None, "ref": None}, "a: nothing to show over the image"),
         ({"out": root / "c.jpg"}, "c.jpg: the picture is a PNG, name it so"),
         ({"slice": 5}, "no slice 5: the image has slices 0 to 4"),
     ):

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 from PIL import Image
-from report_example import CASES, dense, make_dataset, make_model, make_predictions, write
+from report_example import CASES, LABELS, dense, make_dataset, make_model, make_predictions, write
 
 from scribble_tools.cli import main
 from scribble_tools.evaluate import evaluate_folders
@@ -54,12 +54,13 @@ def test_scores_are_those_of_evaluate(root, capsys):
     )
     assert [*found["cases"]] == [*VALIDATION]
     for score in expected.scores:
-        values = found["cases"][score.case]
         name = {"1": "organ", "2": "other"}[score.label]
-        assert values["dice"][name] == pytest.approx(score.dice)
-        assert values["hd95_mm"][name] == pytest.approx(score.hd95_mm)
-        assert values["islands"][name] == score.islands
-        assert values["volume_ml"][name] == pytest.approx(0.005 * score.prediction_voxels)
+        of_case = found["cases"][score.case].items()
+        values = {metric: numbers["per_class"][name] for metric, numbers in of_case}
+        assert values["dice"] == pytest.approx(score.dice)
+        assert values["hd95_mm"] == pytest.approx(score.hd95_mm)
+        assert values["islands"] == score.islands
+        assert values["volume_ml"] == pytest.approx(0.005 * score.prediction_voxels)
     assert found["statistics"]["dice"]["overall"]["mean"] == pytest.approx(
         np.mean([score.dice for score in expected.scores])
     )
@@ -83,7 +84,8 @@ def test_two_models_are_compared_pair_by_pair(root):
     page, numbers = made(root)
     rows = {(row["metric"], row["class"]): row for row in numbers["comparison"]}
     ours, stock = (p["cases"] for p in numbers["predictions"])
-    differences = [ours[c]["dice"]["organ"] - stock[c]["dice"]["organ"] for c in VALIDATION]
+    organ = [[p[c]["dice"]["per_class"]["organ"] for c in VALIDATION] for p in (ours, stock)]
+    differences = np.subtract(*organ)
     assert rows["dice", "organ"]["mean"] == pytest.approx(np.mean(differences))
     assert rows["dice", "organ"]["better"] == 2
     # the stock model's scribbled voxels of the organ: 4 per slice, of which it misses 1 and 2
@@ -99,18 +101,17 @@ def test_without_references_it_shows_what_scribbles_tell(tmp_path):
     page, numbers = made(tmp_path)
     values = numbers["predictions"][0]["cases"]["p3_a"]  # without the organ's columns 2 and 3
     assert values["disagreement_percent"] == {
+        "per_class": {"organ": 25.0, "other": 0.0, "background": 0.0},
         "overall": pytest.approx(100 / 16),
-        "organ": 25.0,
-        "other": 0.0,
-        "background": 0.0,
     }
-    assert values["islands"] == {"overall": 2, "organ": 0, "other": 2, "background": None}
-    assert values["volume_ml"]["organ"] == pytest.approx(3 * 6 * 4 * 0.005)
-    assert values["dice"] == dict.fromkeys(("overall", "organ", "other", "background"))
+    islands = {"organ": 0, "other": 2, "background": None}
+    assert values["islands"] == {"per_class": islands, "overall": 2}
+    assert values["volume_ml"]["per_class"]["organ"] == pytest.approx(3 * 6 * 4 * 0.005)
+    assert values["dice"] == {"per_class": dict.fromkeys(islands), "overall": None}
     assert "There are no dense references" in page
     assert "Dice</th>" not in page and "By scribble disagreement %" in page
     rows = {(row["metric"], row["class"]): row for row in numbers["comparison"]}
-    assert rows["disagreement_percent", "overall"]["better"] == 2
+    assert rows["disagreement_percent", None]["better"] == 2
     assert rows["islands", "other"]["mean"] == -1
 
 
@@ -141,7 +142,37 @@ def test_regions_have_no_common_volume(tmp_path):
     report(tmp_path, "--model", model(tmp_path))
     values = made(tmp_path)[1]["predictions"][0]["cases"]["p2_a"]
     assert values["volume_ml"]["overall"] is None
-    assert values["volume_ml"]["both"] > values["volume_ml"]["inner"] > 0
+    volumes = values["volume_ml"]["per_class"]
+    assert volumes["both"] > volumes["inner"] > 0
+
+
+@pytest.mark.parametrize("reference", [True, False])
+def test_a_class_may_have_any_name(tmp_path, reference):
+    make_dataset(tmp_path, labels=LABELS, reference=reference)
+    make_model(tmp_path, "Ours", VALIDATION, offset=1)
+    make_model(tmp_path, "Stock", VALIDATION, offset=2)
+    words = ["--model", model(tmp_path), "--compare", model(tmp_path, "Stock")]
+    assert report(tmp_path, *words) == 0
+    _, plain = made(tmp_path)
+    named = {"background": 0, "overall": 1, "all classes": 2, "ignore": 3}
+    (tmp_path / "raw" / "Dataset007_Organs" / "dataset.json").write_text(
+        json.dumps({"labels": named, "file_ending": ".nii.gz", "channel_names": {"0": "MRI"}})
+    )
+    assert report(tmp_path, *words, out="named/report.html") == 0
+    numbers = json.loads((tmp_path / "named" / "report.json").read_text())
+    new = {"organ": "overall", "other": "all classes"}
+
+    def renamed(content):
+        if isinstance(content, dict):
+            return {new.get(key, key): renamed(value) for key, value in content.items()}
+        if isinstance(content, list):
+            return [renamed(value) for value in content]
+        return new.get(content, content) if isinstance(content, str) else content
+
+    for part in ("predictions", "comparison"):
+        assert numbers[part] == renamed(plain[part])
+    page = (tmp_path / "named" / "report.html").read_text(encoding="utf-8")
+    assert page.count('<tr class="total"><th scope="row">islands') == 1
 
 
 def test_a_class_that_is_missed_everywhere_has_no_distance(root):
@@ -152,7 +183,7 @@ def test_a_class_that_is_missed_everywhere_has_no_distance(root):
     report(root, "--pred", root / "predictions")
     page, numbers = made(root)
     (found,) = numbers["predictions"]
-    assert found["cases"]["p2_a"]["hd95_mm"]["other"] is None
+    assert found["cases"]["p2_a"]["hd95_mm"]["per_class"]["other"] is None
     assert found["outcomes"]["p2_a"] == {"other": "missed"}
     assert "other missed" in page and numbers["training"] is None
 
@@ -169,7 +200,7 @@ def test_references_may_cover_some_cases_only(root):
     page, numbers = made(root)
     assert "1 of 2 cases have no reference" in page
     cases = numbers["predictions"][0]["cases"]
-    assert cases["p3_a"]["dice"]["organ"] is None and cases["p2_a"]["dice"]["organ"] == 1
+    assert [cases[c]["dice"]["per_class"]["organ"] for c in ("p2_a", "p3_a")] == [1, None]
 
 
 @pytest.mark.parametrize("old", ["report.html", "report.json"])

@@ -13,8 +13,9 @@ LABELS = LabelSet({"a": (1,), "b": (2,)}, ignore=3)
 def test_disagreement_counts_annotated_voxels_only():
     scribble = np.array([[3, 3, 1, 1, 1, 1], [3, 0, 0, 3, 2, 3]])
     prediction = np.array([[2, 2, 1, 1, 1, 0], [1, 0, 2, 1, 0, 1]])
-    found = without_reference(prediction, scribble, 0.5, LABELS).disagreement_percent
-    assert found == {"a": 25.0, "b": 100.0, "background": 50.0, "overall": 100 * 3 / 7}
+    found = without_reference(prediction, scribble, 0.5, LABELS)
+    assert found.disagreement_percent == {"a": 25.0, "b": 100.0, "background": 50.0}
+    assert found.overall["disagreement_percent"] == 100 * 3 / 7
 
 
 def test_a_class_without_scribble_has_no_disagreement():
@@ -26,13 +27,14 @@ def test_without_scribble_volumes_and_islands_are_known():
     prediction = np.array([[1, 0, 1, 0, 2, 2], [0, 0, 0, 0, 0, 0], [1, 1, 0, 0, 0, 2]])
     found = without_reference(prediction, None, 0.5, LABELS)
     assert found.disagreement_percent == {}
-    assert found.volume_ml == {"a": 2.0, "b": 1.5, "overall": 3.5}
-    assert found.islands == {"a": 2, "b": 1, "overall": 3}
+    assert found.volume_ml == {"a": 2.0, "b": 1.5}
+    assert found.islands == {"a": 2, "b": 1}
+    assert found.overall == {"volume_ml": 3.5, "islands": 3}
 
 
 def test_an_empty_class_has_no_islands():
     found = without_reference(np.zeros((2, 2), int), None, 1.0, LABELS)
-    assert found.islands["a"] == 0 and found.volume_ml["overall"] == 0
+    assert found.islands["a"] == 0 and found.overall["volume_ml"] == 0
 
 
 def test_regions_agree_with_any_of_their_labels():
@@ -41,4 +43,4 @@ def test_regions_agree_with_any_of_their_labels():
     found = without_reference(prediction, scribble, 1.0, labels)
     assert found.disagreement_percent["whole"] == 0
     assert found.disagreement_percent["core"] == 50
-    assert "overall" not in found.volume_ml
+    assert "volume_ml" not in found.overall
