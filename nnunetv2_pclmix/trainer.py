@@ -404,6 +404,15 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         ):
             self.print_to_log_file(warning)
 
+    def on_validation_epoch_end(self, val_outputs: list[dict]) -> None:
+        """nnU-Net's own; the moving average goes on from the number that a checkpoint holds.
+
+        numpy's float32 would round it otherwise than the Python number that is read back.
+        """
+        super().on_validation_epoch_end(val_outputs)
+        average = self.logger.local_logger.my_fantastic_logging["ema_fg_dice"]
+        average[-1] = float(average[-1])
+
     def on_epoch_end(self) -> None:
         """Draw, beside nnU-Net's own picture and after it has saved."""
         epoch = self.current_epoch
