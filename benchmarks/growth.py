@@ -33,6 +33,7 @@ from nnunetv2_pclmix.label_encoding import ExclusiveLabels
 from nnunetv2_pclmix.network import TrainingOutput
 from nnunetv2_pclmix.objective import Objective, term_weights, weighted_sum
 from nnunetv2_pclmix.pixel_memory import PixelMemory
+from nnunetv2_pclmix.stroke_support import stroke_support
 from scribble_tools.nnunet_dataset import write_json
 from scribble_tools.report_tables import text_table
 
@@ -88,11 +89,15 @@ class NotNetwork:
     def __call__(self, first: TrainingOutput, second: TrainingOutput) -> None:
         """What a training step does with the outputs of its two passes."""
         weights = term_weights(self.config, HALFWAY)
-        terms, queued = self.objective.first_pass(first, self.targets, self.memory, HALFWAY)
+        encoding = self.objective.labels
+        support = stroke_support(encoding, first.main[0], self.targets[0])
+        terms, queued = self.objective.first_pass(
+            first, self.targets, self.memory, HALFWAY, support
+        )
         weighted_sum(terms, weights).backward()
         self.memory.enqueue(*queued)
-        predict = self.objective.labels.predict
-        labels = pseudo_labels(first.main[0], first.auxiliary, predict)
+        labels = pseudo_labels(first.main[0], first.auxiliary, encoding.predict)
+        labels = [support.correct(encoding, label) for label in labels]
         mix = draw_mix(BATCH, self.sizes[0], self.config.mix_area, self.device)
         mix(self.image)
         terms = self.objective.second_pass(second, mix(self.targets[0]), mix(*labels))

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from machine import processor
 
 from scribble_tools.image_io import read_image
 from scribble_tools.nnunet_dataset import write_json
@@ -181,15 +181,6 @@ def measure_all(
     return results
 
 
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
-
-
 def main() -> int:
     """Measure, print a table, and return 1 when a limit is exceeded."""
     parser = argparse.ArgumentParser(
@@ -237,7 +228,7 @@ def main() -> int:
             "limit_seconds": LIMIT_SECONDS,
             "limit_mib": LIMIT_MIB,
             "limit_report_mb": LIMIT_REPORT_MB,
-            "machine": {"processor": _processor(), "cores": os.cpu_count()},
+            "machine": {"processor": processor(), "cores": os.cpu_count()},
             "versions": package_versions(),
         }
         write_json(content, args.out)
