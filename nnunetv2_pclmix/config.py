@@ -148,5 +148,5 @@ class PCLMixConfig:
 
 
 ONE_PASS = PCLMixConfig(dynamic_mix=False, auxiliary_decoder=False, contrast=False)
-"""What `nnUNetTrainerPCLMix` trains with: the strokes, and the background that they imply. Faster,
-and better where it was measured, than the whole method, which `PCLMixConfig()` is."""
+"""What `nnUNetTrainerPCLMix` trains with: the strokes, and the background that they imply. One pass
+instead of two; the whole method is `PCLMixConfig()`. What was compared: docs/results.md."""
