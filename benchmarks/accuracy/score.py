@@ -106,7 +106,8 @@ def main() -> None:
         parser.error(f"{folder} has no {args.checkpoint}; it has {found or 'no checkpoint'}")
     raw = Path(os.environ["nnUNet_raw"]) / args.dataset
     splits = Path(os.environ["nnUNet_preprocessed"]) / args.dataset / "splits_final.json"
-    cases = json.loads(splits.read_text())[args.fold]["val"]
+    split = json.loads(splits.read_text())[args.fold]
+    cases = split["val"]
     # each checkpoint's in a folder of its own
     name = (
         "benchmark_raw" if args.checkpoint == FINAL else f"benchmark_{Path(args.checkpoint).stem}"
@@ -123,6 +124,7 @@ def main() -> None:
     row = {
         "dataset": args.dataset,
         "fold": args.fold,
+        "training_cases": len(split["train"]),
         "validation_cases": len(cases),
         "trainer": trainer,
         "plans": plans,

@@ -34,6 +34,7 @@ def read_groups(files: Sequence[Path]) -> dict[tuple, list[dict]]:
             checkpoint = row.get("checkpoint", FINAL)
             name = [row["trainer"], *sorted(row.get("settings", []))]
             name += [checkpoint] * (checkpoint != FINAL)
+            name += [f"fold {row['fold']}"] * (row["fold"] > 0)
             length = row["epochs"] * row["iterations_per_epoch"]
             groups.setdefault((row["dataset"], row["plans"], " ".join(name), length), []).append(
                 row
