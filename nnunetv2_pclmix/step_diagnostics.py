@@ -16,6 +16,7 @@ from nnunetv2_pclmix.config import PCLMixConfig
 from nnunetv2_pclmix.label_encoding import LabelEncoding
 from nnunetv2_pclmix.network import TrainingOutput
 from nnunetv2_pclmix.pixel_memory import PixelMemory
+from nnunetv2_pclmix.stroke_support import StrokeSupport
 
 # Every fourth voxel along each axis is looked at: a sixteenth in 2D, a 64th in 3D. Over the
 # iterations of an epoch that is a sample of hundreds of thousands, for next to no time.
@@ -28,7 +29,8 @@ def series_names(config: PCLMixConfig) -> list[str]:
     """Names of the series that `StepDiagnostics.summary` gives with these settings."""
     names = ["annotated_share", "annotated", "predicted_main"]
     names += ["predicted_auxiliary", "decoder_agreement"] * config.auxiliary_decoder
-    return names + ["certain_share", "queue_fill"] * config.contrast
+    names += ["certain_share", "queue_fill"] * config.contrast
+    return names + ["stroke_trust", "implied_share", "unknown_share"] * config.stroke_support
 
 
 class StepDiagnostics:
@@ -42,6 +44,9 @@ class StepDiagnostics:
     decoder_agreement                         voxels on whose label the decoders agree
     certain_share                             voxels whose mean prediction is certain
     queue_fill                                entries in the contrast's memory, of those that fit
+    stroke_trust                              how far what the strokes imply is trusted, from 0 to 1
+    implied_share                             voxels that are background by implication
+    unknown_share                             predicted foreground that no stroke reaches
     ========================================= =====================================================
 
     What is said of each foreground class is a list, the n-th entry of which nnU-Net's loggers call
@@ -59,6 +64,7 @@ class StepDiagnostics:
         scribble: Tensor,
         threshold: float,
         memory: PixelMemory | None,
+        support: StrokeSupport | None,
     ) -> Tensor:
         """Counts of one step, (n,) float32 on the device.
 
@@ -67,6 +73,7 @@ class StepDiagnostics:
             scribble: (B, T, *spatial).
             threshold: entropy in nats up to which a voxel is certain.
             memory: of the contrast, None without.
+            support: what the strokes say of the output, None without.
         """
         labels = self.labels
         every = (..., *[slice(None, None, SAMPLE_STRIDE)] * (scribble.ndim - 2))
@@ -86,6 +93,9 @@ class StepDiagnostics:
             uncertainty = labels.uncertainty(mean_probabilities(labels, main, auxiliary))
             parts.append((uncertainty <= threshold).sum().view(1))
             parts.append(memory.filled.sum(0, keepdim=True))
+        if support is not None:
+            parts.append(support.trust.view(1) * flat.shape[1])
+            parts += [mask[every].sum().view(1) for mask in (support.background, support.unknown)]
         return torch.cat([part.float() for part in parts])
 
     def summary(self, counts: Sequence[float], memory: PixelMemory | None) -> Summary:
@@ -109,4 +119,6 @@ class StepDiagnostics:
         if memory is not None:
             result["certain_share"] = next(rest)
             result["queue_fill"] = next(rest) * voxels / (number * memory.size)
+        # the last in the vector and among the names
+        result |= zip(self.names[len(result) :], rest, strict=True)
         return result

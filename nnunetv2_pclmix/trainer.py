@@ -288,7 +288,7 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
             )
             self._backward(weighted_sum(terms, weights))
         threshold = certainty_threshold(progress, self.config.certainty_low)
-        counts = self.diagnostics.measure(output, targets[0], threshold, self.memory)
+        counts = self.diagnostics.measure(output, targets[0], threshold, self.memory, support)
         if drawn:
             certain = threshold if self.config.contrast else None
             self.pictures.take(data, targets[0], output, certain, batch.get("keys"), support)

@@ -27,6 +27,9 @@ SHARES = {
     "certain_share": "certain",
     "annotated_share": "annotated",
     "queue_fill": "queue entries that are filled",
+    "stroke_trust": "trust in what strokes imply",
+    "implied_share": "background that strokes imply",
+    "unknown_share": "foreground that no stroke reaches",
 }
 SMALLEST_SHARE = 1e-5  # of predicted classes; one that is lost is drawn here
 SHARE_TICKS = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)  # what is beyond is drawn at the edge
@@ -101,7 +104,9 @@ def _draw_shares(axis: Axes, series: Series) -> None:
     axis.set_yticks(SHARE_TICKS, [f"{tick:g}" for tick in SHARE_TICKS])
     axis.yaxis.set_minor_locator(NullLocator())
     axis.set(
-        title="Voxels, and the contrast's queue", ylabel="share", ylim=(0.9 * low, 1 - 0.9 * low)
+        title="Shares of voxels, of the queue; trust",
+        ylabel="share",
+        ylim=(0.9 * low, 1 - 0.9 * low),
     )
 
 
@@ -136,9 +141,9 @@ def training_curves(series: Mapping[str, Sequence], classes: Sequence[str]) -> F
     by_pseudo = {k: v for k, v in terms.items() if k.startswith("pseudo")}
     others = {k: v for k, v in terms.items() if k not in {**by_scribbles, **by_pseudo}}
 
-    figure = Figure((16.5, 9.6), dpi=100)
+    figure = Figure((16.5, 10), dpi=100)
     FigureCanvasAgg(figure)
-    figure.subplots_adjust(0.05, 0.13, 0.99, 0.93, wspace=0.22, hspace=0.55)
+    figure.subplots_adjust(0.05, 0.16, 0.99, 0.93, wspace=0.22, hspace=0.55)
     axes = figure.subplots(2, 3).ravel()
     _draw_terms(axes[0], by_scribbles, "Against the scribbles and the background they imply")
     _draw_terms(axes[1], by_pseudo, "Against the mixed pseudo labels")

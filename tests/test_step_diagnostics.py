@@ -10,8 +10,10 @@ from nnunetv2_pclmix.label_encoding import ExclusiveLabels, Regions
 from nnunetv2_pclmix.network import TrainingOutput
 from nnunetv2_pclmix.pixel_memory import PixelMemory
 from nnunetv2_pclmix.step_diagnostics import SAMPLE_STRIDE, StepDiagnostics, series_names
+from nnunetv2_pclmix.stroke_support import StrokeSupport
 
-CONFIG, ALONE = PCLMixConfig(), PCLMixConfig(auxiliary_decoder=False, contrast=False)
+CONFIG = PCLMixConfig()
+ALONE = PCLMixConfig(auxiliary_decoder=False, contrast=False, stroke_support=False)
 K = 3
 
 
@@ -43,6 +45,14 @@ def batch():
     return output, coarse(scribble[:, None])
 
 
+def support_of(scribble, trust):
+    """Implied are two of the 10 voxels that are looked at, unknown is one."""
+    implied = torch.tensor([[[[1, 0, 0, 0, 0], [1, 0, 0, 0, 0]]]]).bool()
+    unknown = torch.tensor([[[[0, 0, 0, 0, 0], [0, 0, 1, 0, 0]]]]).bool()
+    assert scribble.shape == coarse(implied).shape
+    return StrokeSupport(coarse(implied), coarse(unknown), torch.tensor(trust))
+
+
 def memory_with(entries):
     memory = PixelMemory(K, 4, 8)
     memory.filled.copy_(torch.tensor(entries))
@@ -52,7 +62,7 @@ def memory_with(entries):
 def test_shares_of_a_batch():
     output, scribble = batch()
     diagnostics, memory = StepDiagnostics(CONFIG, ExclusiveLabels(K)), memory_with([4, 1, 1])
-    counts = diagnostics.measure(output, scribble, 0.5, memory)
+    counts = diagnostics.measure(output, scribble, 0.5, memory, support_of(scribble, 0.25))
     assert counts.dtype == torch.float32
     expected = {
         "annotated_share": 0.4,
@@ -62,6 +72,9 @@ def test_shares_of_a_batch():
         "decoder_agreement": 0.9,
         "certain_share": 0.6,
         "queue_fill": 0.5,
+        "stroke_trust": 0.25,
+        "implied_share": 0.2,
+        "unknown_share": 0.1,
     }
     summary = diagnostics.summary(counts, memory)
     assert summary.keys() == expected.keys() == set(series_names(CONFIG))
@@ -75,28 +88,38 @@ def test_means_over_steps_are_shares_of_all_voxels():
     other = TrainingOutput(
         [output.main[0].repeat(3, 1, 1, 1)], output.auxiliary.repeat(3, 1, 1, 1), 0
     )
+    nothing = torch.zeros(3, 1, 8, 20).bool()
+    unsupported = StrokeSupport(nothing, nothing, torch.tensor(1.0))
     steps = [
-        diagnostics.measure(output, scribble, 0.5, memory),
-        diagnostics.measure(other, torch.full((3, 1, 8, 20), K), 0.5, memory),
+        diagnostics.measure(output, scribble, 0.5, memory, support_of(scribble, 0.0)),
+        diagnostics.measure(other, torch.full((3, 1, 8, 20), K), 0.5, memory, unsupported),
     ]
     summary = diagnostics.summary(torch.stack(steps).mean(0), memory)
     assert summary["annotated_share"] == pytest.approx(0.1)
     assert summary["predicted_main"] == pytest.approx([0.2, 0.1])
     assert summary["queue_fill"] == pytest.approx(0.5)
+    assert summary["implied_share"] == pytest.approx(0.05)
+    assert summary["stroke_trust"] == pytest.approx(0.75)  # by voxels, like every share
 
 
 @pytest.mark.parametrize("auxiliary", [True, False])
 @pytest.mark.parametrize("contrast", [True, False])
-def test_parts_that_are_switched_off_are_left_out(auxiliary, contrast):
-    config = replace(CONFIG, auxiliary_decoder=auxiliary, contrast=contrast)
+@pytest.mark.parametrize("stroke_support", [True, False])
+def test_parts_that_are_switched_off_are_left_out(auxiliary, contrast, stroke_support):
+    config = replace(
+        CONFIG, auxiliary_decoder=auxiliary, contrast=contrast, stroke_support=stroke_support
+    )
     output, scribble = batch()
     output = output._replace(auxiliary=output.auxiliary if auxiliary else None)
     memory = memory_with([4, 4, 4]) if contrast else None
     diagnostics = StepDiagnostics(config, ExclusiveLabels(K))
-    summary = diagnostics.summary(diagnostics.measure(output, scribble, 0.5, memory), memory)
+    support = support_of(scribble, 1.0) if stroke_support else None
+    counts = diagnostics.measure(output, scribble, 0.5, memory, support)
+    summary = diagnostics.summary(counts, memory)
     assert list(summary) == series_names(config) == diagnostics.names
     assert ("decoder_agreement" in summary) == auxiliary
     assert ("certain_share" in summary) == contrast
+    assert ("stroke_trust" in summary) == stroke_support
     assert summary["predicted_main"] == pytest.approx([0.2, 0.1])
 
 
@@ -106,7 +129,7 @@ def test_regions_are_counted_as_the_classes_that_they_make():
     scribble = torch.tensor([[[[0, 1, 1, 0]], [[0, 0, 1, 0]], [[0, 0, 0, 1]]]])  # last: ignored
     diagnostics = StepDiagnostics(ALONE, Regions(2))
     counts = diagnostics.measure(
-        TrainingOutput([coarse(regions)], None, None), coarse(scribble), 0, None
+        TrainingOutput([coarse(regions)], None, None), coarse(scribble), 0, None, None
     )
     assert diagnostics.summary(counts, None) == {
         "annotated_share": 0.75,
@@ -119,8 +142,8 @@ def test_nan_is_not_certain():
     output, scribble = batch()
     output = output._replace(main=[torch.full_like(output.main[0], torch.nan)])
     diagnostics, memory = StepDiagnostics(CONFIG, ExclusiveLabels(K)), memory_with([0, 0, 0])
-    summary = diagnostics.summary(diagnostics.measure(output, scribble, 0.5, memory), memory)
-    assert summary["certain_share"] == 0
+    counts = diagnostics.measure(output, scribble, 0.5, memory, support_of(scribble, 0.0))
+    assert diagnostics.summary(counts, memory)["certain_share"] == 0
 
 
 def test_measuring_does_not_make_the_host_wait_for_the_device(monkeypatch):
@@ -129,9 +152,10 @@ def test_measuring_does_not_make_the_host_wait_for_the_device(monkeypatch):
 
     output, scribble = batch()
     diagnostics, memory = StepDiagnostics(CONFIG, ExclusiveLabels(K)), memory_with([4, 4, 4])
+    support = support_of(scribble, 1.0)
     with monkeypatch.context() as forbid:
         for name in ("item", "tolist", "nonzero", "cpu", "__bool__", "__int__", "__float__"):
             forbid.setattr(torch.Tensor, name, waits)
         for name in ("tensor", "as_tensor", "nonzero", "bincount", "unique"):
             forbid.setattr(torch, name, waits)
-        diagnostics.measure(output, scribble, 0.5, memory)
+        diagnostics.measure(output, scribble, 0.5, memory, support)

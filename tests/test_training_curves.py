@@ -13,6 +13,7 @@ from nnunetv2_pclmix.objective import term_weights
 from nnunetv2_pclmix.step_diagnostics import series_names
 from nnunetv2_pclmix.training_curves import (
     FILE_NAME,
+    SHARES,
     SMOOTHED_FROM,
     draw_training_curves,
     smoothed,
@@ -63,13 +64,22 @@ def test_every_series_is_in_the_picture(epochs):
     ]
     weights = ", ".join(texts(figure.axes[3])).split(", ")
     assert sorted(weights) == sorted(term_weights(PCLMixConfig(), 0.0))
-    assert len(texts(figure.axes[4])) == 4
+    assert texts(figure.axes[4]) == list(SHARES.values())
     assert texts(figure.axes[5]) == CLASSES[1:]
     for axis in figure.axes:
         assert axis.get_title() and axis.get_xlabel() == "epoch" and axis.get_ylabel()
         shown = [line.get_ydata() for line in axis.lines]
         assert all(len(values) == epochs for values in shown)
         assert any(np.isfinite(values).any() for values in shown)
+
+
+def test_every_legend_is_within_the_picture():
+    figure = training_curves(logged(3), CLASSES)
+    figure.draw_without_rendering()
+    legends = [axis.get_legend() for axis in figure.axes]
+    for box in (legend.get_window_extent() for legend in legends if legend is not None):
+        assert box.x0 >= 0 <= box.y0
+        assert box.x1 <= figure.bbox.x1
 
 
 def test_values_are_drawn_as_they_are():
