@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import zipfile
@@ -13,6 +14,7 @@ import torch
 
 LATEST = "checkpoint_latest.pth"
 PREVIOUS = "checkpoint_previous.pth"
+FINAL = "checkpoint_final.pth"
 
 
 def save_whole(checkpoint: dict, filename: str) -> None:
@@ -67,3 +69,22 @@ def remove_leftovers(folder: Path) -> None:
     """Remove what a finished training has no use for: the previous file, half written ones."""
     for path in (folder / PREVIOUS, *folder.glob("*.pth.part")):
         path.unlink(missing_ok=True)
+
+
+def set_aside(folder: Path) -> Path | None:
+    """Move a finished training's checkpoints out of the way of a new one in the same folder.
+
+    nnU-Net would write over some of them and leave the final one, which --c then takes for the end
+    of the new training.
+
+    Returns:
+        The folder that has them now; None where no training was finished.
+    """
+    if not (folder / FINAL).is_file():
+        return None
+    numbers = (n for n in itertools.count(1) if not (folder / f"earlier_training_{n}").exists())
+    target = folder / f"earlier_training_{next(numbers)}"
+    target.mkdir()
+    for path in folder.glob("checkpoint_*.pth"):
+        path.rename(target / path.name)
+    return target

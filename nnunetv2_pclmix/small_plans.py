@@ -121,9 +121,12 @@ def run(arguments: argparse.Namespace) -> int:
         return 1
     write_json(plans, target)
     print(f"wrote {target}")
+    of = f"-p {arguments.name} -tr nnUNetTrainerPCLMix; without a GPU add -device cpu"
+    following = f"nnUNetv2_train {arguments.dataset} {arguments.configuration} 0 {of}"
     if arguments.spacing:
-        print(
-            f"next: nnUNetv2_preprocess -d {arguments.dataset} -plans_name {arguments.name} "
+        following = (
+            f"nnUNetv2_preprocess -d {arguments.dataset} -plans_name {arguments.name} "
             f"-c {arguments.configuration}"
         )
+    print(f"next: {following}")
     return 0

@@ -173,6 +173,7 @@ def draw_snapshot(
     path = folder / FOLDER / f"epoch_{epoch:04d}.png"
     path.parent.mkdir(exist_ok=True)
     title = f"Last iteration of epoch {epoch}: the training samples with most annotation"
+    title += ", augmented: turned, scaled, mirrored"
     # nnU-Net's own plot changes how matplotlib draws from then on
     with matplotlib.style.context("default"):
         save_png(snapshot_figure(snapshot, title, classes, spacing), path)

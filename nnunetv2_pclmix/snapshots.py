@@ -109,8 +109,10 @@ class Snapshot:
         self.columns.append(Column("image", "image", picture, picture))
         add("scribble", "strokes", labels.exclusive(strokes), nothing)
         main, auxiliary = self._cut(output.main[0], self._samples), None
-        add("main decoder", "labels", labels.exclusive(labels.predict(main)))
-        if output.auxiliary is not None:
+        alone = output.auxiliary is None
+        name = "prediction" if alone else "main decoder"
+        add(name, "labels", labels.exclusive(labels.predict(main)))
+        if not alone:
             auxiliary = self._cut(output.auxiliary, self._samples)
             add("auxiliary decoder", "labels", labels.exclusive(labels.predict(auxiliary)))
         if support is not None:

@@ -25,7 +25,7 @@ from torch.nn.parallel import DistributedDataParallel as DDP
 
 from nnunetv2_pclmix import __version__
 from nnunetv2_pclmix.check_annotations import check_annotations
-from nnunetv2_pclmix.checkpoint_files import read_plain, remove_leftovers, save_whole
+from nnunetv2_pclmix.checkpoint_files import read_plain, remove_leftovers, save_whole, set_aside
 from nnunetv2_pclmix.config import DISPLAY_SETTINGS, ONE_PASS
 from nnunetv2_pclmix.dense_validation import DENSE_LABELS, score_validation
 from nnunetv2_pclmix.dual_consistency import pseudo_labels
@@ -111,7 +111,8 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         """Build network, optimiser, objective and memory.
 
         Raises:
-            RuntimeError: the data set or configuration is of a kind that is not supported.
+            RuntimeError: the data set or configuration is of a kind that is not supported, or there
+                is no GPU where one was asked for.
             ValueError: the plans' architecture is not supported.
         """
         self._refuse_unsupported()
@@ -153,6 +154,12 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
                 f"dataset.json has no 'ignore' label (labels: {self.dataset_json['labels']}): "
                 "scribbles need it for what is not annotated; it must be the highest label. Add "
                 "it to the raw data set and run nnUNetv2_plan_and_preprocess again"
+            )
+        if self.device.type == "cuda" and not torch.cuda.is_available():
+            problems.append(
+                "torch sees no GPU, and nnU-Net's default is -device cuda. Without one: reduced "
+                "plans (nnunetv2_pclmix small-plans -h) and -device cpu; with one, nnunetv2_pclmix "
+                "doctor says what torch sees"
             )
         if problems:
             raise RuntimeError(
@@ -208,6 +215,10 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         train_cases, _ = self.do_split()
         labels = self.dataset_json["labels"]
         check_annotations(self.dataset_class, self.preprocessed_dataset_folder, train_cases, labels)
+        if self.local_rank == 0 and self.current_epoch == 0 and not self.disable_checkpointing:
+            earlier = set_aside(Path(self.output_folder))
+            if earlier is not None:
+                self.print_to_log_file(f"the training that was finished here is now in {earlier}")
         super().on_train_start()
         if self.local_rank != 0:
             # other draws than the first process', whose random state is the one that is saved

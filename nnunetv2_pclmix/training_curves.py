@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import matplotlib.style
@@ -104,7 +105,7 @@ def _draw_shares(axis: Axes, series: Series) -> None:
     axis.set_yticks(SHARE_TICKS, [f"{tick:g}" for tick in SHARE_TICKS])
     axis.yaxis.set_minor_locator(NullLocator())
     axis.set(
-        title="Shares of voxels, of the queue; trust",
+        title="Shares, and trust",
         ylabel="share",
         ylim=(0.9 * low, 1 - 0.9 * low),
     )
@@ -121,14 +122,15 @@ def _draw_classes(axis: Axes, series: Mapping[str, Sequence], classes: Sequence[
             )
             _line(axis, np.maximum(values, SMALLEST_SHARE), label, colour_of(k), dash)
     _logarithmic(axis)
+    dashed = " (auxiliary decoder dashed)" * (PREFIX + "predicted_auxiliary" in series)
     axis.set(
-        title="Predicted classes (auxiliary decoder dashed)",
+        title=f"Predicted classes{dashed}",
         ylabel=f"share of voxels ({SMALLEST_SHARE:.5f} or less: lost)",
     )
 
 
 def training_curves(series: Mapping[str, Sequence], classes: Sequence[str]) -> Figure:
-    """Draw what the trainer has logged.
+    """Draw what the trainer has logged, in a panel for each kind that there is.
 
     Args:
         series: by name, one value per epoch (NaN where it is not known), as in the checkpoints'
@@ -141,16 +143,29 @@ def training_curves(series: Mapping[str, Sequence], classes: Sequence[str]) -> F
     by_pseudo = {k: v for k, v in terms.items() if k.startswith("pseudo")}
     others = {k: v for k, v in terms.items() if k not in {**by_scribbles, **by_pseudo}}
 
-    figure = Figure((16.5, 10), dpi=100)
+    panels: list[Callable[[Axes], None]] = [
+        partial(_draw_terms, terms=chosen, title=title)
+        for chosen, title in (
+            (by_scribbles, "Against the scribbles and the background they imply"),
+            (by_pseudo, "Against the mixed pseudo labels"),
+            (others, "Consistency of the decoders, contrast"),
+        )
+        if chosen
+    ]
+    panels.append(partial(_draw_weights, weights=weights))
+    panels.append(partial(_draw_shares, series=series))
+    panels.append(partial(_draw_classes, series=series, classes=classes))
+    columns = -(-len(panels) // 2)
+    width = 5.5 * columns
+    figure = Figure((width, 10), dpi=100)
     FigureCanvasAgg(figure)
-    figure.subplots_adjust(0.05, 0.16, 0.99, 0.93, wspace=0.22, hspace=0.55)
-    axes = figure.subplots(2, 3).ravel()
-    _draw_terms(axes[0], by_scribbles, "Against the scribbles and the background they imply")
-    _draw_terms(axes[1], by_pseudo, "Against the mixed pseudo labels")
-    _draw_terms(axes[2], others, "Consistency of the decoders, contrast")
-    _draw_weights(axes[3], weights)
-    _draw_shares(axes[4], series)
-    _draw_classes(axes[5], series, classes)
+    figure.subplots_adjust(0.825 / width, 0.16, 0.99, 0.93, wspace=0.22, hspace=0.55)
+    axes = figure.subplots(2, columns).ravel()
+    for unused in axes[len(panels) :]:
+        unused.remove()
+    axes = axes[: len(panels)]
+    for draw, axis in zip(panels, axes, strict=True):
+        draw(axis)
     epochs = max(map(len, series.values()), default=0)
     for axis in axes:
         axis.set_xlabel("epoch")
@@ -158,23 +173,22 @@ def training_curves(series: Mapping[str, Sequence], classes: Sequence[str]) -> F
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(lw=0.4, alpha=0.6)
         axis.spines[["top", "right"]].set_visible(False)
-        if not axis.lines:
-            axis.text(0.5, 0.5, "switched off", ha="center", transform=axis.transAxes)
-            axis.set(xticks=[], yticks=[])
-        elif any(not line.get_label().startswith("_") for line in axis.lines):
+        if any(not line.get_label().startswith("_") for line in axis.lines):
             axis.legend(
                 loc="upper left",
                 bbox_to_anchor=(0, -0.16),
-                ncols=1 if axis is axes[3] else 2,
+                ncols=1 if axis is axes[-3] else 2,  # lists of names
                 fontsize=8,
                 handlelength=3.5,
                 frameon=False,
                 borderaxespad=0,
             )
-    note = "Upper row: solid of the image, dashed of the mixed image."
+    notes = []
+    if any(name.endswith("_mixed") for name in terms):
+        notes.append("Terms: solid of the image, dashed of the mixed image.")
     if epochs >= SMOOTHED_FROM:
-        note += " Pale: each epoch; strong: mean over neighbouring epochs."
-    figure.text(0.05, 0.975, note, fontsize=9)
+        notes.append("Pale: each epoch; strong: mean over neighbouring epochs.")
+    figure.text(0.825 / width, 0.975, " ".join(notes), fontsize=9)
     return figure
 
 

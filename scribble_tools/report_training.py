@@ -39,7 +39,7 @@ class Training:
         series: one value per epoch, ``dice_per_class`` a list of them; empty where nothing tells.
         facts: how it was trained, in words.
         settings: of PCLMix; empty for other trainers.
-        changed: the settings whose value is not this version's default.
+        changed: the settings whose value is not that of this version's nnUNetTrainerPCLMix.
         warnings: lines of the log.
         pictures: progress.png, pclmix_losses.png and snapshots that exist.
         remarks: what could not be read, in sentences.
@@ -163,9 +163,9 @@ def logger_series(logging: object) -> dict[str, list]:
 
 
 def _changed_settings(settings: Mapping[str, object]) -> list[str]:
-    from nnunetv2_pclmix.config import PCLMixConfig
+    from nnunetv2_pclmix.config import ONE_PASS
 
-    defaults = asdict(PCLMixConfig())
+    defaults = asdict(ONE_PASS)
     return [name for name, value in settings.items() if defaults.get(name, value) != value]
 
 

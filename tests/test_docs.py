@@ -328,8 +328,10 @@ def files_of_a_user(folder: Path, scribbles: str) -> None:
                 mine,
                 [(name, value or 4, 0) for value, name in SEGMENTS.items()],
             )
-    shutil.copytree(demo / "imagesTs", folder / "new_images")
-    shutil.copytree(demo / "labelsTs_dense", folder / "outlined")
+    for part, mine in (("imagesTs", "new_images"), ("labelsTs_dense", "outlined")):
+        (folder / mine).mkdir()
+        for path in (demo / part).iterdir():
+            shutil.copy(path, folder / mine / path.name.replace("demo0", "patient"))
 
 
 def assert_predicted(folder: Path, values: set[int]) -> None:

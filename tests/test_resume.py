@@ -333,6 +333,26 @@ def test_a_finished_training_can_be_continued_and_stays_as_it_is(nnunet, uninter
     assert differences(uninterrupted, read(trainer)) == []
 
 
+def test_a_new_training_keeps_the_finished_one_of_the_same_folder(nnunet):
+    for number in (1, 2):
+        torch.manual_seed(number)
+        new_trainer(nnunet).run_training()
+    torch.manual_seed(3)
+    trainer = new_trainer(nnunet)
+    stop_after(trainer, 3)
+    folder = Path(trainer.output_folder)
+    kept = [folder / f"earlier_training_{number}" for number in (1, 2)]
+    states = [torch.load(path / FINAL, weights_only=True) for path in kept]
+    assert [state["pclmix"]["torch_seed"] for state in states] == [1, 2]
+    assert (kept[0] / "checkpoint_best.pth").is_file()
+    assert not (folder / FINAL).exists()
+    # --c goes on with the new one, not with what was finished before it
+    trainer, began = go_on(nnunet)
+    assert began == 3
+    assert read(trainer)["pclmix"]["torch_seed"] == 3
+    assert not (folder / "earlier_training_3").exists()
+
+
 def test_pretrained_weights_of_another_architecture_are_refused_by_nnunet(nnunet):
     trainer = new_trainer(nnunet)
     trainer.initialize()

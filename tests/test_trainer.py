@@ -611,6 +611,14 @@ def test_without_ignore_label_it_refuses(nnunet):
         make_trainer(nnunet).run_training()
 
 
+def test_without_gpu_the_remedy_is_named(nnunet, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    trainer = make_trainer(nnunet)
+    trainer.device = torch.device("cuda")
+    with pytest.raises(RuntimeError, match="sees no GPU.*small-plans.*-device cpu"):
+        trainer.run_training()
+
+
 def test_plans_of_two_stages_are_refused(nnunet):
     def two(plans):
         network = plans["configurations"]["2d"]["architecture"]["arch_kwargs"]
