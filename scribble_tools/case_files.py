@@ -16,6 +16,7 @@ READABLE = NATURAL | VOLUMES | {".nii", ".nhdr", ".mhd", ".hdr"}
 CHANNEL = re.compile(r"(.+)_(\d{4})")
 PLACEHOLDER = "{case}"
 IMAGE, SCRIBBLE, DENSE = "image", "scribble", "dense"  # as in --image-pattern
+LISTED = 5  # of the files with the same problem, so many are shown
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,12 @@ def _tell_apart(labels: Place, images: Sequence[Place]) -> Place:
 def _find(
     place: Place, exclude: Sequence[str], taken: Collection[Path], problems: list[str]
 ) -> dict[str, Path]:
-    """Case (or stem) to file; files of one name are added to ``problems``."""
+    """Case (or stem) to file; cases with several files are added to ``problems``."""
     if not place.folder.is_dir():
         raise FileNotFoundError(f"{place.folder} is not a folder")
     pattern = compile_pattern(place.pattern) if place.pattern else None
     found: dict[str, Path] = {}
+    twice: list[str] = []
     for path in files_below(place.folder):
         below = path.relative_to(place.folder).as_posix()
         hidden = below.startswith(".") or "/." in below
@@ -104,11 +106,11 @@ def _find(
         else:
             continue
         if case in found:
-            problems.append(
-                f"{found[case]} and {path} would both be the {place.option} of {case}: leave one "
-                f"out (--exclude) or tell them apart (--{place.option}-pattern)"
-            )
+            twice.append(f"{found[case]} and {path} would both be the {place.option} of {case}")
         found[case] = path
+    if twice:
+        remedy = f"Leave one out (--exclude) or tell them apart (--{place.option}-pattern)"
+        problems.append(_listed(f"{place.option} files too many", twice, remedy))
     if not found:
         what = f"matches {place.pattern!r}" if place.pattern else "has an ending of an image format"
         raise FileNotFoundError(f"no file below {place.folder} {what}")
@@ -158,8 +160,11 @@ def _pattern_hint(place: Place, lost: Iterable[str], cases: Collection[str]) -> 
     return f" Perhaps --{place.option}-pattern '{before}{PLACEHOLDER}{after}.*'"
 
 
-def _listed(what: str, paths: Sequence[Path], remedy: str) -> str:
-    return f"{len(paths)} {what}:{''.join(f'{chr(10)}  {path}' for path in paths)}\n {remedy}"
+def _listed(what: str, items: Sequence[Path | str], remedy: str) -> str:
+    lines = [f"{len(items)} {what}:", *map(str, items[:LISTED])]
+    if len(items) > LISTED:
+        lines.append(f"and {len(items) - LISTED} more")
+    return "\n  ".join(lines) + f"\n {remedy}"
 
 
 def pair_files(
@@ -181,7 +186,8 @@ def pair_files(
 
     Raises:
         FileNotFoundError: a folder is missing, or nothing in it fits.
-        ValueError: files stand alone or could belong to several cases; the message lists all.
+        ValueError: files stand alone or could belong to several cases; the message names all
+            problems, with at most `LISTED` files of each.
     """
     problems: list[str] = []
     # what has a pattern is found first: a file without one might be anything

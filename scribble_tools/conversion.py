@@ -21,7 +21,7 @@ from scribble_tools.image_files import (
     write_image,
 )
 from scribble_tools.image_io import geometry_difference, write_labels
-from scribble_tools.label_files import read_on_grid
+from scribble_tools.label_files import Mismatch, read_on_grid
 from scribble_tools.label_mapping import LabelMapping
 from scribble_tools.nnunet_dataset import (
     IGNORE,
@@ -155,6 +155,8 @@ def _read_case_labels(
             continue
         try:
             arrays[role] = mapping.apply(read(path, image))
+        except Mismatch as error:
+            problems.append(f"{path} (image: {case.images[0]}) {error}")
         except (FileNotFoundError, ValueError) as error:
             message = str(error)
             problems.append(message if str(path) in message else f"{path} {message}")
@@ -327,10 +329,10 @@ def target_of(args: argparse.Namespace) -> Target:
 
 def report(folder: Path, source: Source, target: Target, configuration: str) -> None:
     """Print what was written and which command comes next."""
-    training = sum(case.part == TRAINING for case in source.cases)
-    others = len(source.cases) - training
+    patients = [case.patient for case in source.cases if case.part == TRAINING]
+    others = len(source.cases) - len(patients)
     print(
-        f"wrote {training} training cases"
+        f"wrote {len(patients)} training cases of {len(set(patients))} patients"
         + f" and {others} cases to predict" * bool(others)
         + f" to {folder}\nlabels: {source.scribble_labels.labels}"
     )

@@ -7,6 +7,7 @@ A group is what `inspect_files` says of files of one name pattern: at least ``pa
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -198,6 +199,15 @@ def _pairing(image: Mapping, labels: Mapping) -> list[str]:
     return [f"--image-pattern '{words[0]}' --scribble-pattern '{words[1]}'"]
 
 
+def _patient_regex(images: Sequence[Mapping]) -> list[str]:
+    """``--patient-regex`` where images are called ``patient#_a`` and ``patient#_b``."""
+    stems = [stem_of(Path(group["pattern"])) for group in images]
+    head, number, _ = os.path.commonprefix(stems).partition("#")
+    alike = len({Path(group["pattern"]).parent for group in images}) == 1 < len(stems)
+    regex = f"({re.escape(head)}\\d+)"
+    return [f"--patient-regex {shlex.quote(regex)}"] if alike and number else []
+
+
 def _any_files(folder: Path, groups: Sequence[Mapping]) -> tuple:
     images = [g for g in groups if g["kind"] == IMAGE and not g["key"]]
     scribbles = [g for g in groups if g["kind"] in (SCRIBBLES, SLICES, SEGMENTS)]
@@ -213,7 +223,7 @@ def _any_files(folder: Path, groups: Sequence[Mapping]) -> tuple:
     words = ["convert folder --images", _quote(Path(images[0]["folder"])) if images else "IMAGES"]
     words += ["--scribbles", _quote(Path(scribbles[0]["folder"]))]
     if images:
-        words += _pairing(images[0], scribbles[0])
+        words += _pairing(images[0], scribbles[0]) + _patient_regex(images)
     if dense:
         words += ["--dense", _quote(Path(dense[0]["folder"]))]
     return (

@@ -42,6 +42,7 @@ from scribble_tools.segmentation_scores import TOLERANCE_MM, ClassScore, evaluat
 
 REPORTS = [f"evaluation.{kind}" for kind in ("csv", "json", "md")]
 COMPARISON_REPORTS = [f"comparison.{kind}" for kind in ("csv", "json", "md", "png")]
+SOME_CASES = ", or score a fold's validation cases only: --splits splits_final.json --fold FOLD"
 
 
 def _evaluate_files(
@@ -138,6 +139,7 @@ def evaluate_folders(
         for case, path in wanted.items()
         if case not in given
     ]
+    remedy = ["predict these cases too" + SOME_CASES * (cases is None)] if problems else []
     notes: dict[str, list[str]] = {}
     if extra := [case for case in given if case not in wanted]:
         notes["no reference, not scored"] = extra
@@ -156,7 +158,9 @@ def evaluate_folders(
         for remark in remarks:
             notes.setdefault(remark, []).append(case)
     if problems:
-        raise ValueError("\n".join([f"{len(problems)} problems, nothing scored:", *problems]))
+        raise ValueError(
+            "\n".join([f"{len(problems)} problems, nothing scored:", *problems, *remedy])
+        )
     return Evaluation(scores, notes, labels)
 
 

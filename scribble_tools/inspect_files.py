@@ -36,6 +36,7 @@ from scribble_tools.label_appearance import (
     is_label_map,
     look_at_labels,
 )
+from scribble_tools.label_survey import only_in_few
 from scribble_tools.segmentation_files import labels_of
 from scribble_tools.slicer_segmentation import (
     count_segment_voxels,
@@ -243,7 +244,14 @@ def _summary(pattern: str, key: str, files: Sequence[Path], read: Mapping[Path, 
         summary["channels"] = sorted({f["channels"] for f in facts if "channels" in f})
     labels = [f for f in facts if "values" in f]
     if labels:
-        summary["values"] = _value_rows(labels)
+        summary["values"] = rows = _value_rows(labels)
+        places = {
+            row["value"]: [
+                path for path, f in read.items() if f.get("values", {}).get(row["value"])
+            ]
+            for row in rows
+        }
+        summary["only_in"] = only_in_few(places, len(labels))
         typical = [f for f in labels if f["kind"] == kind]
         summary["reason"] = next((f["reason"] for f in typical if "reason" in f), "")
         for role in ("unlabelled", "background"):

@@ -67,6 +67,7 @@ def _group_lines(group: Mapping) -> list[str]:
     lines.append(f"  looks like: {group['kind']}{reason}")
     if "values" in group:
         lines += _values_table(group)
+        lines += [f"    {places}" for places in group["only_in"]]
     if group["kind"] in (SCRIBBLES, SLICES) and group["background"] is None:
         lines.append("  no value looks like a background scribble: nothing tells what is no organ")
     for path, kind in list(group["others"].items())[:5]:

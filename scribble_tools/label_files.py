@@ -12,8 +12,23 @@ from scribble_tools.image_io import geometry_difference
 from scribble_tools.segmentation_files import labels_of
 
 
-class GridMismatch(ValueError):
+class Mismatch(ValueError):
+    """A label file does not fit its image."""
+
+
+class GridMismatch(Mismatch):
     """A label file lies on another voxel grid than its image."""
+
+
+def grids_in_words(label: sitk.Image, image: sitk.Image) -> str:
+    """What tells the grids of a label file and its image apart: size, spacing, origin, axes."""
+    own, its = (
+        f"size {grid.GetSize()}, spacing {np.round(grid.GetSpacing(), 4).tolist()}, "
+        f"origin {np.round(grid.GetOrigin(), 4).tolist()}"
+        for grid in (label, image)
+    )
+    turned = not np.allclose(label.GetDirection(), image.GetDirection(), atol=1e-3)
+    return f"it has {own}; its image {its}" + "; their axes have other directions" * turned
 
 
 def read_label_image(path: Path) -> tuple[sitk.Image, np.ndarray]:
@@ -44,7 +59,8 @@ def read_on_grid(
         outside: value of the voxels that a resampled file does not reach.
 
     Raises:
-        FileNotFoundError, ValueError: no such file, no labels, or of another dimension.
+        FileNotFoundError, ValueError: no such file, or no labels.
+        Mismatch: another dimension.
         GridMismatch: another voxel grid.
     """
     label, array = read_label_image(path)
@@ -53,12 +69,13 @@ def read_on_grid(
     if not difference:
         return array
     if label.GetDimension() != image.GetDimension():
-        raise ValueError(
+        raise Mismatch(
             f"has {label.GetDimension()} dimensions, its image {image.GetDimension()}: are they a "
             "pair?"
         )
     if not resample or natural:
-        raise GridMismatch(f"does not lie on its image's voxel grid: {difference}")
+        grids = difference if natural else grids_in_words(label, image)
+        raise GridMismatch(f"does not lie on its image's voxel grid: {grids}")
     # as int32, which holds any value of ``outside``
     integers = sitk.GetImageFromArray(array.astype(np.int32))
     integers.CopyInformation(label)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,6 +15,18 @@ from scribble_tools.label_files import read_label_image
 from scribble_tools.slicer_segmentation import count_segment_voxels, is_segmentation
 
 VALUE, SEGMENT = "value", "segment"
+FEW = 3  # files that are named when they alone hold a value: often a slip, rarely a class
+
+
+def only_in_few(places: Mapping[int | str, Sequence[Path]], num_files: int) -> list[str]:
+    """``6, 7 only in patient05_a.nii.gz``: the values or names that few of the files hold."""
+    found: dict[tuple[Path, ...], list[str]] = {}
+    for what, paths in places.items():
+        if 0 < len(paths) <= FEW and len(paths) < num_files:
+            found.setdefault(tuple(paths), []).append(str(what))
+    return [
+        f"{', '.join(own)} only in {', '.join(map(str, paths))}" for paths, own in found.items()
+    ]
 
 
 @dataclass
@@ -25,7 +37,7 @@ class LabelSurvey:
         kind: `VALUE` or `SEGMENT`.
         num_files: how many there are.
         voxels: value or name to its voxels in all files.
-        files: value or name to the number of files that hold it.
+        places: value or name to the files that hold it.
         total: voxels of all files.
         problems: why files could not be read.
     """
@@ -33,7 +45,7 @@ class LabelSurvey:
     kind: str
     num_files: int
     voxels: Counter[int | str] = field(default_factory=Counter)
-    files: Counter[int | str] = field(default_factory=Counter)
+    places: defaultdict[int | str, list[Path]] = field(default_factory=lambda: defaultdict(list))
     total: int = 0
     problems: list[str] = field(default_factory=list)
 
@@ -43,12 +55,18 @@ class LabelSurvey:
         for what in sorted(self.voxels):
             name = f" ({names[what]})" if names and what in names else ""
             share = f"{100 * self.voxels[what] / max(self.total, 1):.3f} %"
-            rows.append((f"{what}{name}", str(self.voxels[what]), share, str(self.files[what])))
+            files = str(len(self.places[what]))
+            rows.append((f"{what}{name}", str(self.voxels[what]), share, files))
         widths = [max(len(row[k]) for row in rows) for k in range(4)]
         return "\n".join(
             "  " + row[0].ljust(widths[0]) + "".join(f"  {row[k]:>{widths[k]}}" for k in (1, 2, 3))
             for row in rows
         )
+
+    def named_files(self, unknown: Sequence[int | str]) -> str:
+        """Lines to follow an error about ``unknown`` values or names: the files, where few."""
+        few = only_in_few({what: self.places[what] for what in unknown}, self.num_files)
+        return "".join(f"\n  {line}" for line in few)
 
 
 def _count(path: Path) -> tuple[Mapping[int | str, int], int]:
@@ -82,12 +100,14 @@ def survey_labels(
 
     with ThreadPoolExecutor(num_threads) as pool:
         results = pool.map(count_or_problem, paths)
-        for result in tqdm(results, f"reading {title}", len(paths), unit="file"):
+        results = tqdm(results, f"reading {title}", len(paths), unit="file")
+        for path, result in zip(paths, results, strict=True):
             if isinstance(result, str):
                 survey.problems.append(result)
                 continue
             counts, size = result
             survey.total += size
             survey.voxels.update(counts)
-            survey.files.update(what for what, voxels in counts.items() if voxels)
+            for what in (what for what, voxels in counts.items() if voxels):
+                survey.places[what].append(path)
     return survey

@@ -16,6 +16,11 @@ from scribble_tools.label_mapping import BACKGROUND, LabelMapping
 from scribble_tools.label_survey import SEGMENT, LabelSurvey
 from scribble_tools.slicer_segmentation import OVERLAPS, read_segments_on_grid
 
+BACKGROUND_STROKES = (
+    f"{BACKGROUND} means strokes on what is no organ, with a label of their own; voxels without a "
+    'stroke are unlabelled, not background. See docs/tutorial.md, section 3, "Which strokes"'
+)
+
 
 @dataclass(frozen=True)
 class LabelFiles:
@@ -45,6 +50,7 @@ class LabelFiles:
         names = self.names or {}
         form = "SEGMENT" if self.survey.kind == SEGMENT else "VALUE"
         option = "--labels" if self.role == SCRIBBLE else "--dense-labels"
+        has_background = any(word.startswith(f"{BACKGROUND}=") for word in self.words)
         return ValueError(
             f"{self.role} files: {problem}\n"
             f"seen in {self.survey.num_files} files:\n"
@@ -53,6 +59,7 @@ class LabelFiles:
             f"NAME={form}[,{form}] ..."
             + " --unlabelled VALUE [VALUE ...]"
             * (self.role == SCRIBBLE and self.survey.kind != SEGMENT)
+            + f"\n{BACKGROUND_STROKES}" * (self.role == SCRIBBLE and not has_background)
         )
 
 
@@ -97,7 +104,10 @@ def _value_mapping(files: LabelFiles, order: Sequence[str]) -> LabelMapping:
         raise ValueError("no value is said to mean unlabelled")
     mapped = {value for values in classes.values() for value in values} | {*mapping.unlabelled}
     if unknown := sorted(set(files.survey.voxels) - mapped):
-        raise ValueError(f"the values {unknown} are not mapped ({mapping.describe()})")
+        raise ValueError(
+            f"the values {unknown} are not mapped ({mapping.describe()})"
+            + files.survey.named_files(unknown)
+        )
     return mapping
 
 
@@ -116,6 +126,7 @@ def _segment_labels(files: LabelFiles, order: Sequence[str]) -> tuple[LabelMappi
     if unknown := sorted(present - set(label_of)):
         raise ValueError(
             f"the segments {', '.join(unknown)} are not mapped (said: {', '.join(label_of)})"
+            + files.survey.named_files(unknown)
         )
     if files.role == SCRIBBLE:
         # in dense references a class, and the background anyway, may go without a segment
@@ -170,6 +181,9 @@ def interpret_labels(
         except GridMismatch as error:
             if files.resample or file_ending_of(path) in NATURAL:
                 raise
-            raise GridMismatch(f"{error}. Say --resample to bring it there") from None
+            raise GridMismatch(
+                f"{error}. Are they a pair? Only if the strokes were drawn on another grid of the "
+                "same scan, say --resample to bring them to the image's"
+            ) from None
 
     return mapping, read, value_of

@@ -17,7 +17,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from scribble_tools.image_io import read_image
-from scribble_tools.label_files import GridMismatch, resample_labels
+from scribble_tools.label_files import GridMismatch, Mismatch, grids_in_words, resample_labels
 
 ENDING = ".seg.nrrd"
 OVERLAPS = ("refuse", "ignore", "first")
@@ -134,7 +134,8 @@ def read_segments_on_grid(
 
     Raises:
         FileNotFoundError, ValueError: see `read_segmentation`; overlaps; segments that have
-            voxels but no label, or voxels outside the image.
+            voxels but no label.
+        Mismatch: a flat image, or labelled voxels outside it.
         GridMismatch: the voxels do not coincide with the image's.
     """
     segmentation, segments = read_segmentation(path)
@@ -142,11 +143,14 @@ def read_segments_on_grid(
     if _has_no_voxels(segmentation):
         return labels
     if image.GetDimension() != 3:
-        raise ValueError(f"is three-dimensional, but its image has {image.GetDimension()} axes")
+        raise Mismatch(f"is three-dimensional, but its image has {image.GetDimension()} axes")
     offset = aligned_offset(segmentation, image)
     if offset is None:
         if not resample:
-            raise GridMismatch("does not lie on its image's voxel grid, nor on a part of it")
+            raise GridMismatch(
+                "does not lie on its image's voxel grid, nor on a part of it: "
+                + grids_in_words(segmentation, image)
+            )
         segmentation = resample_labels(segmentation, image)
         offset = (0,) * image.GetDimension()
     found = _combine(path, segmentation, segments, label_of, elsewhere, overlaps)
@@ -155,7 +159,7 @@ def read_segments_on_grid(
     start, stop = np.maximum(low, 0), np.minimum(low + found.shape, labels.shape)
     inside = tuple(slice(a, max(a, b)) for a, b in zip(start - low, stop - low, strict=True))
     if lost := np.count_nonzero(found != elsewhere) - np.count_nonzero(found[inside] != elsewhere):
-        raise ValueError(f"has {lost} labelled voxels outside its image: are they a pair?")
+        raise Mismatch(f"has {lost} labelled voxels outside its image: are they a pair?")
     labels[tuple(slice(a, max(a, b)) for a, b in zip(start, stop, strict=True))] = found[inside]
     return labels
 

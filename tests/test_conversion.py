@@ -282,7 +282,8 @@ def test_bad_pictures_are_named(tmp_path):
         "palette.png is a picture in colours or with a palette; labels must be one grey channel",
         "rgb.png is a picture in colours",
         "lossy.jpg: JPG changes label numbers",
-        "small.png does not lie on its image's voxel grid: size (5, 6) against (5, 4)",
+        f"small.png (image: {image}) does not lie on its image's voxel grid: "
+        "size (5, 6) against (5, 4)",
         "broken.png cannot be read as an image",
         "none: no such file",
     ):
@@ -317,7 +318,7 @@ def test_a_format_that_cannot_hold_an_image_is_named(tmp_path):
 def test_resampled_labels_do_not_invent_any_outside_their_grid(tmp_path):
     image = sitk.ReadImage(str(write(tmp_path / "i.nii.gz", make_image((2, 6, 6)))))
     label = write(tmp_path / "l.nii.gz", np.ones((2, 3, 3), np.uint8), (1.5, 1.25, 8.0))
-    with pytest.raises(GridMismatch, match="voxel grid: size"):
+    with pytest.raises(GridMismatch, match="voxel grid: it has size"):
         read_on_grid(label, image)
     for outside in (4, -1, 300):
         expected = np.full((2, 6, 6), outside)

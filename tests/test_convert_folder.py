@@ -154,7 +154,8 @@ def test_labels_of_another_dimension_are_no_pair(tmp_path, capsys):
     write(tmp_path / "images" / "a.nii.gz", make_image())
     write(tmp_path / "scribbles" / "a.nii.gz", make_scribble()[0])
     message = refusal(tmp_path, capsys)
-    assert "has 2 dimensions, its image 3: are they a pair?" in message
+    image = tmp_path / "images" / "a.nii.gz"
+    assert f"(image: {image}) has 2 dimensions, its image 3: are they a pair?" in message
     assert "--resample" not in message
 
 
@@ -252,6 +253,39 @@ def test_labels_that_do_not_explain_all_are_refused_with_the_table(
     assert "seen in 1 files" in message
 
 
+def test_the_few_files_with_values_that_are_not_mapped_are_named(tmp_path, capsys):
+    make_folders(tmp_path, count=5)
+    names = [tmp_path / "scribbles" / f"c{k}.nii.gz" for k in range(5)]
+    # in so many files, the first ones
+    for value, count in ((6, 1), (9, 1), (7, 3), (8, 4)):
+        for name in names[:count]:
+            array = read(name)
+            array.flat[value] = value
+            write(name, array)
+    message = refusal(tmp_path, capsys)
+    assert "the values [6, 7, 8, 9] are not mapped" in message
+    assert f"\n  6, 9 only in {names[0]}\n" in message
+    assert f"\n  7 only in {', '.join(map(str, names[:3]))}\n" in message
+    assert "8 only in" not in message
+
+
+def test_values_of_all_files_are_not_laid_at_the_door_of_any(tmp_path, capsys):
+    make_folders(tmp_path)
+    message = refusal(tmp_path, capsys, labels=["--labels", "background=5", "RV=1"])
+    assert "only in" not in message
+
+
+def test_background_is_not_what_nobody_annotated(tmp_path, capsys):
+    make_folders(tmp_path)
+    hint = "background means strokes on what is no organ, with a label of their own"
+    without = ["--labels", "RV=1", "LV=2", "--unlabelled", "0"]
+    for labels in ([], without):
+        message = refusal(tmp_path, capsys, labels=labels)
+        assert hint in message
+        assert 'See docs/tutorial.md, section 3, "Which strokes"' in message
+    assert hint not in refusal(tmp_path, capsys, labels=WORDS[:-2])
+
+
 def test_unreadable_labels_are_all_named(tmp_path, capsys):
     make_folders(tmp_path)
     write(tmp_path / "scribbles" / "c0.nii.gz", np.full(SHAPE, 0.5, np.float32))
@@ -267,8 +301,12 @@ def test_labels_on_another_grid_are_resampled_only_when_asked(tmp_path, capsys):
     coarse = make_scribble(0, (4, 9, 4))
     write(tmp_path / "scribbles" / "c0.nii.gz", coarse, (2.0, 1.0, 6.0), (0.5, 0, 0))
     message = refusal(tmp_path, capsys)
-    assert "c0.nii.gz does not lie on its image's voxel grid: size" in message
-    assert "Say --resample to bring it there" in message
+    image = tmp_path / "images" / "c0.nii.gz"
+    assert f"c0.nii.gz (image: {image}) does not lie on its image's voxel grid: it has " in message
+    assert "size (4, 9, 4), spacing [2.0, 1.0, 6.0], origin [0.5, 0.0, 0.0]; its image" in message
+    assert "its image size (8, 9, 4), spacing [1.0, 1.0, 6.0], origin [0.0, 0.0, 0.0]. A" in message
+    assert "Are they a pair? Only if the strokes were drawn on another grid of the same" in message
+    assert "say --resample to bring them to the image's" in message
     folder = convert(tmp_path, "--resample")
     expected = in_nnunet(np.repeat(coarse, 2, axis=2))
     assert np.array_equal(read(folder / "labelsTr" / "c0.nii.gz"), expected)
@@ -340,6 +378,27 @@ def test_slicer_refusals_show_the_segments(tmp_path, capsys):
         message = refusal(tmp_path, capsys, labels=labels)
         assert problem in message
         assert "seen in 3 files" in message
+
+
+def test_a_segment_spelt_otherwise_in_one_file_is_traced_to_it(tmp_path, capsys):
+    make_slicer_folders(tmp_path)
+    odd = tmp_path / "scribbles" / "c1.seg.nrrd"
+    write_seg(odd, sparse(1), [("Background", 5), ("right ventricle", 1), ("LV", 2)])
+    message = refusal(tmp_path, capsys, labels=SEGMENTS)
+    assert "the segments right ventricle are not mapped" in message
+    assert f"\n  right ventricle only in {odd}\n" in message
+    # a segment that is empty in the other files is in none of them
+    write_seg(odd, sparse(1), ORDERS[0], extra=[("Sketch", 0)])
+    convert(tmp_path, labels=SEGMENTS)
+
+
+def test_strokes_of_another_image_are_no_case_for_resampling_at_first(tmp_path, capsys):
+    make_slicer_folders(tmp_path)
+    image = write(tmp_path / "images" / "c0.nrrd", make_image(), (1.5, 1.5, 6.0))
+    message = refusal(tmp_path, capsys, labels=SEGMENTS)
+    assert f"c0.seg.nrrd (image: {image}) does not lie on its image's voxel grid" in message
+    assert "its image size (8, 9, 4), spacing [1.5, 1.5, 6.0]" in message
+    assert "Are they a pair? Only if the strokes were drawn on another grid" in message
 
 
 def test_slicer_segments_may_be_left_unlabelled(tmp_path):
@@ -552,6 +611,21 @@ def test_files_without_partner_are_all_named_with_a_hint(tmp_path, capsys):
     convert(tmp_path, "--scribble-pattern", "{case}_scribble.*")
 
 
+def test_long_lists_of_files_are_cut(tmp_path, capsys):
+    make_folders(tmp_path, count=8)
+    same = ["--dense", tmp_path / "scribbles", "--dense-labels", *WORDS[1:4]]
+    message = refusal(tmp_path, capsys, *same)
+    assert "8 files are both scribble and dense" in message
+    assert f"{tmp_path / 'scribbles' / 'c4.nii.gz'}\n  and 3 more\n Which?" in message
+    assert "c5.nii.gz" not in message
+    for k in range(6):
+        write(tmp_path / "images" / "again" / f"c{k}.nii.gz", make_image())
+    message = refusal(tmp_path, capsys)
+    assert message.count("would both be the image of") == 5
+    assert "6 image files too many" in message
+    assert "\n  and 1 more\n Leave one out (--exclude)" in message
+
+
 def test_images_without_scribble_only_with_mixed(tmp_path, capsys):
     make_folders(tmp_path)
     (tmp_path / "scribbles" / "c1.nii.gz").unlink()
@@ -628,7 +702,9 @@ def test_patients_keep_their_cases_together(tmp_path, capsys, how):
         (tmp_path / "patients.csv").write_text("\n".join(table))
         words = ["--patients", tmp_path / "patients.csv"]
     folder = convert(tmp_path, *words)
-    assert "counts as a patient" not in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "counts as a patient" not in printed
+    assert "wrote 4 training cases of 2 patients to" in printed
     assert set(json_of(folder / "conversion.json")["patients"].values()) == {"pat0", "pat1"}
     assert len(json_of(folder / "splits_final.json")) == 2
 

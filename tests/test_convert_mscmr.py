@@ -122,7 +122,7 @@ def test_a_dense_label_on_another_grid_is_refused_with_a_way_out(root):
         convert(mscmr_source(root), root)
     message = str(error.value)
     assert message.startswith("1 problems, nothing written")
-    assert "subject5_DE_manual.nii.gz does not lie on its image's voxel grid: origin" in message
+    assert "subject5_DE.nii.gz) does not lie on its image's voxel grid: it has size" in message
     assert "--leave-out subject5_DE" in message
     folder = convert(mscmr_source(root, leave_out=["subject5_DE"]), root)
     assert [p.name for p in (folder / "imagesTs").iterdir()] == ["subject3_DE_0000.nii.gz"]
@@ -159,6 +159,6 @@ def test_missing_folders_are_named(root):
 def test_command_line(root, capsys):
     arguments = ["convert", "mscmr", root, "--dataset-id", 28, "--out", root.parent / "raw"]
     assert cli.main([*map(str, arguments), "--leave-out", "subject2_DE"]) == 0
-    assert "wrote 2 training cases and 2 cases to predict" in capsys.readouterr().out
+    assert "wrote 2 training cases of 2 patients and 2 cases to predict" in capsys.readouterr().out
     assert cli.main([*map(str, arguments), "--leave-out", "subject7_DE"]) == 1
     assert "no such case" in capsys.readouterr().err

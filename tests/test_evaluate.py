@@ -209,6 +209,16 @@ def test_all_problems_are_reported_at_once(folders):
     message = str(error.value)
     assert message.startswith("6 problems, nothing scored:")
     assert f"{prediction / 'c0.nii.gz'}: no such prediction" in message
+    assert message.endswith(
+        "predict these cases too, or score a fold's validation cases only: "
+        "--splits splits_final.json --fold FOLD"
+    )
+    with pytest.raises(ValueError, match="predict these cases too$"):
+        evaluate_folders(prediction, reference, num_processes=1, cases=["c0"])
+    (prediction / "c0.nii.gz").write_bytes((reference / "c0.nii.gz").read_bytes())
+    with pytest.raises(ValueError) as complete:
+        evaluate_folders(prediction, reference, num_processes=1)
+    assert "predict these" not in str(complete.value)
     grid = "does not lie on its reference's voxel grid: "
     assert f"c1.nii.gz {grid}size (8, 8, 3) against (9, 8, 3)" in message
     assert f"c2.nii.gz {grid}spacing [1.0, 2.0, 5.0] against [1.0, 2.0, 10.0]" in message

@@ -80,6 +80,33 @@ def test_labels_over_all_files_and_the_odd_one_out(tmp_path):
     assert "unlabelled?" in text
 
 
+def test_values_in_few_of_many_files_are_traced_to_them(tmp_path):
+    for k in range(4):
+        array = scribble()
+        array[0, 0, 0] = 6 if k == 2 else 4
+        write(tmp_path / f"case{k}.nii.gz", array)
+    text = format_report(inspect_path(tmp_path))
+    assert f"\n    6 only in {tmp_path / 'case2.nii.gz'}\n" in text
+    assert text.count("only in") == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "regex"),
+    [
+        (("patient{}_a", "patient{}_b"), r"--patient-regex '(patient\d+)'"),
+        (("heart {}_a", "heart {}_b"), r"--patient-regex '(heart\ \d+)'"),
+        (("patient{}",), None),
+        (("a{}", "b{}"), None),
+    ],
+)
+def test_frames_of_one_patient_are_suggested_as_such(tmp_path, names, regex):
+    for name in (name.format(k) for name in names for k in range(2)):
+        write(tmp_path / "images" / f"{name}.nii.gz", image())
+        write(tmp_path / "scribbles" / f"{name}.nii.gz", scribble())
+    command = inspect_path(tmp_path)["command"]
+    assert regex in command if regex else "--patient-regex" not in command
+
+
 def test_no_background_scribble_is_said(tmp_path):
     array = np.zeros(SHAPE, np.uint8)
     array[:, 20:40, 14] = 1

@@ -1,5 +1,7 @@
 """3D Slicer's segmentations, written by pynrrd with the header fields that Slicer writes."""
 
+import re
+
 import nrrd
 import numpy as np
 import pytest
@@ -181,8 +183,15 @@ def test_another_grid_is_refused_or_resampled(tmp_path, change):
     array = np.zeros(SHAPE, np.uint8)
     array[2, 3, 4] = 1
     path = write_seg(tmp_path / "a.seg.nrrd", other, array, [("RV", 1, 0)])
-    with pytest.raises(GridMismatch, match="voxel grid, nor on a part of it"):
+    with pytest.raises(GridMismatch) as error:
         read_segments_on_grid(path, image, LABEL_OF, UNLABELLED)
+    message = str(error.value)
+    assert "its image's voxel grid, nor on a part of it: it has size (8, 7, 5), spacing" in message
+    differ = [f"spacing {np.round(i.GetSpacing(), 4).tolist()}, origin" for i in (other, image)]
+    assert re.search(".*; its image size.*".join(map(re.escape, differ)), message)
+    assert message.endswith("their axes have other directions") == (
+        other.GetDirection() != image.GetDirection()
+    )
     labels = read_segments_on_grid(path, image, LABEL_OF, UNLABELLED, resample=True)
     assert (labels == 1).sum() == 1
     assert set(np.unique(labels)) == {1, UNLABELLED}
