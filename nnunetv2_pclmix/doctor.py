@@ -134,7 +134,7 @@ def check_folder(name: str) -> Check:
     """Whether the environment variable ``name`` holds a folder that can be written to."""
     folder = os.environ.get(name, "")
     if not folder:
-        example = os.path.join(os.path.expanduser("~"), "nnunet", name)
+        example = os.path.join(os.path.expanduser("~"), "nnunet", name.removeprefix("nnUNet_"))
         remedy = f'mkdir -p "{example}" && {set_variable(name, example)}   (or any other folder)'
         return Check(name, "error", "not set", remedy)
     if not os.path.isdir(folder):
@@ -166,7 +166,8 @@ def check_device() -> list[Check]:
     )
     remedy = (
         "Use a machine with a CUDA GPU (and torch's CUDA build), "
-        "or train with: nnUNetv2_train ... -device cpu"
+        "or shrink the plans (nnunetv2_pclmix small-plans -h) and train with: "
+        "nnUNetv2_train ... -p nnUNetPlans_small -device cpu"
     )
     return [Check("device", "warning", seen, remedy)]
 
