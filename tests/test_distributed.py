@@ -231,10 +231,11 @@ def end_an_epoch(rank: int, port: int, root: str, out: str) -> None:
     dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
     trainer = make_trainer(root, SETTINGS)
     terms = np.arange(len(trainer._term_names)) + float(rank)
-    # 10 voxels in rank 0, 30 in rank 1: annotated, main, auxiliary; agreeing, certain, entries
+    # 10 voxels in rank 0, 30 in rank 1: annotated, main, auxiliary; agreeing, certain, entries;
+    # trust times voxels, implied, unknown
     counts = [
-        [10, 7, 1, 2, 10, 0, 0, 8, 2, 0, 8, 5, 15],
-        [30, 30, 0, 0, 15, 15, 0, 30, 0, 0, 15, 25, 15],
+        [10, 7, 1, 2, 10, 0, 0, 8, 2, 0, 8, 5, 15, 5, 4, 1],
+        [30, 30, 0, 0, 15, 15, 0, 30, 0, 0, 15, 25, 15, 15, 20, 3],
     ]
     outputs = [{"loss": np.array(1.0), "terms": terms, "counts": np.array(counts[rank])}] * 3
     trainer.on_train_epoch_end(outputs)
@@ -265,6 +266,9 @@ def test_processes_log_the_same_and_stop_together(nnunet, tmp_path):
     assert logged["pclmix_decoder_agreement"] == pytest.approx(23 / 40)
     assert logged["pclmix_certain_share"] == pytest.approx(30 / 40)
     assert logged["pclmix_queue_fill"] == pytest.approx(15 / 150)
+    assert logged["pclmix_stroke_trust"] == pytest.approx(20 / 40)
+    assert logged["pclmix_implied_share"] == pytest.approx(24 / 40)
+    assert logged["pclmix_unknown_share"] == pytest.approx(4 / 40)
 
 
 def test_a_machine_that_loses_its_worker_restarts_all_from_the_checkpoint(nnunet, tmp_path):
