@@ -25,11 +25,12 @@ class PCLMixConfig:
     auxiliary_decoder: bool = True
     lambda_auxiliary: float = 0.4
     """lambda_t, weight of all of D_t's supervised terms (paper: best near 0.4)."""
-    auxiliary_stride: int = 4
-    """Finest encoder feature that D_t sees (authors: 4)."""
+    auxiliary_stride: int = 8
+    """Finest encoder feature that D_t sees. The authors' 4 segmented no better and took about a
+    fifth more time and memory, see docs/results.md."""
     auxiliary_max_width: int = 96
-    """Channels of D_t's tokens are the encoder's, at most this. Ours: keeps D_t
-    cheap beside the wide deep stages of nnU-Net's planned networks."""
+    """Channels of D_t's tokens are the encoder's, at most this. Ours: keeps D_t cheap beside the
+    wide deep stages of nnU-Net's planned networks."""
     auxiliary_window: int = 7
     """Largest attention window per axis in tokens (authors: 7)."""
 
@@ -93,8 +94,8 @@ class PCLMixConfig:
     """Queue entries per class (authors), where all classes have room; see `memory_per_class`."""
     memory_total: int = 10_000
     """Queue entries of all classes together, at most; ours. The loss holds anchors_total times
-    this many float32 similarities, 41 MB each time. The authors' 500 per class are kept up to 20
-    classes; with 100 classes and no bound it would be 205 MB each time."""
+    this many float32 similarities, 41 MB. The authors' 500 per class are kept up to 20
+    classes; with 100 classes and no bound it would be 205 MB."""
     anchors_per_class: int = 100
     """Anchors per image and class, half of them hard (authors)."""
     anchors_total: int = 1024

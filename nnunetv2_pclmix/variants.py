@@ -90,6 +90,11 @@ class nnUNetTrainerPCLMix_noAuxiliary(nnUNetTrainerPCLMix):
 
 
 class nnUNetTrainerPCLMix_published(nnUNetTrainerPCLMix):
-    """The paper's terms alone: no partial Dice, no stroke support."""
+    """The paper's terms alone: no partial Dice or stroke support; a finer D_t."""
 
-    config = replace(WHOLE, partial_dice=0.0, stroke_support=False)
+    config = replace(
+        WHOLE,
+        partial_dice=0.0,
+        stroke_support=False,
+        auxiliary_stride=4,
+    )
