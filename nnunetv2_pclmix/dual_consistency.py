@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from nnunetv2_pclmix.global_mean import global_mean
@@ -23,9 +24,9 @@ def heterogeneous_consistency(
     one, two = main_logits.float(), auxiliary_logits.float()
     if probabilities is not None:
         one, two = probabilities(one), probabilities(two)
-    squared = (one - two).square()
+    total = F.mse_loss(one, two, reduction="sum")
     # filled on the device: a number copied there would make the host wait
-    return global_mean(squared.sum(), squared.new_full((), squared.numel()))
+    return global_mean(total, total.new_full((), one.numel()))
 
 
 @torch.no_grad()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from nnunetv2_pclmix.global_mean import global_mean
 
@@ -72,6 +73,43 @@ def sample_anchors(
     return index, chosen[index]
 
 
+class _InfoNCE(torch.autograd.Function):
+    """The sum over the anchors of `pixel_contrastive_loss`, with the gradient of the anchors.
+
+    With s the similarities of an anchor, L the logsumexp of its negatives' and w the weights of
+    its positives, the loss is sum_p w_p softplus(L - s_p). Its gradient in s_p is
+    -w_p sigmoid(L - s_p), in a negative's s_q it is sum_p w_p sigmoid(L - s_p) exp(s_q - L). Both
+    come out of the one (A, K N) matrix that value and gradient are made in, one after the other;
+    operation by operation autograd would keep five of them.
+    """
+
+    @staticmethod
+    def forward(ctx, anchors, entries, absent, classes, weight, temperature):
+        num_classes, size = absent.shape
+        entries = entries.flatten(0, 1)
+        product = torch.addmm(absent.flatten(), anchors, entries.T, alpha=1 / temperature)
+        similarity = product.view(-1, num_classes, size)
+        index = classes[:, None, None].expand(-1, 1, size)
+        positive = similarity.gather(1, index)[:, 0]
+        own = torch.arange(num_classes, device=classes.device) == classes[:, None]  # (A, K)
+        # the largest negative at most, so that their sum can neither overflow nor vanish
+        largest = similarity.amax(2).masked_fill(own, ABSENT).amax(1)
+        similarity.sub_(largest[:, None, None]).exp_()
+        total = similarity.sum(2).masked_fill(own, 0).sum(1).clamp(min=1e-30)
+        difference = (largest + total.log())[:, None] - positive
+        pull = difference.sigmoid() * weight
+        similarity.mul_((pull.sum(1) / total)[:, None, None])
+        similarity.scatter_(1, index, -pull[:, None])
+        ctx.save_for_backward(product @ entries / temperature)
+        return (F.softplus(difference) * weight).sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        (of_anchors,) = ctx.saved_tensors
+        return gradient * of_anchors, None, None, None, None, None
+
+
 def pixel_contrastive_loss(
     anchors: Tensor,
     classes: Tensor,
@@ -95,21 +133,15 @@ def pixel_contrastive_loss(
         temperature: T.
 
     Returns:
-        A scalar; 0, with zero gradients, when no anchor has a positive.
+        A scalar; 0, with zero gradients, when no anchor has a positive. The gradient goes to the
+        anchors only: the memory is no part of the network.
     """
-    num_classes, size, _ = entries.shape
-    classes = classes.clamp(0, num_classes - 1)
-    # entries that do not count get a finite stand-in for minus infinity: logsumexp over nothing
-    # stays differentiable. Adding it within the product spares masks of (A, K, N)
-    absent = torch.zeros_like(stored, dtype=torch.float32).masked_fill(~stored, ABSENT).flatten()
-    product = torch.addmm(
-        absent, anchors.float(), entries.float().flatten(0, 1).T, alpha=1 / temperature
-    )
-    similarity = product.view(-1, num_classes, size)
-    own = torch.arange(num_classes, device=classes.device) == classes[:, None]  # (A, K)
-    log_negatives = similarity.logsumexp(2).masked_fill(own, ABSENT).logsumexp(1)
-    positive = similarity.gather(1, classes[:, None, None].expand(-1, 1, size))[:, 0]
+    classes = classes.clamp(0, len(entries) - 1)
+    # entries that do not count get a finite stand-in for minus infinity: the logsumexp of nothing
+    # stays finite. Adding it within the product spares masks of (A, K, N)
+    absent = torch.zeros_like(stored, dtype=torch.float32).masked_fill(~stored, ABSENT)
     weight = (stored[classes] & valid[:, None]).float()
-    loss = (F.softplus(log_negatives[:, None] - positive) * weight).sum(1)
-    loss = loss / weight.sum(1).clamp(min=1)
-    return global_mean(loss.sum(), weight.any(1).sum())
+    counts = weight.any(1).sum()
+    weight = weight / weight.sum(1, keepdim=True).clamp(min=1)
+    total = _InfoNCE.apply(anchors.float(), entries.float(), absent, classes, weight, temperature)
+    return global_mean(total, counts)

@@ -311,14 +311,7 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
             if support is not None:
                 labels = tuple(support.correct(encoding, label) for label in labels)
             del output  # the first pass' memory is free before the second pass begins
-            sources = (data, targets[0], *labels)
-            alone = len(data) == 1
-            if alone:
-                sources = self._previous_batch(sources)
-            area = self.config.mix_area
-            mix = draw_mix(len(data), data.shape[2:], area, self.device, with_previous=alone)
-            images, scribbles, main, auxiliary = sources
-            images, scribbles, labels = mix(images), mix(scribbles), mix(main, auxiliary)
+            mix, images, scribbles, labels = self._mix(data, targets[0], labels)
             mixed = self._forward(images)
             mixed_terms = self.objective.second_pass(mixed, scribbles, labels)
             if drawn:
@@ -343,6 +336,16 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
             self._stop_for(self._finite.problem)
         self.iteration += 1
         return {"loss": np.asarray(total), "terms": values, "counts": counts}
+
+    def _mix(self, data: Tensor, scribble: Tensor, labels: tuple[Tensor, Tensor]) -> tuple:
+        """Draw a mix, and mix images, scribbles and the decoders' labels (PCLMix, dynamic mix)."""
+        sources, alone = (data, scribble, *labels), len(data) == 1
+        if alone:
+            sources = self._previous_batch(sources)
+        area = self.config.mix_area
+        mix = draw_mix(len(data), data.shape[2:], area, self.device, with_previous=alone)
+        images, scribbles, main, auxiliary = sources
+        return mix, mix(images), mix(scribbles), mix(main, auxiliary)
 
     def _forward(self, data: Tensor):
         # nnU-Net: autocast on CUDA only; everywhere else it is slow or missing

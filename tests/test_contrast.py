@@ -113,6 +113,39 @@ def test_contrastive_gradient(filled):
     assert (anchors.grad[3] == 0).all()
 
 
+@pytest.mark.parametrize("temperature", [1.0, 0.07, 0.005])
+def test_contrastive_loss_and_gradient_agree_with_the_loop_at_any_temperature(temperature):
+    """At the lowest one exp(similarity) is beyond float32, and anchors lie close to entries."""
+    entries = unit(K, 4, D)
+    stored = torch.arange(4) < torch.tensor([4, 3, 1])[:, None]
+    classes = torch.randint(0, K, (9,))
+    anchors = F.normalize(entries[classes, 0] + 0.1 * torch.randn(9, D), dim=1).requires_grad_()
+    valid = torch.arange(9) != 4
+    (3 * pixel_contrastive_loss(anchors, classes, valid, entries, stored, temperature)).backward()
+    ours, anchors.grad = anchors.grad, None
+    queues = [[q.double() for q in e[m]] for e, m in zip(entries, stored, strict=True)]
+    expected = reference.contrastive_loss(
+        anchors[valid].double(), classes[valid], queues, temperature
+    )
+    (3 * expected).backward()
+    assert ours.norm() > 0
+    torch.testing.assert_close(ours, anchors.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_contrast_holds_one_matrix_of_similarities():
+    """Not one for each operation: they are the largest tensors beside the network's."""
+    anchors, entries = unit(512, 16).requires_grad_(), unit(4, 256, 16)
+    stored, valid = torch.ones(4, 256, dtype=torch.bool), torch.ones(512, dtype=torch.bool)
+    with torch.profiler.profile(profile_memory=True) as profile:
+        pixel_contrastive_loss(
+            anchors, torch.arange(512) % 4, valid, entries, stored, 0.07
+        ).backward()
+    events = profile.profiler.kineto_results.events()
+    sizes = [event.nbytes() for event in events if event.name() == "[memory]"]
+    matrix = 512 * 4 * 256 * 4
+    assert sum(size >= matrix for size in sizes) == 1
+
+
 def counts_of(label, prediction, index, valid):
     """Chosen pixels as {(image, class): (hard, easy)}."""
     pixels, result = label.shape[1], {}
