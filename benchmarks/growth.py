@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from machine import provenance
+from peak_memory import peak_mib
 from step_parts import Clock
 from torch import Tensor
 
@@ -102,27 +103,6 @@ class NotNetwork:
         mix(self.image)
         terms = self.objective.second_pass(second, mix(self.targets[0]), mix(*labels))
         weighted_sum(terms, weights).backward()
-
-
-def peak_mib(run: Callable[[], Any], device: torch.device) -> float:
-    """Most memory that tensors made by ``run`` hold at once.
-
-    On a CPU the profiler's allocations and releases, in order, are summed up: resident size is
-    too coarse for the small ones.
-    """
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        run()
-        torch.cuda.synchronize()
-        return (torch.cuda.max_memory_allocated() - before) / 2**20
-    activities = [torch.profiler.ProfilerActivity.CPU]
-    with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
-        run()
-    events = profile.profiler.kineto_results.events()
-    changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
-    return max(np.cumsum([size for _, size in changes])) / 2**20
 
 
 def measure(

@@ -9,9 +9,13 @@ On a CPU the networks are reduced, to end in minutes; on a CUDA GPU they have th
 plans (``--size`` chooses). On a machine that is busy with other work: ``--threads 1 --clock cpu``.
 
 Memory is what a step needs at its peak, weights and optimiser included. On CUDA the allocator
-tells; on a CPU every trainer gets a process of its own, and its peak resident size counts from
-before the trainer is built: that has everything that the machine must have, scratch space of the
-convolutions too, which a tally of tensors has not.
+tells. On a CPU two figures are given: of tensors, summed up from their allocations, which is what
+CUDA's allocator would count but for its lower precision; and the peak resident size of a process
+of its own, from before the trainer is built, which has scratch space of the convolutions and gaps
+between allocations, too, and differs by some per cent from run to run. The former needs one step,
+so that planned sizes can be measured without a GPU:
+
+    python benchmarks/step.py --device cpu --size planned --sections tensors
 """
 
 from __future__ import annotations
@@ -31,6 +35,7 @@ from typing import Any
 import numpy as np
 import torch
 from machine import provenance
+from peak_memory import peak_mib
 from step_parts import Clock, split_step
 from synthetic_task import PLANS, make_trainer, quiet, random_batch, write_task
 
@@ -39,7 +44,7 @@ from scribble_tools.report_tables import text_table
 
 TRAINERS = ("nnUNetTrainer", "nnUNetTrainerPCLMix", "nnUNetTrainerPCLMix_whole")
 WIDTH = 140  # of the printed tables
-SECTIONS = ("steps", "parts", "memory", "syncs", "inference", "loader", "startup")
+SECTIONS = ("steps", "parts", "memory", "tensors", "syncs", "inference", "loader", "startup")
 
 
 # ------------------------------------------------------------------ of one trainer
@@ -285,15 +290,15 @@ def measure_plan(plan: str, args: argparse.Namespace) -> dict[str, Any]:
                 result["parts"][name] = {
                     part: float(np.median([s[part] for s in splits[1:]])) for part in splits[0]
                 }
-    if "memory" in args.sections:
+    if "memory" in args.sections and not cuda:
+        resident = {name: in_process("memory", plan, name, args)["mib"] for name in trainers}
+        result["memory_mib"] = ratios(resident)
+    if ("memory" if cuda else "tensors") in args.sections:
         peaks: dict[str, float | None] = {}
         for name, trainer in trainers.items():
-            if cuda:
-                trainer.optimizer.zero_grad(set_to_none=True)  # a step begins with it
-                peaks[name] = cuda_peak_mib(runs[name]) + persistent_bytes(trainer) / 2**20
-            else:
-                peaks[name] = in_process("memory", plan, name, args)["mib"]
-        result["memory_mib"] = ratios(peaks)
+            trainer.optimizer.zero_grad(set_to_none=True)  # a step begins with it
+            peaks[name] = peak_mib(runs[name], device) + persistent_bytes(trainer) / 2**20
+        result["memory_mib" if cuda else "tensor_mib"] = ratios(peaks)
     if "syncs" in args.sections and cuda:
         result["synchronisations"] = {
             name: count_synchronisations(trainer, batches[0]) for name, trainer in trainers.items()
@@ -308,16 +313,6 @@ def measure_plan(plan: str, args: argparse.Namespace) -> dict[str, Any]:
 def pinned(batch: dict[str, Any]) -> dict[str, Any]:
     """In pinned memory, as nnU-Net's loader gives it to a GPU."""
     return {"data": batch["data"].pin_memory(), "target": [t.pin_memory() for t in batch["target"]]}
-
-
-def cuda_peak_mib(run: Callable[[], Any]) -> float:
-    """What the allocator holds at most during ``run``, without what it held before."""
-    torch.cuda.synchronize()
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
-    run()
-    torch.cuda.synchronize()
-    return (torch.cuda.max_memory_allocated() - before) / 2**20
 
 
 def measure_inference(
@@ -335,7 +330,7 @@ def measure_inference(
         "same_network": len({str(network) for _, network in models.values()}) == 1,
     }
     if args.device == "cuda":
-        peaks = {name: cuda_peak_mib(run) for name, run in runs.items()}
+        peaks = {name: peak_mib(run, torch.device("cuda")) for name, run in runs.items()}
     else:
         (plan,) = {trainer.plans_manager.plans_name for trainer in trainers.values()}
         peaks = {name: in_process("inference", plan, name, args)["mib"] for name in trainers}
@@ -370,6 +365,7 @@ def tables(plan: str, result: dict[str, Any]) -> str:
     }
     amounts = {
         "memory of a step, MiB": result.get("memory_mib"),
+        "tensors of a step, MiB": result.get("tensor_mib"),
         "memory of inference, MiB": inference.get("memory_mib"),
         "weights in the checkpoint, bytes": inference.get("weight_bytes"),
         "checkpoint, bytes": inference.get("checkpoint_bytes"),

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 STOCK, OURS = "nnUNetTrainer", "nnUNetTrainerPCLMix"
@@ -41,6 +42,8 @@ def test_step(benchmarks, tmp_path, monkeypatch, capsys):
     result = content["results"]["acdc_2d"]
     assert list(result["steps"]) == list(result["memory_mib"]) == [STOCK, OURS, narrow]
     assert result["steps"][STOCK]["ratio_quartiles"] == [1, 1, 1]
+    stock, *others = (result["tensor_mib"][name]["value"] for name in (STOCK, OURS, narrow))
+    assert 0 < stock < min(others)  # the whole method's, in the tests
     assert list(result["loader"]) == list(content["startup"]["startup"]) == [STOCK, OURS]
     assert result["inference"]["same_network"]
     assert result["inference"]["weight_bytes"][OURS]["ratio"] == 1
@@ -52,9 +55,19 @@ def test_step(benchmarks, tmp_path, monkeypatch, capsys):
     assert "parts of nnUNetTrainerPCLMix" in capsys.readouterr().out
 
 
+def test_peak_memory_is_what_tensors_hold_at_once(benchmarks):
+    from peak_memory import peak_mib
+
+    def run():
+        a = torch.zeros(2**20)
+        del a  # 4 MiB, gone when the next ones come
+        return torch.zeros(2**20) + torch.zeros(2**20)
+
+    assert peak_mib(run, torch.device("cpu")) == pytest.approx(12, abs=0.1)
+
+
 def test_a_step_in_parts_makes_the_same_weights(benchmarks, tmp_path):
     import step
-    import torch
     from step_parts import Clock, split_step
     from synthetic_task import PLANS, random_batch, write_task
 
