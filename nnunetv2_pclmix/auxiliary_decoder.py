@@ -61,7 +61,7 @@ class AuxiliaryDecoder(nn.Module):
         patch_size: Sequence[int],
         num_classes: int,
         finest_stride: int = 4,
-        max_width: int = 96,
+        max_width: int = 64,
         largest_window: int = 7,
     ) -> None:
         super().__init__()

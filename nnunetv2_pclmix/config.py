@@ -28,9 +28,9 @@ class PCLMixConfig:
     auxiliary_stride: int = 8
     """Finest encoder feature that D_t sees. The authors' 4 segmented no better and took about a
     fifth more time and memory, see docs/results.md."""
-    auxiliary_max_width: int = 96
+    auxiliary_max_width: int = 64
     """Channels of D_t's tokens are the encoder's, at most this. Ours: keeps D_t cheap beside the
-    wide deep stages of nnU-Net's planned networks."""
+    wide deep stages of nnU-Net's planned networks. 96 segmented no better, see docs/results.md."""
     auxiliary_window: int = 7
     """Largest attention window per axis in tokens (authors: 7)."""
 

@@ -90,11 +90,12 @@ class nnUNetTrainerPCLMix_noAuxiliary(nnUNetTrainerPCLMix):
 
 
 class nnUNetTrainerPCLMix_published(nnUNetTrainerPCLMix):
-    """The paper's terms alone: no partial Dice or stroke support; a finer D_t."""
+    """The paper's terms alone: no partial Dice or stroke support; a finer and wider D_t."""
 
     config = replace(
         WHOLE,
         partial_dice=0.0,
         stroke_support=False,
         auxiliary_stride=4,
+        auxiliary_max_width=96,
     )

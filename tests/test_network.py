@@ -163,4 +163,4 @@ def test_embedding_head_works_for_a_single_voxel():
 
 def test_auxiliary_decoder_stays_small_beside_wide_encoders():
     decoder = AuxiliaryDecoder([32, 64, 512, 512], [(1, 1)] + [(2, 2)] * 3, (64, 64), K)
-    assert [b[0].attention.qkv.in_features for b in decoder.blocks] == [96, 96]
+    assert [b[0].attention.qkv.in_features for b in decoder.blocks] == [64, 64]
