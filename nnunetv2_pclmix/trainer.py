@@ -212,7 +212,12 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         """
         if not self.was_initialized:
             self.initialize()
+        # one process writes the splits where there are none: another would read half a file
+        if self.is_ddp and self.local_rank != 0:
+            dist.barrier()
         train_cases, _ = self.do_split()
+        if self.is_ddp and self.local_rank == 0:
+            dist.barrier()
         labels = self.dataset_json["labels"]
         check_annotations(self.dataset_class, self.preprocessed_dataset_folder, train_cases, labels)
         if self.local_rank == 0 and self.current_epoch == 0 and not self.disable_checkpointing:

@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest.mock import patch
@@ -118,15 +119,20 @@ def train(root: str, settings: dict, part: slice) -> dict:
     }
 
 
+def join(rank: int, port: int, root: str) -> None:
+    """Make this one of two processes, with nnU-Net's folders below ``root``."""
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        os.environ[name] = f"{root}/{name}"
+    store = f"tcp://localhost:{port}"
+    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
+
+
 def train_one_of_two(
     rank: int, port: int, root: str, settings: dict, samples: int, out: str
 ) -> None:
     """With as many samples per process; with two, the mix is that of one process."""
     torch.set_num_threads(1)
-    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-        os.environ[name] = f"{root}/{name}"
-    store = f"tcp://localhost:{port}"
-    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
+    join(rank, port, root)
     mix = swap_neighbours if samples == 2 else draw_mix
     with patch("nnunetv2_pclmix.trainer.draw_mix", mix):
         result = train(root, settings, slice(samples * rank, samples * (rank + 1)))
@@ -225,10 +231,7 @@ def test_batches_of_different_size_are_gathered_with_padding(tmp_path):
 
 def end_an_epoch(rank: int, port: int, root: str, out: str) -> None:
     """Rank 1 has seen losses that were not finite in the second of two epochs."""
-    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-        os.environ[name] = f"{root}/{name}"
-    store = f"tcp://localhost:{port}"
-    dist.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
+    join(rank, port, root)
     trainer = make_trainer(root, SETTINGS)
     terms = np.arange(len(trainer._term_names)) + float(rank)
     # 10 voxels in rank 0, 30 in rank 1: annotated, main, auxiliary; agreeing, certain, entries;
@@ -269,6 +272,34 @@ def test_processes_log_the_same_and_stop_together(nnunet, tmp_path):
     assert logged["pclmix_stroke_trust"] == pytest.approx(20 / 40)
     assert logged["pclmix_implied_share"] == pytest.approx(24 / 40)
     assert logged["pclmix_unknown_share"] == pytest.approx(4 / 40)
+
+
+def write_slowly(content: list, file: str) -> None:
+    """As nnU-Net's save_json, on a busy disk."""
+    with Path(file).open("w") as f:
+        time.sleep(2)
+        json.dump(content, f)
+
+
+def start_without_splits(rank: int, port: int, root: str) -> None:
+    join(rank, port, root)
+    trainer = make_trainer(root, SETTINGS)
+    dist.barrier()
+    time.sleep(rank)  # so that the second finds the file that the first has begun
+    module = "nnunetv2.training.nnUNetTrainer.nnUNetTrainer"
+    with (
+        patch(f"{module}.save_json", write_slowly),
+        patch(f"{module}.nnUNetTrainer.on_train_start"),  # of nnU-Net's; ours comes before
+    ):
+        trainer.on_train_start()
+    dist.destroy_process_group()
+
+
+def test_processes_that_start_without_splits_do_not_read_half_a_file(nnunet):
+    splits = nnunet / "nnUNet_preprocessed" / DATASET / "splits_final.json"
+    splits.unlink(missing_ok=True)
+    mp.spawn(start_without_splits, (free_port(), str(nnunet)), nprocs=2)
+    assert len(json.loads(splits.read_text())) == 5
 
 
 def test_a_machine_that_loses_its_worker_restarts_all_from_the_checkpoint(nnunet, tmp_path):
@@ -333,7 +364,7 @@ def test_a_machine_that_loses_its_worker_restarts_all_from_the_checkpoint(nnunet
     assert (folder / "validation" / "summary.json").exists()
     lives = [p.read_text() for p in sorted(folder.glob("training_log*"))]
     began = [[i for i in range(3) if f": Epoch {i} " in log] for log in lives]
-    assert began == [[0, 1, 2], [2]]
+    assert began == [[0, 1, 2], [2]], "\n".join(printed)
     # all met at once
     assert sorted((tmp_path / "starts").read_text().split()) == ["0", "0", "1", "1"]
 
