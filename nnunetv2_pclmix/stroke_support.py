@@ -49,7 +49,7 @@ class StrokeSupport:
 def dilate(x: Tensor) -> Tensor:
     """(B, C, *grid) floats to the largest of each cell and its neighbours, diagonal ones too."""
     if x.device.type != "cpu":
-        return (F.max_pool2d if x.ndim == 4 else F.max_pool3d)(x, 3, 1, 1)
+        return dilate_by_pooling(x)
     # torch pools many times slower than this on a CPU, where it does not use vector instructions
     for axis in range(2, x.ndim):
         y, n = x.clone(), x.shape[axis] - 1
@@ -58,6 +58,11 @@ def dilate(x: Tensor) -> Tensor:
             torch.maximum(part, x.narrow(axis, of, n), out=part)
         x = y
     return x
+
+
+def dilate_by_pooling(x: Tensor) -> Tensor:
+    """`dilate` in one operation."""
+    return (F.max_pool2d if x.ndim == 4 else F.max_pool3d)(x, 3, 1, 1)
 
 
 def in_annotated_slices(annotated: Tensor) -> Tensor:

@@ -84,6 +84,39 @@ def test_a_step_in_parts_makes_the_same_weights(benchmarks, tmp_path):
         torch.testing.assert_close(value, state[name])
 
 
+def test_a_step_without_a_gpu(benchmarks, tmp_path, capsys):
+    import step
+    import without_gpu
+    from peak_memory import peak_mib
+    from synthetic_task import PLANS, random_batch, write_task
+
+    out, plan = tmp_path / "without_gpu.json", "acdc_2d"
+    one_pass = f"{OURS}:dynamic_mix=False,auxiliary_decoder=False,contrast=False"
+    words = ["--size", "tiny", "--plans", plan, "--trainers", STOCK, one_pass, OURS]
+    without_gpu.main([*words, "--out", str(out)])
+    counted = json.loads(out.read_text())["results"][plan]
+    full, half = counted["float32"], counted["half"]
+    assert [full["flops"][name]["ratio"] == 1 for name in (STOCK, one_pass, OURS)] == [1, 1, 0]
+    # stock asks on every level whether something is annotated; each moves its loss to the host
+    levels = len(PLANS["tiny"][plan].features) - 1
+    asked = [full["synchronisations"][name]["value"] for name in (STOCK, one_pass, OURS)]
+    assert asked == [levels, 1, 1]
+    for name in (STOCK, one_pass):
+        assert half["peak_mib"][name]["value"] < 0.8 * full["peak_mib"][name]["value"]
+    assert "synchronisations" in capsys.readouterr().out
+
+    # in float32 the peak is that of a real step
+    write_task(tmp_path / "real", {plan: PLANS["tiny"][plan]}, patients=2)
+    for name in (STOCK, one_pass):
+        trainer = step.ready_trainer(name, plan, argparse.Namespace(device="cpu"))
+        batch = random_batch(trainer)
+        trainer.train_step(batch)
+        trainer.optimizer.zero_grad(set_to_none=True)
+        real = peak_mib(lambda t=trainer, b=batch: t.train_step(b), torch.device("cpu"))
+        real += step.persistent_bytes(trainer) / 2**20
+        assert full["peak_mib"][name]["value"] == pytest.approx(real, rel=0.05)
+
+
 def test_growth(benchmarks, tmp_path):
     import growth
 

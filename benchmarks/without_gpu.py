@@ -1,0 +1,192 @@
+"""What a training step asks of a GPU, told where there is none, at the sizes that nnU-Net plans.
+
+PyTorch's fake tensors have a shape, a type and no values: a step of the real trainers runs on them
+in seconds, whatever its size, and every operation of it can be counted:
+
+    python benchmarks/without_gpu.py --out benchmarks/results/without_gpu.json
+
+- ``peak_mib``: most memory that tensors hold at once, weights and optimiser included; in float32
+  within a per cent of what `step.py --sections tensors` measures with real ones.
+- ``flops``: of convolutions and matrix products, forward and backward.
+- ``bytes``: read and written by all operations, each by itself. An operation is held up by its
+  arithmetic or by its bytes, so that the ratio of the seconds of two steps lies between those of
+  the two, unless a step is so small that starting operations holds it up.
+- ``operations``: how many, views left out; a GPU starts one kernel or more for each, unless
+  torch.compile fuses them, or the optimiser handles many weights at once, as on CUDA.
+- ``synchronisations``: how often the host asks for a value. Moving results to the host at the
+  end is one; CUDA's loss scaling, the same in all trainers, adds nnU-Net's own.
+
+"half" is float16 where nnU-Net's CUDA training has it: in the network, under autocast. The rules of
+autocast are a CPU's, which leave instance normalisation and activations in float16 as CUDA's do.
+The stock loss stays in float16, which CUDA's rules would make float32: its memory is, if anything,
+told too low, and our ratios too high. Nothing here is a time: those need a GPU, and `step.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import tempfile
+import time
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from machine import provenance
+from step import TRAINERS, WIDTH, persistent_bytes, ratios, ready_trainer
+from synthetic_task import PLANS, random_batch, write_task
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+from torch.utils.flop_counter import FlopCounterMode
+
+from nnunetv2_pclmix import stroke_support
+from scribble_tools.nnunet_dataset import write_json
+from scribble_tools.report_tables import text_table
+
+FIGURES = ("peak_mib", "flops", "bytes", "operations", "synchronisations")
+PRECISIONS = ("float32", "half")
+
+
+class Tally(TorchDispatchMode):
+    """Counts operations and the bytes that they touch, and the memory that lives at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operations = self.bytes = self.now = self.peak = 0
+        self._alive: dict[int, weakref.ref] = {}
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        output = func(*args, **(kwargs or {}))
+        made = [x for x in tree_iter(output) if isinstance(x, Tensor)]
+        if not func.is_view:
+            taken = [x for x in tree_iter((args, kwargs)) if isinstance(x, Tensor)]
+            self.operations += 1
+            self.bytes += sum(x.nbytes for x in (*taken, *made))
+        for tensor in made:
+            self._see(tensor.untyped_storage())
+        return output
+
+    def _see(self, storage: torch.UntypedStorage) -> None:
+        key, size = id(storage), storage.nbytes()
+        if key in self._alive:
+            return
+
+        def gone(_: weakref.ref) -> None:
+            self.now -= size
+            del self._alive[key]
+
+        self._alive[key] = weakref.ref(storage, gone)
+        self.now += size
+        self.peak = max(self.peak, self.now)
+
+
+def fake_in_place(module: nn.Module, mode: FakeTensorMode) -> None:
+    """Put fake tensors into the place of a module's parameters and buffers; shared ones stay so."""
+    fakes: dict[int, Tensor] = {}
+    for part in module.modules():
+        for table, wrap in ((part._parameters, nn.Parameter), (part._buffers, lambda x: x)):
+            for name, x in table.items():
+                if x is not None:
+                    if id(x) not in fakes:
+                        fakes[id(x)] = wrap(mode.from_tensor(x.detach()))
+                    table[name] = fakes[id(x)]
+
+
+@contextlib.contextmanager
+def counted_synchronisations() -> Iterator[list[str]]:
+    """Where a step asks for values it gets some: true, and zeros; noted in the list."""
+    asked = []
+
+    def truth(_: Tensor) -> bool:
+        asked.append("bool")
+        return True
+
+    def zeros(x: Tensor, *_: Any, **__: Any) -> np.ndarray:
+        asked.append("numpy")
+        return np.zeros(x.shape, np.float32)
+
+    with patch.object(Tensor, "__bool__", truth), patch.object(Tensor, "numpy", zeros):
+        yield asked
+
+
+def in_half(forward: Callable[..., Any]) -> Callable[..., Any]:
+    """The forward pass under autocast."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with torch.autocast("cpu", torch.float16):
+            return forward(*args, **kwargs)
+
+    return call
+
+
+def count(name: str, plan: str, precision: str, args: argparse.Namespace) -> dict[str, float]:
+    """`FIGURES` of one step of one trainer."""
+    trainer = ready_trainer(name, plan, args)
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    for module in filter(None, (trainer.network, getattr(trainer, "memory", None))):
+        fake_in_place(module, mode)
+    trainer.optimizer, trainer.lr_scheduler = trainer.configure_optimizers()
+    if precision == "half":
+        trainer.network.forward = in_half(trainer.network.forward)
+    # a CPU dilates by other operations than a GPU
+    on_gpu = patch.object(stroke_support, "dilate", stroke_support.dilate_by_pooling)
+    with mode, on_gpu, counted_synchronisations() as asked:
+        batch = random_batch(trainer)
+        trainer.train_step(batch)  # makes the optimiser's state
+        trainer.optimizer.zero_grad(set_to_none=True)  # a step begins with it
+        asked.clear()
+        with Tally() as tally:
+            trainer.train_step(batch)
+        synchronisations = len(asked)
+        with FlopCounterMode(display=False) as flops:
+            trainer.train_step(batch)
+        peak = tally.peak + persistent_bytes(trainer)
+    values = (peak / 2**20, flops.get_total_flops(), tally.bytes, tally.operations)
+    return dict(zip(FIGURES, (*values, synchronisations), strict=True))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Count, print tables, write the JSON file."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, help="write the figures to this JSON file")
+    parser.add_argument("--size", choices=PLANS, default="planned")
+    parser.add_argument("--plans", nargs="+", metavar="PLAN", help="default: all of that size")
+    parser.add_argument("--trainers", nargs="+", default=TRAINERS, metavar="TRAINER")
+    args = parser.parse_args(argv)
+    args.device = "cpu"
+    begin, results = time.time(), {}
+    plans = {name: PLANS[args.size][name] for name in args.plans or PLANS[args.size]}
+    with tempfile.TemporaryDirectory() as folder:
+        write_task(Path(folder), plans)
+        for plan in plans:
+            results[plan] = {}
+            for precision in PRECISIONS:
+                counts = {name: count(name, plan, precision, args) for name in args.trainers}
+                figures = {f: ratios({n: c[f] for n, c in counts.items()}) for f in FIGURES}
+                results[plan][precision] = figures
+                rows = [
+                    (f, *("{value:.5g} ({ratio:.3f})".format(**figures[f][n]) for n in counts))
+                    for f in FIGURES
+                ]
+                head = (f"{plan}, {precision} (ratio)", *counts)
+                print(text_table(head, rows, WIDTH), flush=True)
+    content = {
+        "plans": {name: vars(plan) for name, plan in plans.items()},
+        "results": results,
+        "seconds": round(time.time() - begin),
+        **provenance(torch.device("cpu")),
+    }
+    if args.out:
+        write_json(content, args.out)
+
+
+if __name__ == "__main__":
+    main()
