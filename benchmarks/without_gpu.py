@@ -8,9 +8,9 @@ in seconds, whatever its size, and every operation of it can be counted:
 - ``peak_mib``: most memory that tensors hold at once, weights and optimiser included; in float32
   within a per cent of what `step.py --sections tensors` measures with real ones.
 - ``flops``: of convolutions and matrix products, forward and backward.
-- ``bytes``: read and written by all operations, each by itself. An operation is held up by its
-  arithmetic or by its bytes, so that the ratio of the seconds of two steps lies between those of
-  the two, unless a step is so small that starting operations holds it up.
+- ``bytes``: read and written by all operations, each by itself. What does no arithmetic worth
+  mentioning is held up by its bytes: where a trainer has the ``flops`` of another and more bytes,
+  its step takes at most as much longer as it has more bytes, if all of them move equally fast.
 - ``operations``: how many, views left out; a GPU starts one kernel or more for each, unless
   torch.compile fuses them, or the optimiser handles many weights at once, as on CUDA.
 - ``synchronisations``: how often the host asks for a value. Moving results to the host at the
@@ -64,7 +64,8 @@ class Tally(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         output = func(*args, **(kwargs or {}))
         made = [x for x in tree_iter(output) if isinstance(x, Tensor)]
-        if not func.is_view:
+        # questions about shapes and devices, and memory that nothing is written to, are no work
+        if not (func.is_view or func.namespace == "prim" or "empty" in func.__name__):
             taken = [x for x in tree_iter((args, kwargs)) if isinstance(x, Tensor)]
             self.operations += 1
             self.bytes += sum(x.nbytes for x in (*taken, *made))
