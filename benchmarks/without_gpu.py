@@ -14,7 +14,8 @@ in seconds, whatever its size, and every operation of it can be counted:
 - ``operations``: how many, views left out; a GPU starts one kernel or more for each, unless
   torch.compile fuses them, or the optimiser handles many weights at once, as on CUDA.
 - ``synchronisations``: how often the host asks for a value. Moving results to the host at the
-  end is one; CUDA's loss scaling, the same in all trainers, adds nnU-Net's own.
+  end is one; CUDA's loss scaling, the same in all trainers, adds nnU-Net's own. Copies from the
+  host to the device are not seen here.
 
 "half" is float16 where nnU-Net's CUDA training has it: in the network, under autocast. The rules of
 autocast are a CPU's, which leave instance normalisation and activations in float16 as CUDA's do.
