@@ -6,7 +6,8 @@ in seconds, whatever its size, and every operation of it can be counted:
     python benchmarks/without_gpu.py --out benchmarks/results/without_gpu.json
 
 - ``peak_mib``: most memory that tensors hold at once, weights and optimiser included; in float32
-  within a per cent of what `step.py --sections tensors` measures with real ones.
+  what `step.py --sections tensors` measures with real ones, but for a few MiB too many where the
+  contrast is.
 - ``flops``: of convolutions and matrix products, forward and backward.
 - ``bytes``: read and written by all operations, each by itself. What does no arithmetic worth
   mentioning is held up by its bytes: where a trainer has the ``flops`` of another and more bytes,
