@@ -11,6 +11,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
+from scribble_tools.arguments import positive_int
 from scribble_tools.check_annotations import (
     agreement_findings,
     annotation_findings,
@@ -31,8 +32,7 @@ from scribble_tools.check_findings import (
 )
 from scribble_tools.check_preprocessed import ct_findings, preprocessed_findings
 from scribble_tools.check_splits import patients_of, split_findings
-from scribble_tools.conversion import RECORD
-from scribble_tools.nnunet_dataset import find_raw_dataset, write_json
+from scribble_tools.nnunet_dataset import RECORD, find_raw_dataset, write_json
 from scribble_tools.parallel import parallel_map
 from scribble_tools.resampling_loss import add_up, resample_case
 
@@ -214,12 +214,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="finds the patient in a case's name, such as '(.+)_frame' "
         "(default: as the conversion recorded)",
     )
-    parser.add_argument("-np", type=int, default=2, dest="num_processes", help="processes")
+    parser.add_argument("-np", type=positive_int, default=2, dest="num_processes", help="processes")
+
+
+def _refuse_other_file(path: Path) -> None:
+    """Only findings are replaced by findings."""
+    try:
+        if path.exists() and "findings" not in json.loads(path.read_text()):
+            raise ValueError
+    except (ValueError, TypeError, OSError):
+        raise FileExistsError(
+            f"{path} exists and is no earlier --json of this command: choose another name"
+        ) from None
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the sub-command and return its exit code."""
     folder = find_raw_dataset(args.dataset)
+    if args.json is not None:
+        _refuse_other_file(args.json)
     report = check_dataset(
         folder,
         args.preprocessed and Path(args.preprocessed) / folder.name,

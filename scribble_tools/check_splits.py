@@ -8,9 +8,8 @@ from pathlib import Path
 
 from scribble_tools.check_annotations import missing_classes
 from scribble_tools.check_findings import Finding
-from scribble_tools.conversion import RECORD
 from scribble_tools.label_set import LabelSet
-from scribble_tools.nnunet_dataset import read_splits
+from scribble_tools.nnunet_dataset import RECORD, read_splits
 from scribble_tools.patients import find_patients
 
 FILE = "splits_final.json"

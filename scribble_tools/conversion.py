@@ -13,6 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 from tqdm import tqdm
 
+from scribble_tools.arguments import positive_int
 from scribble_tools.image_files import (
     NATURAL,
     dataset_file_ending,
@@ -25,6 +26,7 @@ from scribble_tools.label_files import Mismatch, read_on_grid
 from scribble_tools.label_mapping import LabelMapping
 from scribble_tools.nnunet_dataset import (
     IGNORE,
+    RECORD,
     dataset_folder_name,
     dataset_json,
     next_commands,
@@ -33,8 +35,8 @@ from scribble_tools.nnunet_dataset import (
     write_json,
 )
 from scribble_tools.provenance import package_versions
+from scribble_tools.replaced_dataset import entries_to_keep, refuse_own_source
 
-RECORD = "conversion.json"
 TRAINING = "Tr"
 
 
@@ -222,12 +224,13 @@ def write_scribble_dataset(source: Source, target: Target) -> Path:
 
     It holds imagesTr and labelsTr, dense references in labelsTr_dense (nnU-Net never reads them),
     cases of other parts in imagesVal/Ts and labelsVal/Ts_dense, dataset.json, splits by patient
-    and ``conversion.json`` with sources, label mapping, patients, seed and versions.
+    and ``conversion.json`` with sources, label mapping, patients, seed and versions. What else a
+    data set held that is replaced stays.
 
     Raises:
-        FileExistsError: see `write_dataset_atomically`.
+        FileExistsError: see `write_dataset_atomically` and `entries_to_keep`.
         ValueError: files are not what they should be; the message lists all of them, and nothing
-            is written.
+            is written. Or see `refuse_own_source`, `entries_to_keep`.
     """
     training = [case for case in source.cases if case.part == TRAINING]
     if not training:
@@ -245,7 +248,14 @@ def write_scribble_dataset(source: Source, target: Target) -> Path:
     dataset = dataset_folder_name(target.out, target.dataset_id, target.name)
     ending = dataset_file_ending([path for case in source.cases for path in case.images])
     splits = _splits(target, {case.name: case.patient for case in training})
-    with write_dataset_atomically(target.out, dataset, target.overwrite) as folder:
+    keep: list[str] = []
+    if target.overwrite:
+        files = [(*c.images, c.scribble, c.dense) for c in source.cases]
+        refuse_own_source(target.out / dataset, [path for own in files for path in own if path])
+        tests = {case.part for case in source.cases} - {TRAINING}
+        new = [name for part in tests for name in (f"images{part}", f"labels{part}_dense")]
+        keep = entries_to_keep(target.out / dataset, [case.name for case in training], new)
+    with write_dataset_atomically(target.out, dataset, target.overwrite, keep) as folder:
         (folder / "labelsTr").mkdir()
         for case in source.cases:
             (folder / f"images{case.part}").mkdir(exist_ok=True)
@@ -310,8 +320,14 @@ def add_target_arguments(parser: argparse.ArgumentParser, name: str | None = Non
         "--folds", type=int, help="cross-validation folds (default: 5, or one per patient)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the folds (default: 0)")
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing data set")
-    parser.add_argument("-np", type=int, default=2, dest="num_processes", help="parallel readers")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace what an earlier conversion wrote; other files in the data set stay",
+    )
+    parser.add_argument(
+        "-np", type=positive_int, default=2, dest="num_processes", help="parallel readers"
+    )
 
 
 def target_of(args: argparse.Namespace) -> Target:

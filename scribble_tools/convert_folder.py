@@ -24,6 +24,7 @@ from scribble_tools.image_files import NATURAL, count_channels, file_ending_of, 
 from scribble_tools.itksnap_labels import read_label_description
 from scribble_tools.label_survey import survey_labels
 from scribble_tools.label_words import LabelFiles, interpret_labels
+from scribble_tools.patients import patient_in
 from scribble_tools.slicer_segmentation import OVERLAPS
 
 COLOURS = ("R", "G", "B")
@@ -67,11 +68,14 @@ def read_patients(path: Path) -> dict[str, str]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a column is missing, or a case stands twice.
+        ValueError: a column is missing, a case stands twice, or the file is not UTF-8.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such file")
-    lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 ({error}): save it as CSV UTF-8") from None
     table = csv.DictReader(lines, delimiter=";" if lines and ";" in lines[0] else ",")
     if not {"case", "patient"} <= set(table.fieldnames or ()):
         raise ValueError(f"{path} needs the columns case,patient; found {table.fieldnames}")
@@ -101,8 +105,7 @@ def assign_patients(
         patients = {}
         for case, files in cases.items():
             below = files.images[0].relative_to(root).as_posix()
-            if match := regex.search(case) or regex.search(below):
-                patients[case] = match.group(1 if regex.groups else 0)
+            patients[case] = patient_in(case, regex) or patient_in(below, regex)
         where = f"--patient-regex {options.patient_regex!r}"
     else:
         return {case: case for case in cases}

@@ -29,6 +29,7 @@ from scribble_tools.conversion import (
 )
 from scribble_tools.label_mapping import BACKGROUND, LabelMapping
 from scribble_tools.nnunet_dataset import IGNORE
+from scribble_tools.patients import patient_in
 from scribble_tools.segmentation_files import read_labels
 
 CONVENTIONS = ("highest", "zero")
@@ -77,10 +78,9 @@ def _find_cases(
             imaged |= {name} if scribble else set()
             if scribble and name not in scribbled:
                 problems.append(f"{first} has no scribble {scribble}: add it, or move the image")
-            if not (match := patient.search(name)):
+            if not (own := patient_in(name, patient)):
                 problems.append(f"{name}: --patient-regex {patient_regex!r} does not occur in it")
                 continue
-            own = match.group(1) if match.groups() else match.group()
             cases.append(
                 SourceCase(name, own, files, scribble, dense if dense.is_file() else None, part)
             )

@@ -75,7 +75,7 @@ def _read_key(path: Path, key: str) -> np.ndarray:
     try:
         with h5py.File(path) as file:
             return file[key][()]
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, RuntimeError, TypeError) as error:
         raise ValueError(f"{path}: no {key!r} can be read from it ({error})") from None
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from scribble_tools.conversion import RECORD
 from scribble_tools.demo_heart import LABELS, Heart, HeartSlice
 from scribble_tools.demo_image import Scene, render
 from scribble_tools.label_mapping import LabelMapping
 from scribble_tools.nnunet_dataset import (
     IGNORE,
+    RECORD,
     dataset_folder_name,
     dataset_json,
     next_commands,

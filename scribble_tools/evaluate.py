@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from scribble_tools.arguments import positive_int
 from scribble_tools.evaluation_comparison import (
     compare,
     distinct_names,
@@ -31,6 +32,7 @@ from scribble_tools.image_io import geometry_difference
 from scribble_tools.label_set import (
     LabelSet,
     find_dataset_json,
+    is_nnunets,
     parse_label_set,
     read_label_set,
 )
@@ -102,14 +104,16 @@ def evaluate_folders(
     cases: Collection[str] | None = None,
     tolerance_mm: float = TOLERANCE_MM,
     keep_largest: bool = False,
+    ignore: int | None = None,
 ) -> Evaluation:
     """Score every case of the folder ``reference`` against the file of that name in ``prediction``.
 
     Args:
         cases: score these only, such as the validation cases of a fold.
-        labels: default: the labels found in the references, without 0, none of them ignored.
+        labels: default: the labels found in the references, without 0 and ``ignore``.
         tolerance_mm: of the surface Dice.
         keep_largest: score every class's largest component in place of the whole prediction.
+        ignore: the value to leave out of the scores, where ``labels`` is not given.
 
     Raises:
         FileNotFoundError: a folder is missing or holds no reference.
@@ -145,7 +149,7 @@ def evaluate_folders(
         notes["no reference, not scored"] = extra
     if labels is None:
         found = set().union(*parallel_map(_values_in, [*wanted.values()], num_processes, "labels"))
-        labels = LabelSet({str(value): (value,) for value in sorted(found - {0})})
+        labels = LabelSet({str(value): (value,) for value in sorted(found - {0, ignore})}, ignore)
     if not labels.classes:
         raise ValueError(f"no class to score in {reference}: name some with --labels")
     files = [(case, given[case], path) for case, path in wanted.items() if case in given]
@@ -206,7 +210,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--splits", type=Path, help="splits_final.json: score a fold's validation cases only"
     )
-    parser.add_argument("--fold", type=int, default=0, help="of --splits (default: 0)")
+    parser.add_argument("--fold", type=int, help="of --splits (default: 0)")
     parser.add_argument("--ignore-label", type=int, help="label of REF to leave out of the scores")
     parser.add_argument(
         "--tolerance-mm",
@@ -243,7 +247,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--file-ending", help="default: of dataset.json, or .nii.gz")
     parser.add_argument(
-        "-np", type=int, default=2, dest="num_processes", help="processes (default: 2)"
+        "-np", type=positive_int, default=2, dest="num_processes", help="processes (default: 2)"
     )
 
 
@@ -263,9 +267,14 @@ def _score(args: argparse.Namespace) -> tuple[list[Evaluation], str]:
     """Evaluations of PRED and, if given, OTHER, and where their classes are from."""
     dataset_json = find_dataset_json((args.reference, args.prediction))
     labels, file_ending = None, args.file_ending
-    if dataset_json is not None:
+    if args.fold is not None and args.splits is None:
+        raise ValueError(f"--fold {args.fold} says nothing without --splits splits_final.json")
+    if dataset_json is not None and is_nnunets(dataset_json):
         labels = read_label_set(dataset_json)
         file_ending = file_ending or json.loads(dataset_json.read_text()).get("file_ending")
+    elif dataset_json is not None:
+        print(f"note: {dataset_json} is not nnU-Net's, and left alone")
+        dataset_json = None
     ignore = args.ignore_label
     if ignore is None and labels is not None:
         ignore = labels.ignore
@@ -273,7 +282,7 @@ def _score(args: argparse.Namespace) -> tuple[list[Evaluation], str]:
         labels = parse_label_set(args.labels, ignore)
     elif labels is not None:
         labels = LabelSet(labels.classes, ignore)
-    cases = None if args.splits is None else _read_splits(args.splits, args.fold)
+    cases = None if args.splits is None else _read_splits(args.splits, args.fold or 0)
     folders = [args.prediction] if args.compare is None else [args.prediction, args.compare]
     if missing := [folder for folder in folders if not folder.is_dir()]:
         raise FileNotFoundError(f"{missing[0]} is not a folder")
@@ -289,6 +298,7 @@ def _score(args: argparse.Namespace) -> tuple[list[Evaluation], str]:
                 cases,
                 args.tolerance_mm,
                 args.keep_largest,
+                ignore,
             )
             evaluations.append(evaluation)
         except ValueError as error:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from scribble_tools.arguments import positive_int
 from scribble_tools.label_set import read_label_names
 from scribble_tools.nnunet_dataset import next_commands
 from scribble_tools.scribble_dataset import FOLDER_RECORD, generate_dataset, generate_folder
@@ -211,7 +212,7 @@ lengths are shares of a component's extent (the diagonal of its bounding box), s
     )
     parser.add_argument("--overwrite", action="store_true", help="replace what --out holds")
     parser.add_argument(
-        "-np", type=int, default=2, dest="num_processes", help="processes (default: 2)"
+        "-np", type=positive_int, default=2, dest="num_processes", help="processes (default: 2)"
     )
 
 

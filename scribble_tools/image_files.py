@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import gzip
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -106,13 +107,28 @@ def count_channels(path: Path) -> int:
     return sum(image.GetNumberOfComponentsPerPixel() for image in read_channels(path)[0])
 
 
+def _has_data_elsewhere(path: Path) -> bool:
+    """Whether an NRRD or MetaImage file names another one that holds its voxels."""
+    field = {
+        ".nrrd": rb"(?i)data ?file:(?!=)",
+        ".mha": rb"(?i)ElementDataFile\s*=(?!\s*LOCAL)",
+    }
+    if (pattern := field.get(file_ending_of(path))) is None:
+        return False
+    with path.open("rb") as file:
+        header = file.read(1 << 16)
+    # NRRD's header ends at an empty line, MetaImage's with this very field
+    header = header.split(b"\n\n")[0].split(b"\r\n\r\n")[0]
+    return any(re.match(pattern, line) for line in header.splitlines())
+
+
 def _is_nnunets(path: Path, image: sitk.Image, whole: bool, ending: str) -> bool:
     """Whether the file can be handed to nnU-Net as it is, under ``ending``."""
     if ending in TIFF:
         # a palette looks like 16-bit RGB here, and nnU-Net would read the bare indices
         wide = image.GetPixelID() == sitk.sitkVectorUInt16
         return file_ending_of(path) in TIFF and not wide
-    return whole and file_ending_of(path) == ending
+    return whole and file_ending_of(path) == ending and not _has_data_elsewhere(path)
 
 
 def write_image(path: Path, image: sitk.Image, whole: bool, target: Path) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+
+from scribble_tools.file_integrity import refuse_cut_off
 
 # ACDC's headers make ITK print "unexpected scales in sform" for every file that is opened. ITK
 # then uses the qform, which is right. Errors are raised as exceptions and stay visible.
@@ -33,8 +33,7 @@ def read_image(path: Path) -> sitk.Image:
             return image
         reason = str(error).strip().splitlines()[-1]
         raise ValueError(f"{path} cannot be read as an image ({reason})") from None
-    if path.suffix == ".gz":
-        _refuse_cut_off(path)
+    refuse_cut_off(path)
     return image
 
 
@@ -49,16 +48,6 @@ def _read_wide_tiff(path: Path) -> sitk.Image | None:
         return sitk.GetImageFromArray(array.astype(array.dtype.newbyteorder("=")))
     except Exception:  # whatever is wrong with the file, SimpleITK's error will be raised
         return None
-
-
-def _refuse_cut_off(path: Path) -> None:
-    """ITK fills what a cut off .nii.gz lacks with zeros: background, in half of a label map."""
-    try:
-        with gzip.open(path) as file:
-            while file.read(1 << 20):
-                pass
-    except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path} is cut off or damaged ({error})") from None
 
 
 def geometry_difference(
@@ -92,8 +81,7 @@ def save_image(image: sitk.Image, path: Path) -> None:
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise ValueError(f"{path} cannot be written ({reason})") from None
-    if path.suffix == ".gz":
-        _refuse_cut_off(path)  # of a full disk, ITK's writer of NIfTI says nothing
+    refuse_cut_off(path)  # of a full disk, ITK's writer of NIfTI says nothing
 
 
 def write_labels(array: np.ndarray, like: sitk.Image, path: Path) -> None:

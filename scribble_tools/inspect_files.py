@@ -21,6 +21,7 @@ import numpy as np
 import SimpleITK as sitk
 from tqdm import tqdm
 
+from scribble_tools.arguments import positive_int
 from scribble_tools.case_files import READABLE, stem_of
 from scribble_tools.convert_advice import advise
 from scribble_tools.image_files import NATURAL, file_ending_of, files_below, read_picture
@@ -183,7 +184,8 @@ def examine(path: Path) -> dict[str, dict]:
                 )
             return {key: _array_facts(np.asarray(array)) for key, array in arrays.items()}
         return {"": _segmentation_facts(path) if is_segmentation(path) else _image_facts(path)}
-    except (OSError, ValueError) as error:
+    # what h5py raises for a damaged file depends on where it is damaged
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         problem = str(error)
         problem = problem if str(path) in problem else f"{path}: {problem}"
         return {"": {"kind": OTHER, "problem": problem}}
@@ -322,7 +324,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-files", type=int, default=20, help="read so many of each kind (default: 20)"
     )
     parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
-    parser.add_argument("-np", type=int, default=2, dest="num_processes", help="parallel readers")
+    parser.add_argument(
+        "-np", type=positive_int, default=2, dest="num_processes", help="parallel readers"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -10,6 +10,14 @@ from pathlib import Path
 from scribble_tools.nnunet_dataset import find_dataset, read_splits, write_json
 
 
+def _holds(target: Path, content: list) -> bool:
+    """Whether nothing else is in the way; a broken file is something else."""
+    try:
+        return not target.exists() or read_splits(target) == content
+    except ValueError:
+        return False
+
+
 def install_splits(
     dataset: str, raw: Path, preprocessed: Path, splits: Path | None = None, overwrite: bool = False
 ) -> Path:
@@ -44,7 +52,7 @@ def install_splits(
     if problems:
         raise ValueError(f"{splits}:\n" + "\n".join(problems))
     targets = [root / folder.name / "splits_final.json" for root in (raw, preprocessed)]
-    other = [str(t) for t in targets if t.exists() and json.loads(t.read_text()) != content]
+    other = [str(target) for target in targets if not _holds(target, content)]
     if other and not overwrite:
         raise FileExistsError(
             f"other splits are in {' and '.join(other)}. Say --overwrite to replace them; models "

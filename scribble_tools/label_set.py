@@ -35,6 +35,19 @@ def find_dataset_json(folders: Iterable[Path]) -> Path | None:
     return None
 
 
+def is_nnunets(dataset_json: Path) -> bool:
+    """Whether a dataset.json says which value a name has, as nnU-Net's does.
+
+    The Medical Segmentation Decathlon's says the reverse, ``{"0": "background", "1": "liver"}``. A
+    file that cannot be read may have been nnU-Net's: its reader is to say what is wrong with it.
+    """
+    try:
+        labels = json.loads(dataset_json.read_text())["labels"]
+        return not all(name.isdigit() and isinstance(v, str) for name, v in labels.items())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return True
+
+
 def _read_labels_entry(dataset_json: Path) -> dict[str, tuple[int, ...]]:
     try:
         labels = json.loads(dataset_json.read_text())["labels"]
@@ -73,11 +86,13 @@ def parse_label_set(words: Sequence[str], ignore: int | None = None) -> LabelSet
     """Build a label set from words as a user types them: ``2``, ``RV=1`` or ``heart=1,2,3``.
 
     Raises:
-        ValueError: a word is none of these, or names the background.
+        ValueError: a word is none of these, names the background or a class once more.
     """
     classes = {}
     for word in words:
         name, _, values = word.rpartition("=")
+        if (name or word) in classes:
+            raise ValueError(f"label {word!r}: {name or word} stands twice, write NAME=1,2")
         try:
             classes[name or word] = tuple(int(value) for value in values.split(","))
         except ValueError:

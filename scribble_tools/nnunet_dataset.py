@@ -8,19 +8,25 @@ import random
 import shlex
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 IGNORE = "ignore"
+RECORD = "conversion.json"
 
 
 @contextmanager
-def write_dataset_atomically(out: Path, name: str, overwrite: bool = False) -> Iterator[Path]:
+def write_dataset_atomically(
+    out: Path, name: str, overwrite: bool = False, keep: Collection[str] = ()
+) -> Iterator[Path]:
     """Yield a temporary folder inside ``out`` that becomes ``out/name`` when the block succeeds.
 
     When the block raises, or the process is killed, no data set called ``name`` is left behind
     (after a kill, a hidden folder whose name starts with a dot may remain; nnU-Net ignores it).
+
+    Args:
+        keep: names in an old ``out/name`` that are moved into the new one, in place of its own.
 
     Raises:
         FileExistsError: ``out/name`` exists and ``overwrite`` is false.
@@ -39,7 +45,11 @@ def write_dataset_atomically(out: Path, name: str, overwrite: bool = False) -> I
         old = work.with_name(f"{work.name}.old")
         if target.exists():
             target.rename(old)
+        for entry in keep:
+            (work / entry).unlink(missing_ok=True)
         work.rename(target)
+        for entry in keep:
+            (old / entry).rename(target / entry)
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -194,7 +204,10 @@ def read_splits(path: Path) -> list[dict[str, list[str]]]:
         raise FileNotFoundError(f"{path}: no such splits file")
     try:
         folds = json.loads(path.read_text())
-        return [{side: [*fold[side]] for side in ("train", "val")} for fold in folds]
+        folds = [{side: [*fold[side]] for side in ("train", "val")} for fold in folds]
+        if not all(isinstance(c, str) for fold in folds for side in fold.values() for c in side):
+            raise TypeError("a case is no string")
+        return folds
     except (ValueError, TypeError, KeyError):
         raise ValueError(
             f'{path} is no splits file: it must be a list of {{"train": [cases], "val": [cases]}}'

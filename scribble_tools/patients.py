@@ -7,6 +7,14 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
+from scribble_tools.nnunet_dataset import RECORD
+
+
+def patient_in(text: str, pattern: re.Pattern[str]) -> str:
+    """What the first group, or without groups all of the pattern, finds; or nothing."""
+    match = pattern.search(text)
+    return (match and match[1 if pattern.groups else 0]) or ""
+
 
 def find_patients(
     cases: Collection[str], reference: Path, regex: str | None = None
@@ -28,16 +36,16 @@ def find_patients(
             pattern = re.compile(regex)
         except re.error as error:
             raise ValueError(f"patient regex {regex!r} is no regular expression: {error}") from None
-        found = {case: pattern.search(case) for case in cases}
-        if unmatched := [case for case, match in found.items() if not match]:
+        found = {case: patient_in(case, pattern) for case in cases}
+        if unmatched := [case for case, patient in found.items() if not patient]:
             raise ValueError(f"patient regex {regex!r} does not match {', '.join(unmatched)}")
-        return {case: match[1 if pattern.groups else 0] for case, match in found.items()}
+        return found
     for folder in (reference, reference.absolute().parent):
-        record = folder / "conversion.json"
+        record = folder / RECORD
         if record.is_file():
             try:
-                patients = json.loads(record.read_text())["patients"]
-            except (ValueError, KeyError, TypeError) as error:
+                patients = dict(json.loads(record.read_text())["patients"].items())
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise ValueError(
                     f"{record} names no patients ({type(error).__name__}: {error}): "
                     "give --patient-regex, or take the file away"

@@ -14,12 +14,18 @@ import numpy as np
 import SimpleITK as sitk
 from matplotlib.figure import Figure
 
+from scribble_tools.arguments import positive_int
 from scribble_tools.case_files import stem_of
 from scribble_tools.contact_sheet import Panel, choose_slices, contact_sheet, save_png
 from scribble_tools.display_plane import DisplayPlane, display_plane
 from scribble_tools.image_files import NATURAL, file_ending_of
 from scribble_tools.image_io import geometry_difference, read_image
-from scribble_tools.label_set import find_dataset_json, read_label_names, read_label_set
+from scribble_tools.label_set import (
+    find_dataset_json,
+    is_nnunets,
+    read_label_names,
+    read_label_set,
+)
 from scribble_tools.nnunet_dataset import find_raw_dataset, write_json
 from scribble_tools.parallel import parallel_map
 from scribble_tools.segmentation_files import read_labels
@@ -160,6 +166,7 @@ def preview_case(
         raise ValueError(f"{out}: the picture is a PNG, name it so")
     if out.exists() and not overwrite:
         raise FileExistsError(f"{out} exists already: choose another name or say --overwrite")
+    _refuse_no_slices(max_slices)
     shown = read_case(files, dataset_json)
     slices = choose_slices(shown.panels[0], max_slices) if slices is None else list(slices)
     sheet = shown.sheet(slices, files.name)
@@ -177,6 +184,11 @@ def preview_case(
         "predictions": {title: str(path) for title, path in files.predictions.items()},
         "reference": str(files.reference) if files.reference else None,
     }
+
+
+def _refuse_no_slices(max_slices: int) -> None:
+    if max_slices < 1:
+        raise ValueError(f"{max_slices} slices: at least 1 must be shown")
 
 
 def distinct_titles(paths: Sequence[Path]) -> list[str]:
@@ -282,6 +294,20 @@ def _draw(
         return str(error)
 
 
+def _read_index(path: Path) -> dict[str, dict]:
+    """The entries of earlier pictures.
+
+    Raises:
+        ValueError: the file holds something else.
+    """
+    if not path.exists():
+        return {}
+    try:
+        return {**json.loads(path.read_text())}
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is no list of pictures ({error}): take it away") from None
+
+
 def preview_dataset(
     dataset: Path,
     out: Path,
@@ -307,15 +333,14 @@ def preview_dataset(
         ValueError: files are unusable; the message lists all of them, other cases were drawn.
     """
     found = find_case_files(dataset, predictions, reference, cases, channel)
-    if max_slices < 1:
-        raise ValueError(f"{max_slices} slices: at least 1 must be shown")
+    _refuse_no_slices(max_slices)
     names = [files.name for files in found if (out / f"{files.name}.png").exists()]
     if names and not overwrite:
         raise FileExistsError(
             f"{out} has {len(names)} of these pictures already ({', '.join(names)}): "
             "choose another folder or say --overwrite"
         )
-    entries = json.loads((out / INDEX).read_text()) if (out / INDEX).exists() else {}
+    entries = _read_index(out / INDEX)
     draw = partial(_draw, out, dataset / "dataset.json", max_slices, overwrite)
     results = parallel_map(draw, found, num_processes, "drawing")
     drawn, problems = {}, []
@@ -382,7 +407,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-slices", type=int, default=3, help="rows per picture, at most (default: 3)"
     )
     parser.add_argument(
-        "-np", type=int, default=2, dest="num_processes", help="processes (default: 2)"
+        "-np", type=positive_int, default=2, dest="num_processes", help="processes (default: 2)"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace existing pictures")
     one_case = parser.add_argument_group("one case, without a data set")
@@ -422,8 +447,9 @@ def run(args: argparse.Namespace) -> int:
     name = re.sub(r"_\d{4}$", "", stem_of(args.image))  # without nnU-Net's channel
     files = ShownFiles(name, args.image, args.scribble, predictions, args.ref)
     folders = [path.parent for path in (args.scribble, args.ref) if path is not None]
-    preview_case(
-        files, args.out, find_dataset_json(folders), args.slice, args.max_slices, args.overwrite
-    )
+    dataset_json = find_dataset_json(folders)
+    if dataset_json is not None and not is_nnunets(dataset_json):
+        dataset_json = None
+    preview_case(files, args.out, dataset_json, args.slice, args.max_slices, args.overwrite)
     print(f"wrote {args.out}")
     return 0

@@ -6,6 +6,7 @@ import argparse
 import shlex
 from pathlib import Path
 
+from scribble_tools.arguments import positive_int
 from scribble_tools.nnunet_dataset import find_raw_dataset, write_json, written_atomically
 from scribble_tools.report_data import ReportData, gather
 from scribble_tools.report_page import as_json, render
@@ -97,7 +98,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier report")
     parser.add_argument(
-        "-np", type=int, default=2, dest="num_processes", help="processes (default: 2)"
+        "-np", type=positive_int, default=2, dest="num_processes", help="processes (default: 2)"
     )
 
 

@@ -23,7 +23,6 @@ from scribble_tools.check_annotations import classes_of
 from scribble_tools.check_dataset import check_dataset
 from scribble_tools.check_findings import Report
 from scribble_tools.check_splits import patients_of
-from scribble_tools.conversion import RECORD
 from scribble_tools.evaluate import evaluate_folders
 from scribble_tools.evaluation_comparison import DECIMALS, compare
 from scribble_tools.evaluation_statistics import (
@@ -33,7 +32,7 @@ from scribble_tools.evaluation_statistics import (
     wilcoxon_p,
 )
 from scribble_tools.label_set import LabelSet, read_label_set
-from scribble_tools.nnunet_dataset import read_splits
+from scribble_tools.nnunet_dataset import RECORD, read_splits
 from scribble_tools.parallel import parallel_map
 from scribble_tools.preview import ShownFiles, distinct_titles, find_case_files
 from scribble_tools.report_cases import CaseLook, image_grid, look_at

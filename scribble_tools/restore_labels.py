@@ -12,11 +12,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from scribble_tools.conversion import RECORD
+from scribble_tools.arguments import positive_int
 from scribble_tools.image_files import NATURAL, VOLUMES, file_ending_of
 from scribble_tools.image_io import write_labels
 from scribble_tools.label_mapping import LabelMapping
-from scribble_tools.nnunet_dataset import find_raw_dataset
+from scribble_tools.nnunet_dataset import RECORD, find_raw_dataset
 from scribble_tools.segmentation_files import read_labels
 
 
@@ -125,7 +125,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the values of the scribble files or of the dense files (default: scribble)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace files of the same names")
-    parser.add_argument("-np", type=int, default=2, dest="num_processes", help="parallel readers")
+    parser.add_argument(
+        "-np", type=positive_int, default=2, dest="num_processes", help="parallel readers"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

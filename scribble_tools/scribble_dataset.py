@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from scribble_tools.case_files import READABLE, stem_of
-from scribble_tools.conversion import RECORD
 from scribble_tools.image_files import file_ending_of
 from scribble_tools.image_io import write_labels
 from scribble_tools.label_set import read_label_set
 from scribble_tools.nnunet_dataset import (
     IGNORE,
+    RECORD,
     dataset_folder_name,
     patient_grouped_splits,
     read_splits,
@@ -29,6 +29,7 @@ from scribble_tools.nnunet_dataset import (
 from scribble_tools.parallel import parallel_map
 from scribble_tools.patients import find_patients
 from scribble_tools.provenance import package_versions
+from scribble_tools.replaced_dataset import entries_to_keep
 from scribble_tools.scribble_plan import ScribblePlan, generate_scribbles, seed_words
 from scribble_tools.scribble_strokes import BACKGROUND
 from scribble_tools.segmentation_files import read_labels
@@ -114,6 +115,13 @@ def _record(source: Path, plan: ScribblePlan, classes: Mapping[str, int], **more
     }
 
 
+def _refuse_other_classes(plan: ScribblePlan, values: Collection[int], source: Path) -> None:
+    if unknown := sorted({*plan.by_class} - {*values}):
+        raise ValueError(
+            f"--class: {source} holds no label {', '.join(map(str, unknown))}, but {sorted(values)}"
+        )
+
+
 def find_label_files(folder: Path) -> list[Path]:
     """The label files directly in a folder, sorted; hidden files are passed over.
 
@@ -177,6 +185,7 @@ def generate_folder(
         raise FileExistsError(
             f"{out} exists and holds no {FOLDER_RECORD}: not replaced, take another --out"
         )
+    _refuse_other_classes(plan, found, source)
     job = _Job(tuple(sorted(found)), unlabelled, False, plan)
     with write_dataset_atomically(out.parent, out.name, overwrite) as folder:
         counts = _scribble_files(
@@ -330,7 +339,8 @@ def generate_dataset(
         the new folder, and the number of voxels of each label value in it.
 
     Raises:
-        FileNotFoundError, FileExistsError: see `write_dataset_atomically`; files are missing.
+        FileNotFoundError, FileExistsError: see `write_dataset_atomically` and `entries_to_keep`;
+            files are missing.
         ValueError: files are not what they should be; the message lists all of them, and nothing
             is written.
     """
@@ -347,8 +357,10 @@ def generate_dataset(
         raise ValueError(
             f"{source} would be replaced by itself: take another --dataset-id or --name"
         )
+    _refuse_other_classes(plan, dataset.values, dataset.folder)
     job = _Job(dataset.values, dataset.ignore, dataset.had_ignore, plan)
-    with write_dataset_atomically(Path(out), target, overwrite) as folder:
+    keep = entries_to_keep(Path(out) / target, kept) if overwrite else ()
+    with write_dataset_atomically(Path(out), target, overwrite, keep) as folder:
         for sub in ("imagesTr", "labelsTr", "labelsTr_dense"):
             (folder / sub).mkdir()
         items = [

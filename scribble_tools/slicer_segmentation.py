@@ -91,8 +91,8 @@ def count_segment_voxels(path: Path) -> tuple[dict[str, int], int]:
 
 
 def _has_no_voxels(image: sitk.Image) -> bool:
-    """Slicer writes a segmentation without voxels as one voxel with a meaningless geometry."""
-    return image.GetNumberOfPixels() == 1
+    """Slicer writes a segmentation without voxels as one of 0 with a meaningless geometry."""
+    return image.GetNumberOfPixels() == 1 and not sitk.GetArrayViewFromImage(image).any()
 
 
 def aligned_offset(label: sitk.Image, image: sitk.Image) -> tuple[int, ...] | None:

@@ -695,6 +695,18 @@ def test_json_holds_what_the_table_shows_and_errors_give_exit_code_1(data, tmp_p
     assert content == json.loads(json.dumps(data.check().as_json()))  # for any number of processes
 
 
+def test_findings_replace_findings_only(data, tmp_path, capsys):
+    out = tmp_path / "mine.json"
+    out.write_text('{"labels": {}}')
+    assert main(["check", str(data.folder), "--json", str(out), "-np", "1"]) == 1
+    assert "mine.json exists and is no earlier --json" in capsys.readouterr().err
+    assert out.read_text() == '{"labels": {}}'
+    out.unlink()
+    for _ in range(2):
+        main(["check", str(data.folder), "--json", str(out), "-np", "1"])
+    assert "wrote" in capsys.readouterr().out
+
+
 def test_data_set_is_looked_up_by_id_and_name(data, monkeypatch, capsys):
     monkeypatch.delenv("nnUNet_raw", raising=False)
     monkeypatch.delenv("nnUNet_preprocessed", raising=False)

@@ -136,6 +136,25 @@ def test_mixed_endings_keep_values_and_geometry(tmp_path):
         assert same == (k == 2)
 
 
+@pytest.mark.parametrize(
+    ("ending", "header"),
+    [
+        (".nrrd", "NRRD0004\ntype: uint8\ndimension: 3\nsizes: 5 6 3\nencoding: raw\n"
+                  "data file: p.raw\n"),
+        (".mha", "NDims = 3\nDimSize = 5 6 3\nElementType = MET_UCHAR\nElementDataFile = p.raw\n"),
+    ],
+)  # fmt: skip
+def test_voxels_in_a_file_of_their_own_come_along(tmp_path, ending, header):
+    array = make_image(dtype=np.uint8)
+    image = tmp_path / "images" / f"c0{ending}"
+    image.parent.mkdir()
+    image.write_text(header)
+    (tmp_path / "images" / "p.raw").write_bytes(array.tobytes())
+    label = write(tmp_path / "labels" / f"c0{ending}", make_scribble(), (1.0, 1.0, 1.0))
+    folder = convert(tmp_path, source_of([SourceCase("c0", "p0", (image,), label)]))
+    assert np.array_equal(read(folder / "imagesTr" / f"c0_0000{ending}"), array)
+
+
 # --- channels --------------------------------------------------------------------------------
 
 

@@ -721,3 +721,10 @@ def test_bad_tables_are_named(tmp_path, capsys, text, message):
     make_folders(tmp_path)
     (tmp_path / "p.csv").write_text(text)
     assert message in refusal(tmp_path, capsys, "--patients", tmp_path / "p.csv")
+
+
+def test_a_table_that_is_not_utf_8_is_named(tmp_path, capsys):
+    make_folders(tmp_path)
+    (tmp_path / "p.csv").write_bytes("case,patient\nc0,Müller\n".encode("cp1252"))
+    message = refusal(tmp_path, capsys, "--patients", tmp_path / "p.csv")
+    assert "p.csv is not UTF-8" in message and "save it as CSV UTF-8" in message

@@ -108,6 +108,8 @@ def test_cases_of_a_patient_share_a_side(root):
     assert {c.patient for c in source(root, "highest").cases} == {*CASES, "test1"}
     with pytest.raises(ValueError, match=r"test1: --patient-regex 'p\\\\d' does not occur in it"):
         source(root, "highest", patient_regex=r"p\d")
+    with pytest.raises(ValueError, match=r"test1: --patient-regex .* does not occur in it"):
+        source(root, "highest", patient_regex=r"(p\d)|test")  # a match without the group
     with pytest.raises(ValueError, match=r"--patient-regex '\(': "):
         source(root, "highest", patient_regex="(")
 

@@ -11,7 +11,7 @@ import SimpleITK as sitk
 
 from scribble_tools.cli import main
 from scribble_tools.evaluate import COMPARISON_REPORTS, REPORTS, evaluate_folders
-from scribble_tools.label_set import LabelSet, parse_label_set, read_label_set
+from scribble_tools.label_set import LabelSet, is_nnunets, parse_label_set, read_label_set
 from scribble_tools.segmentation_scores import METRICS, dice, evaluate_case
 
 ONE_CLASS = LabelSet({"organ": (1,)})
@@ -279,11 +279,44 @@ def test_unusable_folders(folders, tmp_path):
         evaluate_folders(*folders, num_processes=1)
 
 
+def test_an_ignore_label_needs_no_dataset_json(folders, tmp_path, capsys):
+    prediction, reference = folders
+    for path in reference.iterdir():
+        labels = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+        write(prediction, path.name, labels, (10, 2, 1))
+        labels[0] = 4  # where the prediction is something else
+        write(reference, path.name, labels, (10, 2, 1))
+    words = ["evaluate", str(prediction), str(reference), "-np", "1", "--out", str(tmp_path / "s")]
+    assert main([*words, "--ignore-label", "4"]) == 0
+    assert "ignore label: 4" in capsys.readouterr().out
+    summary = json.loads((tmp_path / "s" / "evaluation.json").read_text())["summary"]
+    assert summary["overall"]["dice"] == 1
+
+
+def test_another_programs_dataset_json_is_left_alone(folders, capsys):
+    prediction, reference = folders
+    decathlon = {"labels": {"0": "background", "1": "liver"}, "file_ending": ".png"}
+    (reference.parent / "dataset.json").write_text(json.dumps(decathlon))
+    assert main(["evaluate", str(prediction), str(reference), "-np", "1"]) == 0
+    assert "dataset.json is not nnU-Net's, and left alone" in capsys.readouterr().out
+    assert is_nnunets(reference.parent / "dataset.json") is False
+    (reference.parent / "dataset.json").write_text("{")  # whose it was is not to be seen
+    assert main(["evaluate", str(prediction), str(reference), "-np", "1"]) == 1
+    assert "has no usable 'labels'" in capsys.readouterr().err
+
+
+def test_a_fold_without_splits_says_nothing(folders, capsys):
+    assert main(["evaluate", *map(str, folders), "--fold", "3"]) == 1
+    assert "--fold 3 says nothing without --splits" in capsys.readouterr().err
+
+
 def test_label_words_and_files_that_cannot_be_used(tmp_path):
     with pytest.raises(ValueError, match="'RV=x'"):
         parse_label_set(["RV=x"])
     with pytest.raises(ValueError, match="background"):
         parse_label_set(["0"])
+    with pytest.raises(ValueError, match="'A=2': A stands twice"):
+        parse_label_set(["A=1", "A=2"])
     (tmp_path / "dataset.json").write_text('{"labels": [1]}')
     with pytest.raises(ValueError, match="no usable 'labels'"):
         read_label_set(tmp_path / "dataset.json")

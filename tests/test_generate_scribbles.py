@@ -432,6 +432,7 @@ def test_options_override_the_preset(dataset, tmp_path):
         ("--dataset-id 5 --seed -1", "seed -1: must not be negative"),
         ("--dataset-id 5 --length 3-1", "length 3-1: positive, and the smaller value first"),
         ("--dataset-id 5 --patient-regex x_", "does not match p0_f0"),
+        ("--dataset-id 5 --class 77:length=1", "holds no label 77, but [0, 1"),
     ],
 )
 def test_options_that_make_no_sense(dataset, tmp_path, capsys, options, message):

@@ -278,6 +278,17 @@ def test_broken_files_are_reported_and_do_not_stop_the_rest(tmp_path):
     assert "problem" in examine(tmp_path / "c1.h5")[""]
 
 
+@pytest.mark.parametrize("mark", [b"TREE", b"SNOD", b"HEAP"])
+def test_a_damaged_h5_is_reported(tmp_path, mark):
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["group/image"] = image()
+    content = path.read_bytes()
+    assert mark in content
+    path.write_bytes(content.replace(mark, b"\0" + mark[1:]))
+    assert str(path) in examine(path)[""]["problem"]
+
+
 def test_command_line(tmp_path, capsys):
     write(tmp_path / "a1.nii.gz", scribble())
     (tmp_path / ".hidden").mkdir()

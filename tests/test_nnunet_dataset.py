@@ -139,6 +139,22 @@ def test_other_splits_are_not_overwritten_unasked(folders):
     assert target.read_text() != "[]\n"
 
 
+def test_broken_splits_are_replaced_when_asked(folders):
+    raw, preprocessed = folders
+    target = preprocessed / "Dataset007_X" / "splits_final.json"
+    target.write_text('[{"train": [')
+    with pytest.raises(FileExistsError, match="--overwrite"):
+        install_splits("7", raw, preprocessed)
+    install_splits("7", raw, preprocessed, overwrite=True)
+    assert target.read_text() == (raw / "Dataset007_X" / "splits_final.json").read_text()
+
+
+def test_cases_of_splits_are_names(folders, tmp_path):
+    write_json([{"train": [1, 2], "val": [3]}], tmp_path / "s.json")
+    with pytest.raises(ValueError, match="s.json is no splits file"):
+        install_splits("7", *folders, tmp_path / "s.json")
+
+
 def test_wrong_splits_are_refused_with_all_their_problems(folders, tmp_path):
     raw, preprocessed = folders
     splits = tmp_path / "s.json"

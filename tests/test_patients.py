@@ -22,6 +22,8 @@ def test_unusable_regex(tmp_path):
         find_patients(CASES, tmp_path, "frame13")
     with pytest.raises(ValueError, match=r"'\(' is no regular expression"):
         find_patients(CASES, tmp_path, "(")
+    with pytest.raises(ValueError, match="does not match patient022_frame01$"):
+        find_patients(CASES, tmp_path, "(021)|frame")  # a match without the group
 
 
 def test_record_of_the_conversion(tmp_path):
@@ -35,7 +37,7 @@ def test_record_of_the_conversion(tmp_path):
     assert find_patients((*CASES, "unknown"), reference) is None
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "{}"])
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"patients": []}'])
 def test_unusable_record(tmp_path, content):
     (tmp_path / "conversion.json").write_text(content)
     with pytest.raises(ValueError, match="conversion.json names no patients .* --patient-regex"):

@@ -284,6 +284,21 @@ def test_without_dataset_json_the_most_frequent_value_is_unlabelled(root):
     assert not has_colour(picture, 3)
 
 
+def test_one_case_beside_another_programs_dataset_json(root):
+    path = root / "raw" / DATASET / "dataset.json"
+    path.write_text('{"labels": {"0": "background", "1": "liver"}}')
+    assert single(root) == 0
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "3"])
+def test_an_index_of_something_else_is_named_before_anything_is_drawn(root, capsys, content):
+    (root / "pictures").mkdir()
+    (root / "pictures" / "preview.json").write_text(content)
+    assert preview(root, "7", "--overwrite") == 1
+    assert "preview.json is no list of pictures" in capsys.readouterr().err
+    assert [p.name for p in (root / "pictures").iterdir()] == ["preview.json"]
+
+
 def test_one_case_with_chosen_slices_across_the_thickest_axis(root):
     for folder in ("imagesTr/a_0000", "labelsTr/a", "labelsTr_dense/a"):
         path = root / "raw" / DATASET / f"{folder}.nii.gz"

@@ -41,6 +41,12 @@ def test_wrong_usage_exits_with_2(arguments, capsys):
     assert "usage: scribble_tools" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", ["inspect . -np 0", "evaluate a b -np two"])
+def test_a_number_of_things_is_at_least_one(words, capsys):
+    assert run_and_exit(words.split()) == 2
+    assert "is no whole number from 1 on" in capsys.readouterr().err
+
+
 def test_a_variable_that_is_not_set_is_not_the_current_folder(capsys):
     assert run_and_exit(["demo-data", "--out", ""]) == 2
     assert "an argument is empty: a variable such as $nnUNet_raw" in capsys.readouterr().err

@@ -168,6 +168,15 @@ def test_a_segmentation_without_voxels_is_a_single_voxel_of_no_meaning(tmp_path)
     assert (read_segments_on_grid(path, image, LABEL_OF, UNLABELLED) == UNLABELLED).all()
 
 
+def test_a_single_painted_voxel_is_a_stroke(tmp_path):
+    image = make_image()
+    box = np.ones((1, 1, 1), np.uint8)
+    path = write_seg(tmp_path / "a.seg.nrrd", image, box, [("RV", 1, 0)], start=(2, 3, 1))
+    assert count_segment_voxels(path) == ({"RV": 1}, 1)
+    labels = read_segments_on_grid(path, image, LABEL_OF, UNLABELLED)
+    assert (labels != UNLABELLED).sum() == 1
+
+
 @pytest.mark.parametrize(
     "change",
     [
