@@ -71,20 +71,17 @@ def remove_leftovers(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def set_aside(folder: Path) -> Path | None:
+def set_aside(folder: Path, tell: Callable[[str], None]) -> None:
     """Move a finished training's checkpoints out of the way of a new one in the same folder.
 
     nnU-Net would write over some of them and leave the final one, which --c then takes for the end
     of the new training.
-
-    Returns:
-        The folder that has them now; None where no training was finished.
     """
     if not (folder / FINAL).is_file():
-        return None
+        return
     numbers = (n for n in itertools.count(1) if not (folder / f"earlier_training_{n}").exists())
     target = folder / f"earlier_training_{next(numbers)}"
     target.mkdir()
     for path in folder.glob("checkpoint_*.pth"):
         path.rename(target / path.name)
-    return target
+    tell(f"the training that was finished here is now in {target}")

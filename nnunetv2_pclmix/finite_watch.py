@@ -17,10 +17,11 @@ from torch import Tensor
 TOO_MANY = 5
 
 REMEDY = (
-    "Nothing was saved since: the checkpoints are those of earlier epochs, and --c goes on from "
-    "there. Do so once; if it comes again, look for images with NaN or extreme values "
-    "(scribble_tools check) and at where the terms began to grow (pclmix_losses.png), and train "
-    "with a lower learning rate (initial_lr), or without mixed precision where only that fails"
+    "Nothing was saved since: --c goes on from the checkpoint of an earlier epoch, and starts anew "
+    "in the first epoch, which has none. Do so once; if it comes again, look for images with NaN "
+    "or extreme values (scribble_tools check) and at where the terms began to grow "
+    "(pclmix_losses.png), and train with a lower learning rate (initial_lr), or without mixed "
+    "precision where only that fails"
 )
 
 

@@ -38,8 +38,9 @@ def global_mean(total: Tensor, count: Tensor) -> Tensor:
 def gather_batch(x: Tensor, largest: int) -> Tensor:
     """Concatenate (B_r, ...) of all processes, each padded with zeros to ``largest`` samples.
 
-    nnU-Net's shares of a batch can differ by one. Exchanging their sizes would wait for the device
-    in every iteration, so the padding stays: zeros are no region that the memory would enqueue.
+    Without batch Dice, nnU-Net's shares of a batch can differ by one. Exchanging their sizes would
+    wait for the device in every iteration, so the padding stays: zeros are no region that the
+    memory would enqueue.
     """
     if world_size() == 1:
         return x

@@ -163,7 +163,8 @@ class Regions(LabelEncoding):
 
     def ignore(self, target: Tensor, where: Tensor) -> Tensor:
         """1 in the last channel."""
-        return torch.cat((target[:, :-1], torch.where(where, 1, target[:, -1:])), 1)
+        ignored = target[:, -1:].bool() | where
+        return torch.cat((target[:, :-1], ignored.to(target.dtype)), 1)
 
     def strokes(self, target: Tensor) -> Iterator[Tensor]:
         """Of each region."""

@@ -58,6 +58,8 @@ def small_plans(
         if size % step:
             raise ValueError(f"patch {list(patch)}: axis {axis} must be a multiple of {step}")
     reduced.update(patch_size=list(patch), batch_size=batch)
+    for stage in ("previous_stage", "next_stage"):  # of a cascade, which these plans do not have
+        reduced.pop(stage, None)
     if spacing:
         reduced.update(spacing=list(spacing), data_identifier=f"{name}_{configuration}")
     network.update(n_stages=stages, features_per_stage=list(features))

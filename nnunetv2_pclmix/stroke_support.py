@@ -43,7 +43,7 @@ class StrokeSupport:
 
     def correct(self, labels: LabelEncoding, target: Tensor) -> Tensor:
         """A predicted target (B, T, *spatial) with background as implied and unknown ignored."""
-        return labels.ignore(torch.where(self.background, 0, target), self.unknown)
+        return labels.ignore(target.masked_fill(self.background, 0), self.unknown)
 
 
 def dilate(x: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ import codecs
 import os
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from uuid import uuid4
 
 import numpy as np
@@ -30,6 +31,7 @@ from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel as DDP
 
 from nnunetv2_pclmix import discovery
+from nnunetv2_pclmix.checkpoint_files import set_aside
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -144,11 +146,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     restarted = meet(device)
     discovery.register()  # needed where Python's start-up files are not in use
     try:
-        go_on = (args.c or restarted) and not args.val
+        saved = restarted and not args.disable_checkpointing
+        go_on = (args.c or saved) and not args.val
         trainer = get_trainer_from_args(
             args.dataset, args.configuration, args.fold, args.tr, args.p, go_on, device
         )
         trainer.disable_checkpointing = args.disable_checkpointing
+        new = not (go_on or args.val or args.disable_checkpointing)
+        if new and trainer.local_rank == 0:
+            # not only in `on_train_start`: a worker that is lost until then makes all go on, which
+            # would be with the training that was finished here
+            set_aside(Path(trainer.output_folder), trainer.print_to_log_file)
         maybe_load_checkpoint(trainer, go_on, args.val)
         if args.pretrained_weights and trainer.current_epoch == 0:  # there was no checkpoint
             load_weights(trainer, args.pretrained_weights)

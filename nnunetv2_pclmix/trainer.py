@@ -82,10 +82,11 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         super().__init__(plans, configuration, fold, dataset_json, device)
         if self.is_ddp:
             # nnU-Net takes the global rank for the device's index and CUDA for granted, which is
-            # wrong on a second machine and for a test on CPU
-            index = int(os.environ.get("LOCAL_RANK", self.local_rank))
-            self.device = torch.device("cuda", index) if device.type == "cuda" else device
-            self.grad_scaler = self.grad_scaler if device.type == "cuda" else None
+            # wrong on a second machine and for a test on CPU. nnU-Net and our `train` have chosen
+            # the device; LOCAL_RANK, which nnU-Net does not set, may be a stranger's
+            on_cuda = device.type == "cuda"
+            self.device = torch.device("cuda", torch.cuda.current_device()) if on_cuda else device
+            self.grad_scaler = self.grad_scaler if on_cuda else None
         if self.epochs is not None:
             self.num_epochs = self.epochs
         self.iteration = 0
@@ -111,14 +112,16 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         """Build network, optimiser, objective and memory.
 
         Raises:
-            RuntimeError: the data set or configuration is of a kind that is not supported, or there
-                is no GPU where one was asked for.
+            RuntimeError: the data set, configuration or number of processes is not supported, or
+                there is no GPU where one was asked for.
             ValueError: the plans' architecture is not supported.
         """
         self._refuse_unsupported()
         # nnU-Net builds the network through this name: on the instance for training, on the class
-        # for prediction. Only training gets the auxiliary parts.
+        # for prediction. Only training gets the auxiliary parts. Between network and loss nnU-Net
+        # wraps for DDP, which these two do instead, whatever a subclass overrides.
         self.build_network_architecture = self._build_training_network
+        self._build_loss = self._wrap_and_build_loss
         super().initialize()
         # nnU-Net's own loss stays in use for validation, so that its numbers compare with the
         # stock trainer's; its deep supervision weights are used here as they are
@@ -161,19 +164,22 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
                 "plans (nnunetv2_pclmix small-plans -h) and -device cpu; with one, nnunetv2_pclmix "
                 "doctor says what torch sees"
             )
+        batch, processes = self.configuration_manager.batch_size, world_size()
+        # nnU-Net's Dice gathers tensors of all processes as if they were of one shape
+        if self.configuration_manager.batch_dice and batch % processes:
+            problems.append(
+                f"the planned batch of {batch} cannot be shared equally by {processes} processes, "
+                "as nnU-Net's Dice of the batch needs it: take a number of GPUs that divides "
+                f"{batch}, or plans with another batch size (nnunetv2_pclmix small-plans -h)"
+            )
         if problems:
             raise RuntimeError(
                 f"{type(self).__name__} cannot train {self.plans_manager.dataset_name}:\n- "
                 + "\n- ".join(problems)
             )
 
-    def configure_optimizers(self) -> tuple[torch.optim.Optimizer, Any]:
-        """nnU-Net's own. What follows in its set-up is the wrapping for DDP, see `_build_loss`."""
-        self._distributed, self.is_ddp = self.is_ddp, False
-        return super().configure_optimizers()
-
-    def _build_loss(self) -> nn.Module:
-        """nnU-Net's own loss, after wrapping the network for DDP with the device that it is on."""
+    def _wrap_and_build_loss(self) -> nn.Module:
+        """The class' own loss, after wrapping the network for DDP with the device that it is on."""
         self.is_ddp = self._distributed
         if self.is_ddp:
             network = nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
@@ -183,7 +189,7 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
             newer = "forward_sync_buffers" in inspect.signature(DDP).parameters
             no_sync = {"forward_sync_buffers" if newer else "broadcast_buffers": False}
             self.network = DDP(network, device_ids=devices, **no_sync)
-        return super()._build_loss()
+        return type(self)._build_loss(self)
 
     def _build_training_network(
         self,
@@ -193,6 +199,7 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         num_output_channels: int,
         enable_deep_supervision: bool = True,
     ) -> nn.Module:
+        self._distributed, self.is_ddp = self.is_ddp, False  # until `_wrap_and_build_loss`
         stock = type(self).build_network_architecture(
             plans_manager,
             configuration_manager,
@@ -221,9 +228,7 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         labels = self.dataset_json["labels"]
         check_annotations(self.dataset_class, self.preprocessed_dataset_folder, train_cases, labels)
         if self.local_rank == 0 and self.current_epoch == 0 and not self.disable_checkpointing:
-            earlier = set_aside(Path(self.output_folder))
-            if earlier is not None:
-                self.print_to_log_file(f"the training that was finished here is now in {earlier}")
+            set_aside(Path(self.output_folder), self.print_to_log_file)
         super().on_train_start()
         if self.local_rank != 0:
             # other draws than the first process', whose random state is the one that is saved
@@ -260,7 +265,7 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
 
     @property
     def _largest_share(self) -> int:
-        """Samples that a process has of nnU-Net's batch, at most."""
+        """Samples that a process has of nnU-Net's batch; without batch Dice it can be one less."""
         return -(-self.configuration_manager.batch_size // world_size())
 
     @property

@@ -30,6 +30,7 @@ LOST = 0.05
 WEIGHT = "pclmix_weight_"
 DECODERS = {"main": "main decoder", "auxiliary": "auxiliary decoder"}
 LOOK = "Look at pclmix_snapshots, or at pclmix_losses.png since when."
+LATER = ", or let the pseudo labels, which repeat the mistake, begin later (pseudo_ramp)"
 
 Series = Mapping[str, Sequence]
 Condition = Callable[[int], bool]
@@ -63,16 +64,16 @@ def find_warnings(
             f"learns from the scribbles alone. {LOOK} If the scribble terms hardly fall either, "
             "the network does not learn: do scribbles and images fit (scribble_tools check)?"
         )
+    later = LATER if "pclmix_pseudo_main" in series else ""  # the default trainer has none
     early = epochs <= ALL_CERTAIN_UNTIL * planned_epochs
     if early and due(lambda epoch: certain[epoch] > ALL_CERTAIN):
         found.append(
-            f"every voxel is certain, as if there were no borders. {LOOK} Where what is predicted "
-            "is wrong, pseudo labels now confirm it: draw more strokes there, or let the pseudo "
-            "labels begin later (pseudo_ramp)"
+            f"every voxel is certain, as if there were no borders. {LOOK} Draw more strokes where "
+            f"what is predicted is wrong{later}"
         )
     for decoder, title in DECODERS.items():
         if f"pclmix_predicted_{decoder}" in series:
-            found += _of_decoder(_Classes(series, decoder), title, classes, due)
+            found += _of_decoder(_Classes(series, decoder), title, classes, due, later)
     found = [f"for {long_epochs} epochs or longer {text}" for text in found]
     terms = [f"pclmix_{name.removeprefix(WEIGHT)}" for name in series if name.startswith(WEIGHT)]
 
@@ -118,7 +119,11 @@ class _Classes:
 
 
 def _of_decoder(
-    seen: _Classes, title: str, classes: Sequence[str], due: Callable[[Condition], bool]
+    seen: _Classes,
+    title: str,
+    classes: Sequence[str],
+    due: Callable[[Condition], bool],
+    later: str,
 ) -> list[str]:
     if due(seen.collapsed):
         present, lost = seen.of(-1)
@@ -133,7 +138,5 @@ def _of_decoder(
         return []
     return [
         f"the {title} has lost {', '.join(names)}: predicted in fewer voxels than are annotated "
-        f"so, and pseudo labels teach the other decoder the same. {LOOK} Draw more strokes of it, "
-        "also where it is mistaken for something else, or let the pseudo labels begin later "
-        "(pseudo_ramp)"
+        f"so. {LOOK} Draw more strokes of it, also where it is mistaken for something else{later}"
     ]

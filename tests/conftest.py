@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from torch import distributed as dist
 
 # nnU-Net reads this when it is imported; its default is eight processes
 os.environ["nnUNet_def_n_proc"] = "1"
@@ -28,10 +29,20 @@ LABELS = {"background": 0, "left": 1, "right": 2, "ignore": 3}
 
 
 @pytest.fixture(autouse=True)
-def seeded():
-    """Every test draws the same random numbers, whatever ran before it."""
+def same_everywhere():
+    """Every test draws the same random numbers and prints tables as wide, whatever runs it."""
+    os.environ["COLUMNS"] = "120"
     torch.manual_seed(0)
     np.random.seed(0)
+
+
+@pytest.fixture
+def alone():
+    """torch.distributed with this process only."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def make_case(generator: np.random.Generator, depth: int = 3, size: int = 48):

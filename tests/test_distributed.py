@@ -17,13 +17,19 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 import torch
+from nnunetv2.training.nnUNetTrainer.variants.loss.nnUNetTrainerDiceLoss import (
+    nnUNetTrainerDiceCELoss_noSmooth,
+)
+from nnunetv2.training.nnUNetTrainer.variants.optimizer.nnUNetTrainerAdam import nnUNetTrainerAdam
 from torch import distributed as dist
 from torch import multiprocessing as mp
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+from torch.nn.parallel import DistributedDataParallel as DDP
 
 from nnunetv2_pclmix.dynamic_mix import Mix, box_mask, draw_mix
 from nnunetv2_pclmix.global_mean import gather_batch, global_mean
 from nnunetv2_pclmix.train import count_lives, main
+from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
 
 ROOT = Path(__file__).resolve().parents[1]
 DATASET = "Dataset901_Tiny"
@@ -44,22 +50,23 @@ def free_port() -> int:
         return s.getsockname()[1]
 
 
-def make_trainer(root: str, settings: dict):
+def make_trainer(root: str, settings: dict, *variants: type, device: str = "cpu"):
     from nnunetv2_pclmix.config import PCLMixConfig
-    from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
 
     folder = Path(root) / "nnUNet_preprocessed" / DATASET
     plans = json.loads((folder / "nnUNetPlans.json").read_text())
     cls = type(
         "nnUNetTrainerPCLMix",
-        (nnUNetTrainerPCLMix,),
+        (*variants, nnUNetTrainerPCLMix),
         {"config": PCLMixConfig(**settings)},
     )
     dataset_json = json.loads((folder / "dataset.json").read_text())
     torch.manual_seed(3)
-    trainer = cls({**plans, "continue_training": False}, "2d", 0, dataset_json, torch.device("cpu"))
+    plans["continue_training"] = False
+    trainer = cls(plans, "2d", 0, dataset_json, torch.device(device))
     trainer.num_epochs, trainer.num_iterations_per_epoch = 1, STEPS
-    trainer.initialize()
+    if device == "cpu":  # others are not here
+        trainer.initialize()
     return trainer
 
 
@@ -201,6 +208,24 @@ def test_with_one_sample_per_process_the_previous_one_is_mixed_in(nnunet, tmp_pa
         assert all(torch.equal(one[part][name], two[part][name]) for name in one[part])
     # regions of both processes: each has one sample per step
     assert one["memory"]["filled"].max() > STEPS
+
+
+@pytest.mark.parametrize("variant", [nnUNetTrainerAdam, nnUNetTrainerDiceCELoss_noSmooth])
+def test_variants_of_nnunets_are_wrapped_although_they_do_not_ask_ours(nnunet, alone, variant):
+    trainer = make_trainer(str(nnunet), SETTINGS, variant)
+    assert trainer.is_ddp
+    assert isinstance(trainer.network, DDP)
+    assert trainer.loss.loss.dc.ddp
+    assert isinstance(trainer.optimizer, torch.optim.AdamW) == (variant is nnUNetTrainerAdam)
+    assert trainer.loss.loss.dc.smooth == (1e-5 if variant is nnUNetTrainerAdam else 0)
+    result = trainer.train_step(make_batches(trainer, 2)[0])
+    assert np.isfinite(result["loss"])
+
+
+def test_a_strangers_local_rank_does_not_choose_the_device(nnunet, alone, monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)  # as nnU-Net has set it
+    assert make_trainer(str(nnunet), SETTINGS, device="cuda").device == torch.device("cuda", 3)
 
 
 def test_alone_a_global_mean_is_a_mean():
@@ -387,3 +412,36 @@ def test_torchrun_options_that_exclude_each_other_are_refused(monkeypatch, capsy
         with pytest.raises(SystemExit):
             main(["901", "2d", "0", *pair])
         assert f"{pair[0]} and {pair[1]} exclude each other" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [[], ["--disable_checkpointing"]])
+def test_a_restart_before_the_training_began_takes_up_no_earlier_one(nnunet, monkeypatch, options):
+    name = "nnUNetTrainerPCLMix__nnUNetPlans__2d"
+    folder = nnunet / "nnUNet_results" / DATASET / name / "fold_0"
+    folder.mkdir(parents=True)
+    final = folder / "checkpoint_final.pth"
+    final.write_text("of the earlier training")
+    epochs, validated = [], []
+
+    def run_training(self):
+        epochs.append(self.current_epoch)
+        if len(epochs) == 1:
+            raise ConnectionError("a worker is lost")
+
+    monkeypatch.setattr(nnUNetTrainerPCLMix, "run_training", run_training)
+    monkeypatch.setattr(
+        nnUNetTrainerPCLMix, "perform_actual_validation", lambda *_: validated.append(True)
+    )
+    monkeypatch.setenv("nnUNet_extTrainer", "")
+    address = {"MASTER_ADDR": "localhost", "MASTER_PORT": free_port()}
+    for variable, value in ({"RANK": 0, "LOCAL_RANK": 0, "WORLD_SIZE": 1} | address).items():
+        monkeypatch.setenv(variable, str(value))
+    command = ["901", "2d", "0", "-device", "cpu", *options]
+    with pytest.raises(ConnectionError):
+        main(command)
+    kept = final if options else folder / "earlier_training_1" / final.name
+    assert kept.read_text() == "of the earlier training"
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    main(command)
+    assert epochs == [0, 0]
+    assert validated

@@ -80,15 +80,6 @@ def pretrained(preprocessed, tmp_path_factory):
         return Path(trainer.output_folder, "checkpoint_final.pth")
 
 
-@pytest.fixture
-def alone():
-    """torch.distributed with this process only."""
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    yield
-    if dist.is_initialized():
-        dist.destroy_process_group()
-
-
 def weights_in(path: Path) -> dict:
     return torch.load(path, weights_only=False)["network_weights"]  # made above
 

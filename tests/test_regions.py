@@ -240,6 +240,15 @@ def test_scribbles_keep_their_label_on_the_way_through_regions():
     assert torch.equal(label_encoding(manager).exclusive(target), label.long())
 
 
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int16])
+def test_ignoring_keeps_the_type_of_the_target(dtype):
+    target, where = random_target(2, (5, 7)).to(dtype), torch.rand(2, 1, 5, 7) > 0.5
+    ignored = Regions(R).ignore(target, where)
+    assert ignored.dtype == dtype
+    assert torch.equal(ignored[:, :-1], target[:, :-1])
+    assert torch.equal(ignored[:, -1:].bool(), target[:, -1:].bool() | where)
+
+
 def test_plain_labels_stay_exclusive():
     labels = label_encoding(LabelManager({"background": 0, "a": 1, "b": 2, "ignore": 3}, None))
     assert isinstance(labels, ExclusiveLabels)

@@ -39,6 +39,15 @@ def test_another_spacing_needs_data_of_its_own(plans):
     assert small["configurations"]["2d"]["data_identifier"] == "coarse_2d"
 
 
+def test_a_stage_that_is_not_kept_is_not_asked_for(plans):
+    """nnU-Net predicts for the next stage when a training has ended."""
+    plans["configurations"]["2d"].update(next_stage="cascade", previous_stage="lowres")
+    small = small_plans(plans, "tiny", "2d", (16, 16), 3, (4, 8, 8))
+    configuration = PlansManager(small).get_configuration("2d")
+    assert configuration.next_stage_names is None
+    assert configuration.previous_stage_name is None
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -179,6 +179,7 @@ def test_regions_are_judged_like_the_classes_that_they_amount_to(shape):
     assert torch.equal(support.unknown, expected.unknown)
     expected = as_regions(expected.correct(LABELS, predicted))
     corrected = support.correct(labels, as_regions(predicted))
+    assert corrected.dtype == torch.bool
     assert torch.equal(corrected[:, -1], expected[:, -1])
     seen = ~expected[:, -1:]
     assert torch.equal(corrected & seen, expected & seen)

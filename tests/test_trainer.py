@@ -571,6 +571,16 @@ def test_losses_that_are_not_finite_stop_the_training_and_spoil_no_checkpoint(nn
     assert "--c" in message
 
 
+def test_in_the_first_epoch_there_is_nothing_to_go_on_from(nnunet):
+    trainer = fast(make_trainer(nnunet))
+    trainer.num_iterations_per_epoch = TOO_MANY
+    trainer.initialize()
+    Broken(trainer, range(TOO_MANY))
+    with pytest.raises(RuntimeError, match="starts anew in the first epoch"):
+        trainer.run_training()
+    assert not list(Path(trainer.output_folder).glob("checkpoint_*"))
+
+
 def test_weights_that_are_not_finite_are_not_saved(nnunet):
     trainer, message = run_broken(nnunet, [15])  # the last iteration of the second epoch
     assert "weights are not finite any more since iteration 15 (epoch 1), in pseudo_main" in message
@@ -621,6 +631,18 @@ def test_without_gpu_the_remedy_is_named(nnunet, monkeypatch):
     trainer.device = torch.device("cuda")
     with pytest.raises(RuntimeError, match="sees no GPU.*small-plans.*-device cpu"):
         trainer.run_training()
+
+
+def test_a_batch_that_processes_cannot_share_equally_is_refused(nnunet, monkeypatch):
+    monkeypatch.setattr("nnunetv2_pclmix.trainer.world_size", lambda: 3)
+    trainer = make_trainer(nnunet)
+    with pytest.raises(RuntimeError, match="batch of 4 .* 3 processes.*GPUs.*small-plans"):
+        trainer.initialize()
+    # each sample has a Dice of its own: nothing is gathered
+    trainer.configuration_manager.configuration["batch_dice"] = False
+    trainer.initialize()
+    monkeypatch.setattr("nnunetv2_pclmix.trainer.world_size", lambda: 2)
+    make_trainer(nnunet).initialize()
 
 
 def test_plans_of_two_stages_are_refused(nnunet):

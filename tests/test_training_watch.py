@@ -122,6 +122,17 @@ def test_without_auxiliary_decoder_and_contrast():
     assert (epoch, "lost right" in text) == (LONG - 1, True)
 
 
+@pytest.mark.parametrize("name", WRONG)
+def test_pseudo_labels_are_advised_on_only_where_there_are_any(name):
+    series = series_of(*[WRONG[name][0]] * LONG)
+    ((_, text),) = warnings_of(series)
+    assert ("pseudo_ramp" in text) == ("lost" in name or name == "all certain")
+    for term in ("pclmix_pseudo_main", "pclmix_weight_pseudo_main"):
+        del series[term]
+    ((_, text),) = warnings_of(series)
+    assert "pseudo" not in text
+
+
 def test_epochs_of_a_version_that_logged_nothing_say_nothing():
     unknown = dict.fromkeys(GOOD, math.nan) | {"pseudo_main": 0.3}
     wrong = {"predicted_main": [0.0, 0.0]}
