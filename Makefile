@@ -16,12 +16,12 @@ demo: $(VENV)/installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/demo.sh
 
 # One thread for torch: the tests' networks are so small that more threads only wait for each other.
+# A process for each core instead, which keeps to a file, whose tests share what takes long to make.
 test: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 
-# No coverage: it is the same code once more.
 test-oldest: $(OLDEST)/installed
 	TESTED_NNUNET=$(filter nnunetv2==%,$(OLDEST_PINS)) OMP_NUM_THREADS=1 \
 		$(OLDEST)/bin/python -m pytest $(OLDEST_TESTS)

@@ -42,7 +42,8 @@ REQUIREMENTS = [
 
 DEVELOPMENT = [
     "pytest",
-    "pytest-cov",
+    "pytest-cov",  # by hand: python -m pytest --cov
+    "pytest-xdist",  # the tests side by side, which would take too long one after the other
     "ruff>=0.17,<0.18",  # another release may format otherwise
     "hypothesis",  # property tests of generated scribbles and label mappings
     "medpy>=0.5",  # the tests compare our metrics with its
