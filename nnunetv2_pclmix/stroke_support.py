@@ -100,8 +100,9 @@ def foreground_like_strokes(
     """Voxels at least `LIKENESS` as probable as the strokes of a class are on average.
 
     Once a class is recognised, that is about what is predicted. Before, when all that is rare is
-    predicted to be background, it tells an organ from the rest all the same; taking such a
-    prediction at its word would make background of the organ for good.
+    predicted to be background, it tells an organ from the rest all the same, once the rest is less
+    than half as probable; taking such a prediction at its word would make background of the organ
+    for good.
 
     Returns:
         The voxels, (B, 1, *spatial) bool, and a scalar: the mean over the classes of how probable
