@@ -30,7 +30,8 @@ pytestmark = pytest.mark.skipif(not shutil.which("bash"), reason="there is no ba
 @pytest.fixture
 def submit(tmp_path):
     """Run a script as Slurm would; returns what it gives to srun."""
-    for name, body in (("srun", 'printf "%s\\n" "$@"'), ("scontrol", "echo node1; echo node2")):
+    many = "printf 'node%s\\n' $(seq 20000)"  # more than a pipe holds
+    for name, body in (("srun", 'printf "%s\\n" "$@"'), ("scontrol", many)):
         (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
         (tmp_path / name).chmod(0o755)
     environment = {**os.environ, **JOB, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
