@@ -47,7 +47,9 @@ def entries_to_keep(
         return []
     try:
         record = json.loads((target / RECORD).read_text())
-        parts = {case: files["part"] for case, files in record.get("cases", {}).items()}
+        # generated scribbles have their source's record, but none of its test cases
+        cases = {} if record.get("format") == "generate" else record.get("cases", {})
+        parts = {case: files["part"] for case, files in cases.items()}
         training = {c: p for c, p in record["patients"].items() if parts.get(c, "Tr") == "Tr"}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise FileExistsError(
@@ -73,8 +75,8 @@ def entries_to_keep(
 
 def _are_made(splits: Path, patients: Mapping[str, str], record: Mapping) -> bool:
     """Whether these are the splits that the conversion made."""
-    if not record.get("num_folds"):
-        return "num_folds" not in record  # generated scribbles have their source's splits
+    if record.get("format") == "generate":
+        return True  # from its source's, for the cases that it took
     try:
         made = patient_grouped_splits(patients, record["num_folds"], record["seed"])
         return read_splits(splits) == made

@@ -2,9 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
-from test_conversion import convert, make_cases, source_of
+from test_conversion import SHAPE, convert, make_cases, source_of, write
 
+from scribble_tools.cli import main
 from scribble_tools.conversion import SourceCase
 
 
@@ -82,3 +84,25 @@ def test_a_data_set_is_not_replaced_by_what_is_made_of_it(tmp_path):
     with pytest.raises(ValueError, match="c0_0000.nii.gz lies in .*Dataset007_X, which would be"):
         convert(tmp_path, source_of(inside), overwrite=True)
     assert files_below(folder) == before
+
+
+def test_generated_scribbles_have_splits_for_their_cases_whatever_they_replace(tmp_path):
+    cases = [
+        SourceCase(c.name, c.patient, c.images, c.scribble, write_dense(tmp_path, c.name))
+        for c in make_cases(tmp_path, (".nii.gz",) * 6)
+    ]
+    test = SourceCase("t", "t", cases[0].images, part="Ts")
+    source = convert(tmp_path, source_of([*cases, test]), num_folds=2)
+    words = ["generate", str(source), "--dataset-id", "8", "--name", "Y", "--overwrite"]
+    for share, number in ((0.67, 4), (1, 6), (0.67, 4)):
+        assert main([*words, "--out", str(tmp_path / "raw"), "--cases", str(share)]) == 0
+        made = tmp_path / "raw" / "Dataset008_Y"
+        (made / "imagesTs").mkdir(exist_ok=True)  # the user's: what is generated has no test cases
+        folds = json.loads((made / "splits_final.json").read_text())
+        assert len({c for fold in folds for side in fold.values() for c in side}) == number
+
+
+def write_dense(folder, name):
+    dense = np.zeros(SHAPE, np.uint8)
+    dense[:, 2:5, 1:4] = 1
+    return write(folder / "dense" / f"{name}.nii.gz", np.where(dense, 1, 5))
