@@ -6,8 +6,10 @@ BIN := $(VENV)/bin
 # The oldest nnU-Net that setup.py allows, with what it brings along, and tests that run nnU-Net.
 OLDEST := $(VENV)/oldest
 OLDEST_PINS := $(shell grep -E '^(nnunetv2|batchgenerators(v2)?|acvl-utils|dynamic-network-architectures)==' tests/lower_bounds.txt)
-OLDEST_TESTS := $(patsubst %,tests/test_%.py,nnunet_version nnunet_details nnunet_dataset trainer \
-	configurations pretraining stock_interfaces export_model small_plans ct_fingerprint dense_validation)
+OLDEST_TESTS := $(patsubst %,tests/nnunetv2_pclmix/%.py,test_nnunet_version test_nnunet_details \
+	test_trainer test_configurations test_pretraining test_stock_interfaces commands/test_export \
+	commands/test_small_plans commands/test_ct_fingerprint training/test_dense_validation) \
+	tests/scribble_tools/dataset/test_writing.py
 PURELIB := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 
 .PHONY: demo test test-oldest

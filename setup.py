@@ -119,7 +119,7 @@ if __name__ == "__main__":
         packages=find_packages(include=["nnunetv2_pclmix*", "scribble_tools*"]),
         package_data={
             "nnunetv2_pclmix": ["external_trainers/*.py"],
-            "scribble_tools": ["templates/*"],
+            "scribble_tools": ["report/templates/*"],
         },
         install_requires=REQUIREMENTS,
         extras_require={"dev": DEVELOPMENT},

@@ -28,15 +28,15 @@ from step_parts import Clock
 from torch import Tensor
 
 from nnunetv2_pclmix.config import PCLMixConfig
-from nnunetv2_pclmix.dual_consistency import pseudo_labels
-from nnunetv2_pclmix.dynamic_mix import draw_mix
-from nnunetv2_pclmix.label_encoding import ExclusiveLabels
-from nnunetv2_pclmix.network import TrainingOutput
-from nnunetv2_pclmix.objective import Objective, term_weights, weighted_sum
-from nnunetv2_pclmix.pixel_memory import PixelMemory
-from nnunetv2_pclmix.stroke_support import stroke_support
-from scribble_tools.nnunet_dataset import write_json
-from scribble_tools.report_tables import text_table
+from nnunetv2_pclmix.method.dual_consistency import pseudo_labels
+from nnunetv2_pclmix.method.dynamic_mix import draw_mix
+from nnunetv2_pclmix.method.label_encoding import ExclusiveLabels
+from nnunetv2_pclmix.method.network import TrainingOutput
+from nnunetv2_pclmix.method.objective import Objective, term_weights, weighted_sum
+from nnunetv2_pclmix.method.pixel_memory import PixelMemory
+from nnunetv2_pclmix.method.stroke_support import stroke_support
+from scribble_tools.dataset.writing import write_json
+from scribble_tools.text_tables import text_table
 
 BATCH, LEVELS, HALFWAY = 2, 4, 0.5
 CLASSES, SIZE = 4, 128  # what stays the same while the other one grows

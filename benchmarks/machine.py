@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from scribble_tools.provenance import package_versions
+from scribble_tools.dataset.provenance import package_versions
 
 
 def processor() -> str:

@@ -27,10 +27,10 @@ import numpy as np
 import SimpleITK as sitk
 from machine import processor
 
-from scribble_tools.image_io import read_image
-from scribble_tools.nnunet_dataset import write_json
-from scribble_tools.provenance import package_versions
-from scribble_tools.report_tables import text_table
+from scribble_tools.dataset.provenance import package_versions
+from scribble_tools.dataset.writing import write_json
+from scribble_tools.images.image_io import read_image
+from scribble_tools.text_tables import text_table
 
 LIMIT_SECONDS = {
     "convert acdc": 20,

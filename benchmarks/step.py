@@ -39,8 +39,8 @@ from peak_memory import peak_mib
 from step_parts import Clock, split_step
 from synthetic_task import PLANS, make_trainer, quiet, random_batch, write_task
 
-from scribble_tools.nnunet_dataset import write_json
-from scribble_tools.report_tables import text_table
+from scribble_tools.dataset.writing import write_json
+from scribble_tools.text_tables import text_table
 
 TRAINERS = ("nnUNetTrainer", "nnUNetTrainerPCLMix", "nnUNetTrainerPCLMix_whole")
 WIDTH = 140  # of the printed tables

@@ -85,7 +85,7 @@ def write_task(root: Path, plans: dict[str, Plan], patients: int = 4) -> None:
     )
     from nnunetv2.experiment_planning.plan_and_preprocess_api import plan_experiments, preprocess
 
-    from scribble_tools.demo_data import make_demo_data
+    from scribble_tools.demo.command import make_demo_data
 
     raw = make_demo_data(root / "nnUNet_raw", DATASET_ID, patients, test_patients=0)
     configurations = sorted({plan.configuration for plan in plans.values()})

@@ -20,7 +20,7 @@ import torch
 from monai.networks.nets.swin_unetr import BasicLayer
 from torch import nn
 
-from nnunetv2_pclmix.window_attention import WindowBlock
+from nnunetv2_pclmix.method.window_attention import WindowBlock
 
 CASES = {  # feature map, channels, heads, batch, window
     "2D, 36 x 36, 64 channels": ((36, 36), 64, 2, 12, 7),

@@ -47,9 +47,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import FlopCounterMode
 
-from nnunetv2_pclmix import stroke_support
-from scribble_tools.nnunet_dataset import write_json
-from scribble_tools.report_tables import text_table
+from nnunetv2_pclmix.method import stroke_support
+from scribble_tools.dataset.writing import write_json
+from scribble_tools.text_tables import text_table
 
 FIGURES = ("peak_mib", "flops", "bytes", "operations", "synchronisations")
 PRECISIONS = ("float32", "half")

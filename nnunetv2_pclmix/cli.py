@@ -3,7 +3,8 @@
 import argparse
 from collections.abc import Sequence
 
-from nnunetv2_pclmix import __version__, ct_fingerprint, doctor, export_model, small_plans
+from nnunetv2_pclmix import __version__
+from nnunetv2_pclmix.commands import ct_fingerprint, doctor, export, small_plans
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19,6 +20,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     doctor.add_command(commands)
     small_plans.add_command(commands)
     ct_fingerprint.add_command(commands)
-    export_model.add_command(commands)
+    export.add_command(commands)
     arguments = parser.parse_args(argv)
     return arguments.run(arguments)

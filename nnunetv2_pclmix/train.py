@@ -31,7 +31,7 @@ from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel as DDP
 
 from nnunetv2_pclmix import discovery
-from nnunetv2_pclmix.checkpoint_files import set_aside
+from nnunetv2_pclmix.training.checkpoint_files import set_aside
 
 
 def build_parser() -> argparse.ArgumentParser:

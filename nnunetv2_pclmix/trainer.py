@@ -24,25 +24,30 @@ from torch._dynamo import OptimizedModule
 from torch.nn.parallel import DistributedDataParallel as DDP
 
 from nnunetv2_pclmix import __version__
-from nnunetv2_pclmix.check_annotations import check_annotations
-from nnunetv2_pclmix.checkpoint_files import read_plain, remove_leftovers, save_whole, set_aside
 from nnunetv2_pclmix.config import DISPLAY_SETTINGS, ONE_PASS
-from nnunetv2_pclmix.dense_validation import DENSE_LABELS, score_validation
-from nnunetv2_pclmix.dual_consistency import pseudo_labels
-from nnunetv2_pclmix.dynamic_mix import PreviousBatch, draw_mix
-from nnunetv2_pclmix.finite_watch import REMEDY, FiniteWatch
-from nnunetv2_pclmix.global_mean import gather_batch, world_size
-from nnunetv2_pclmix.label_encoding import class_names, label_encoding
-from nnunetv2_pclmix.network import PCLMixNetwork
-from nnunetv2_pclmix.objective import Objective, term_weights, weighted_sum
-from nnunetv2_pclmix.patch_sampling import ANNOTATED_OUTSIDE, PatchesAnywhere
-from nnunetv2_pclmix.pixel_memory import PixelMemory
-from nnunetv2_pclmix.schedules import certainty_threshold
-from nnunetv2_pclmix.step_diagnostics import StepDiagnostics, series_names
-from nnunetv2_pclmix.stroke_support import stroke_support
-from nnunetv2_pclmix.training_pictures import TrainingPictures
-from nnunetv2_pclmix.training_watch import find_warnings
-from scribble_tools.provenance import package_versions
+from nnunetv2_pclmix.method.dual_consistency import pseudo_labels
+from nnunetv2_pclmix.method.dynamic_mix import PreviousBatch, draw_mix
+from nnunetv2_pclmix.method.global_mean import gather_batch, world_size
+from nnunetv2_pclmix.method.label_encoding import class_names, label_encoding
+from nnunetv2_pclmix.method.network import PCLMixNetwork
+from nnunetv2_pclmix.method.objective import Objective, term_weights, weighted_sum
+from nnunetv2_pclmix.method.pixel_memory import PixelMemory
+from nnunetv2_pclmix.method.schedules import certainty_threshold
+from nnunetv2_pclmix.method.stroke_support import stroke_support
+from nnunetv2_pclmix.training.check_annotations import check_annotations
+from nnunetv2_pclmix.training.checkpoint_files import (
+    read_plain,
+    remove_leftovers,
+    save_whole,
+    set_aside,
+)
+from nnunetv2_pclmix.training.dense_validation import DENSE_LABELS, score_validation
+from nnunetv2_pclmix.training.finite_watch import REMEDY, FiniteWatch
+from nnunetv2_pclmix.training.patch_sampling import ANNOTATED_OUTSIDE, PatchesAnywhere
+from nnunetv2_pclmix.watching.early_warnings import find_warnings
+from nnunetv2_pclmix.watching.pictures import TrainingPictures
+from nnunetv2_pclmix.watching.step_diagnostics import StepDiagnostics, series_names
+from scribble_tools.dataset.provenance import package_versions
 
 
 def plain(value: Any) -> Any:

@@ -10,40 +10,43 @@ from collections.abc import Sequence
 # words of the sub-command -> (module with add_arguments(parser) and run(args) -> int, help line)
 COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("inspect",): (
-        "scribble_tools.inspect_files",
+        "scribble_tools.survey.command",
         "what a file or folder is, how to convert it",
     ),
     ("convert", "folder"): (
-        "scribble_tools.convert_folder",
+        "scribble_tools.convert.folder",
         "any images and label files: NIfTI, NRRD, MHA, 3D Slicer, ITK-SNAP, PNG, TIF",
     ),
     ("convert", "acdc"): (
-        "scribble_tools.convert_acdc",
+        "scribble_tools.convert.acdc",
         "ACDC with the scribbles of Valvano et al.",
     ),
-    ("convert", "mscmr"): ("scribble_tools.convert_mscmr", "MSCMRseg in the layout of CycleMix"),
-    ("convert", "wsl4mis"): ("scribble_tools.convert_wsl4mis", "the h5 files of WSL4MIS"),
+    ("convert", "mscmr"): ("scribble_tools.convert.mscmr", "MSCMRseg in the layout of CycleMix"),
+    ("convert", "wsl4mis"): ("scribble_tools.convert.wsl4mis", "the h5 files of WSL4MIS"),
     ("convert", "scribblebench"): (
-        "scribble_tools.convert_scribblebench",
+        "scribble_tools.convert.scribblebench",
         "an nnU-Net data set with scribbles that ScribbleBench generated",
     ),
-    ("generate",): ("scribble_tools.generate_scribbles", "draw scribbles from dense labels"),
-    ("check",): ("scribble_tools.check_dataset", "find what would spoil a training, all at once"),
-    ("preview",): ("scribble_tools.preview", "pictures of images, scribbles and predictions"),
-    ("evaluate",): ("scribble_tools.evaluate", "Dice, distances and islands against dense labels"),
+    ("generate",): ("scribble_tools.generate.command", "draw scribbles from dense labels"),
+    ("check",): ("scribble_tools.check.command", "find what would spoil a training, all at once"),
+    ("preview",): ("scribble_tools.draw.preview", "pictures of images, scribbles and predictions"),
+    ("evaluate",): (
+        "scribble_tools.evaluate.command",
+        "Dice, distances and islands against dense labels",
+    ),
     ("report",): (
-        "scribble_tools.report",
+        "scribble_tools.report.command",
         "one HTML page: scores, pictures, training curves, data set, comparison",
     ),
     ("restore-labels",): (
-        "scribble_tools.restore_labels",
+        "scribble_tools.convert.restore_labels",
         "predictions back to the label values of the original files",
     ),
     ("install-splits",): (
-        "scribble_tools.install_splits",
+        "scribble_tools.dataset.install_splits",
         "copy a data set's splits to where nnU-Net looks for them",
     ),
-    ("demo-data",): ("scribble_tools.demo_data", "draw a synthetic data set with scribbles"),
+    ("demo-data",): ("scribble_tools.demo.command", "draw a synthetic data set with scribbles"),
 }
 GROUPS = {"convert": "turn scribble files into an nnU-Net raw data set"}
 GROUP_EPILOG = """example:

@@ -30,11 +30,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from conftest import shrink
 from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import (
     DatasetFingerprintExtractor,
 )
-from test_slicer_segmentation import write_seg
 
 import nnunetv2_pclmix.cli
 import nnunetv2_pclmix.train
@@ -43,7 +41,9 @@ import scribble_tools.parallel
 from nnunetv2_pclmix import discovery, variants
 from nnunetv2_pclmix.config import PCLMixConfig
 from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
-from scribble_tools.demo_data import make_demo_data
+from scribble_tools.demo.command import make_demo_data
+from tests.conftest import shrink
+from tests.scribble_tools.images.test_slicer_segmentation import write_seg
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -59,7 +59,7 @@ NOT_RUN = {
     "bash scripts/readme_picture.sh": "trains for minutes",
     "python -m pytest": "this test is part of it",
     "python benchmarks/step.py --out step.json": "takes minutes",
-    "python -m pytest tests/test_dynamic_mix.py": "this test would run another",
+    "python -m pytest tests/nnunetv2_pclmix/method": "this test would run others",
     "export nnUNet_extTrainer": "needs a shell: see test_variable_set_by_hand",
 }
 
@@ -458,7 +458,7 @@ def test_every_trainer_and_command_is_described():
 
 def strings_in_code() -> list[str]:
     """Every string constant of both packages; of f-strings, the pieces."""
-    files = [*ROOT.glob("nnunetv2_pclmix/*.py"), *ROOT.glob("scribble_tools/*.py")]
+    files = [*ROOT.glob("nnunetv2_pclmix/**/*.py"), *ROOT.glob("scribble_tools/**/*.py")]
     trees = [ast.parse(file.read_text(encoding="utf-8")) for file in files]
     nodes = (node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant))
     return [node.value for node in nodes if isinstance(node.value, str)]

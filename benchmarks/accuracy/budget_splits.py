@@ -15,7 +15,7 @@ import random
 import re
 from pathlib import Path
 
-from scribble_tools.nnunet_dataset import write_json
+from scribble_tools.dataset.writing import write_json
 
 
 def main() -> None:

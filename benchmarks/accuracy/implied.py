@@ -24,8 +24,8 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
 from torch import Tensor
 
-from nnunetv2_pclmix.label_encoding import ExclusiveLabels
-from nnunetv2_pclmix.stroke_support import stroke_support
+from nnunetv2_pclmix.method.label_encoding import ExclusiveLabels
+from nnunetv2_pclmix.method.stroke_support import stroke_support
 
 
 def slices(cases: object, case: str) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,7 @@ import matplotlib
 import numpy as np
 import SimpleITK as sitk
 
-from scribble_tools.contact_sheet import colour_of
+from scribble_tools.draw.contact_sheet import colour_of
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402

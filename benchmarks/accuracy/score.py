@@ -25,9 +25,9 @@ import numpy as np
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
-from scribble_tools.evaluate import evaluate_folders
-from scribble_tools.evaluation_report import summarise
-from scribble_tools.label_set import read_label_set
+from scribble_tools.dataset.label_set import read_label_set
+from scribble_tools.evaluate.command import evaluate_folders
+from scribble_tools.evaluate.summary import summarise
 
 FINAL = "checkpoint_final.pth"
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scribble_tools.evaluation_statistics import bootstrap_weights, weighted_means
+from scribble_tools.evaluate.statistics import bootstrap_weights, weighted_means
 
 FINAL = "checkpoint_final.pth"
 KINDS = ("raw", "largest_component")

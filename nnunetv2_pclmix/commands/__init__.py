@@ -1,0 +1,1 @@
+"""The sub-commands of `nnunetv2_pclmix`."""

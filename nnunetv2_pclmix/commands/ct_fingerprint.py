@@ -1,0 +1,267 @@
+"""`nnunetv2_pclmix ct-fingerprint`: CT intensity statistics of scribbled voxels only.
+
+nnU-Net normalises CT with statistics of the training cases' foreground: it clips to the 0.5th and
+99.5th percentile, subtracts the mean and divides by the standard deviation. Foreground is every
+voxel with a label above 0. With scribbles that is the ignore label too, nearly all of every image:
+the clip range becomes that of air, table and bone, and the organs share a small part of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scribble_tools.dataset.label_set import read_label_set
+from scribble_tools.dataset.writing import write_json
+
+# nnU-Net is imported where it is needed: the command line must start without it, for the doctor
+if TYPE_CHECKING:
+    import numpy as np
+    from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import (
+        DatasetFingerprintExtractor,
+    )
+
+STATISTICS = "foreground_intensity_properties_per_channel"
+MARK = "foreground_intensity_properties_from"
+SOURCE = "scribbled foreground voxels, without the ignore label (nnunetv2_pclmix ct-fingerprint)"
+STOCK_COPY = "dataset_fingerprint_stock.json"
+# below this, fewer than ten voxels lie beyond a percentile bound: it is then anyone's guess
+FEW_VOXELS = 2000
+
+
+class _IgnoreIsBackground:
+    """One of nnU-Net's readers that hands out label maps with background for the ignore label."""
+
+    def __init__(self, reader: Any, ignore: int) -> None:
+        self.reader, self.ignore = reader, ignore
+        self.read_images = reader.read_images
+        self.foreground_voxels = 0
+
+    def read_seg(self, file: str) -> tuple[np.ndarray, dict]:
+        labels, properties = self.reader.read_seg(file)
+        labels[labels == self.ignore] = 0
+        self.foreground_voxels = int((labels > 0).sum())
+        return labels, properties
+
+
+def _analyse(
+    reader_class: type, ignore: int, num_samples: int, case: dict[str, Any]
+) -> tuple[list[np.ndarray], int]:
+    from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import (
+        DatasetFingerprintExtractor,
+    )
+
+    reader = _IgnoreIsBackground(reader_class(), ignore)
+    _, _, intensities, *_ = DatasetFingerprintExtractor.analyze_case(
+        case["images"], case["label"], lambda: reader, num_samples
+    )
+    return intensities, reader.foreground_voxels
+
+
+def scribbled_statistics(
+    extractor: DatasetFingerprintExtractor, ignore: int
+) -> tuple[dict[str, dict[str, float]], list[int]]:
+    """Intensity statistics per channel as nnU-Net computes them, the ignore label as background.
+
+    Cropping, sampling (with a fixed seed, equally many from every case) and the numbers themselves
+    are nnU-Net's, so without ignored voxels the result is its own.
+
+    Args:
+        extractor: of the data set; gives its cases, number of processes and of samples.
+        ignore: value of the ignore label.
+
+    Returns:
+        ``{channel: {mean, median, std, min, max, percentile_00_5, percentile_99_5}}`` and the
+        number of scribbled foreground voxels of each case.
+
+    Raises:
+        ValueError: no case has a scribbled foreground voxel.
+    """
+    import numpy as np
+    from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_dataset_json
+
+    from scribble_tools.parallel import parallel_map
+
+    cases = list(extractor.dataset.values())
+    reader = determine_reader_writer_from_dataset_json(
+        extractor.dataset_json, cases[0]["images"][0]
+    )
+    samples = int(extractor.num_foreground_voxels_for_intensitystats // len(cases))
+    analyse = partial(_analyse, reader, ignore, samples)
+    results = list(parallel_map(analyse, cases, extractor.num_processes, "intensities"))
+    voxels = [count for _, count in results]
+    annotated = [intensities for intensities, _ in results if len(intensities[0])]
+    if not annotated:
+        raise ValueError(f"{extractor.input_folder}: no foreground is scribbled in any case")
+    statistics = {}
+    for channel, values in enumerate(zip(*annotated, strict=True)):
+        values = np.concatenate(values)
+        low, median, high = np.percentile(values, (0.5, 50.0, 99.5))
+        statistics[str(channel)] = {
+            "mean": float(np.mean(values)),
+            "median": float(median),
+            "std": float(np.std(values)),
+            "min": float(np.min(values)),
+            "max": float(np.max(values)),
+            "percentile_99_5": float(high),
+            "percentile_00_5": float(low),
+        }
+    return statistics, voxels
+
+
+def ct_channels(dataset_json: dict) -> dict[str, str]:
+    """Index to name of the channels that nnU-Net normalises with the foreground's statistics."""
+    from nnunetv2.preprocessing.normalization.default_normalization_schemes import CTNormalization
+    from nnunetv2.preprocessing.normalization.map_channel_name_to_normalization import (
+        get_normalization_scheme,
+    )
+
+    channels = dataset_json.get("channel_names") or dataset_json.get("modality", {})
+    return {
+        index: name
+        for index, name in channels.items()
+        if issubclass(get_normalization_scheme(name), CTNormalization)
+    }
+
+
+def read_fingerprint(folder: Path) -> dict:
+    """Read ``folder/dataset_fingerprint.json``.
+
+    Raises:
+        ValueError: it has not been extracted, or is no fingerprint.
+    """
+    path = folder / "dataset_fingerprint.json"
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist: run nnUNetv2_extract_fingerprint first")
+    fingerprint = json.loads(path.read_text())
+    if not isinstance(fingerprint, dict) or STATISTICS not in fingerprint:
+        raise ValueError(f"{path} has no {STATISTICS}: run nnUNetv2_extract_fingerprint --clean")
+    return fingerprint
+
+
+def replace_statistics(
+    folder: Path, fingerprint: dict, statistics: dict[str, dict[str, float]]
+) -> dict[str, dict[str, float]]:
+    """Put statistics into ``folder/dataset_fingerprint.json`` and keep nnU-Net's own beside it.
+
+    What nnU-Net extracts later does not carry our mark and becomes the copy that is kept.
+
+    Returns:
+        nnU-Net's own statistics, or what stood in the file if nobody kept them.
+    """
+    copy, stock = folder / STOCK_COPY, fingerprint
+    if MARK not in fingerprint:
+        write_json(fingerprint, copy)
+    elif copy.is_file():
+        stock = json.loads(copy.read_text())
+    changed = {**fingerprint, STATISTICS: statistics, MARK: SOURCE}
+    if changed != fingerprint:
+        write_json(changed, folder / "dataset_fingerprint.json")
+    return stock[STATISTICS]
+
+
+def outdated_plans(folder: Path, statistics: dict[str, dict[str, float]]) -> list[str]:
+    """Names of the plans in ``folder`` that hold other statistics."""
+    plans = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+    return [
+        name
+        for name, content in plans.items()
+        if isinstance(content, dict)
+        and "configurations" in content
+        and content.get(STATISTICS) != statistics
+    ]
+
+
+def format_change(
+    channels: dict[str, str], before: dict[str, dict], after: dict[str, dict], voxels: Sequence[int]
+) -> str:
+    """Before and after of each channel as text, and how many voxels it rests on."""
+    columns = ("percentile_00_5", "percentile_99_5", "mean", "std")
+    lines = [f"{'':24}" + "".join(f"{name:>12}" for name in ("clip from", "to", "mean", "std"))]
+    for channel, new in after.items():
+        title = f"channel {channel} ({'CT' if channel in channels else 'not used'})"
+        for source, row in (("nnU-Net", before.get(channel, {})), ("scribbles", new)):
+            numbers = "".join(f"{row.get(column, float('nan')):12.4g}" for column in columns)
+            lines.append(f"{title:24}{numbers}  {source}")
+    total, annotated = sum(voxels), sum(count > 0 for count in voxels)
+    lines.append(
+        f"They rest on {total} scribbled foreground voxels in {annotated} of {len(voxels)} cases, "
+        f"each case counting the same; about {round(0.005 * total)} lie beyond each clip bound."
+    )
+    if total < FEW_VOXELS:
+        lines.append(
+            f"warning: that is few (less than {FEW_VOXELS} voxels): the clip range is uncertain. "
+            f"Scribble more, or keep nnU-Net's statistics by copying {STOCK_COPY} back"
+        )
+    return "\n".join(lines)
+
+
+def add_command(commands: argparse._SubParsersAction) -> None:
+    """Add ``ct-fingerprint`` to the sub-commands of the command line."""
+    parser = commands.add_parser(
+        "ct-fingerprint",
+        help="take CT intensity statistics from scribbled voxels, not from the whole image",
+        description="nnU-Net takes ignored voxels for foreground when it collects the intensities "
+        "that CT is normalised with. This recomputes them in dataset_fingerprint.json from "
+        f"scribbled foreground alone, and keeps nnU-Net's own in {STOCK_COPY}.",
+        epilog="order: nnUNetv2_extract_fingerprint -d ID; nnunetv2_pclmix ct-fingerprint ID; "
+        "nnUNetv2_plan_experiment -d ID; nnUNetv2_preprocess -d ID. Instead of the last two "
+        "nnUNetv2_plan_and_preprocess -d ID does as well, but without --clean, which would extract "
+        "nnU-Net's own fingerprint again.",
+    )
+    parser.add_argument("dataset", help="id or full name")
+    parser.add_argument("-np", type=int, dest="num_processes", help="default: nnU-Net's")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Recompute, write, print before and after; return the exit status."""
+    from nnunetv2.configuration import default_num_processes
+    from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import (
+        DatasetFingerprintExtractor,
+    )
+    from nnunetv2.paths import nnUNet_preprocessed, nnUNet_raw
+    from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
+
+    try:
+        nnUNet_raw.require()
+        name = maybe_convert_to_dataset_name(arguments.dataset)
+        folder = Path(nnUNet_preprocessed.require()) / name
+        extractor = DatasetFingerprintExtractor(
+            name, arguments.num_processes or default_num_processes
+        )
+        labels = read_label_set(Path(extractor.input_folder) / "dataset.json")
+        channels = ct_channels(extractor.dataset_json)
+        if not channels:
+            print(
+                f"{name} has no CT channel: nnU-Net normalises every image by its own intensities, "
+                "the fingerprint's are not used. Nothing to gain, nothing changed"
+            )
+            return 0
+        if labels.ignore is None:
+            print(f"{name} has no ignore label: nnU-Net's statistics are right, nothing changed")
+            return 0
+        fingerprint = read_fingerprint(folder)
+        statistics, voxels = scribbled_statistics(extractor, labels.ignore)
+        before = replace_statistics(folder, fingerprint, statistics)
+        outdated = outdated_plans(folder, statistics)
+    except (OSError, RuntimeError, ValueError) as error:
+        print(f"nnunetv2_pclmix ct-fingerprint: error: {error}", file=sys.stderr)
+        return 1
+    print(format_change(channels, before, statistics, voxels))
+    print(f"{folder / 'dataset_fingerprint.json'} holds them; nnU-Net's own: {STOCK_COPY}")
+    if outdated:
+        print(
+            f"warning: {', '.join(outdated)} still hold other statistics, and so do the images "
+            "preprocessed with them. Plan and preprocess again (nnUNetv2_plan_experiment and "
+            "nnUNetv2_preprocess, or nnUNetv2_plan_and_preprocess without --clean; for derived "
+            "plans the command that made them)"
+        )
+    else:
+        print(f"next: nnUNetv2_plan_experiment -d {arguments.dataset}, then nnUNetv2_preprocess")
+    return 0

@@ -1,0 +1,306 @@
+"""`nnunetv2_pclmix export`: a lean model of a PCLMix training, for stock nnU-Net."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import pickle
+import re
+import shutil
+import sys
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nnunetv2_pclmix import __version__
+from scribble_tools.dataset.provenance import package_versions
+from scribble_tools.dataset.writing import write_dataset_atomically, write_json
+
+STOCK_TRAINER = "nnUNetTrainer"
+CHECKPOINT = "checkpoint_final.pth"  # what nnU-Net looks for unless told otherwise
+# all that nnU-Net reads to predict, or to take the weights as pretrained ones
+KEPT = ("network_weights", "init_args", "inference_allowed_mirroring_axes")
+PROVENANCE = "pclmix_provenance"
+REQUIRED_HISTORY = ("trainer_name", "version", "config", "iteration")
+HISTORY = (*REQUIRED_HISTORY, "num_epochs", "torch_seed", "versions")
+MODEL_FILES = ("plans.json", "dataset.json", "dataset_fingerprint.json")
+CROSSVAL_FILES = ("postprocessing.json", "postprocessing.pkl", "plans.json", "dataset.json")
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of this package's trainer as data: nothing in the file is executed.
+
+    Tensors stay in the file until they are used, so that optimiser state costs no memory.
+
+    Raises:
+        ValueError: there is no such file, it is damaged, holds more than plain data, or is not
+            a checkpoint of a PCLMix training; the message names the file.
+    """
+    import torch  # not above: the command line must start where torch is missing, for the doctor
+
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except FileNotFoundError:
+        raise ValueError(f"{path} does not exist") from None
+    except pickle.UnpicklingError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"{path} holds more than plain data, not read: {reason}") from None
+    except (OSError, EOFError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"{path} is no readable checkpoint: {reason}") from None
+    if isinstance(checkpoint, dict) and PROVENANCE in checkpoint:
+        raise ValueError(f"{path} is an export already: copy it, or export the training's folder")
+    if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("pclmix"), dict):
+        raise ValueError(
+            f"{path} is not a checkpoint of a PCLMix training (no key 'pclmix'). Models of other "
+            "trainers: nnUNetv2_export_model_to_zip"
+        )
+    if missing := [key for key in KEPT if key not in checkpoint]:
+        raise ValueError(f"{path} lacks {', '.join(missing)}")
+    if not isinstance(checkpoint["init_args"], dict):
+        raise ValueError(f"{path} is damaged: init_args is {checkpoint['init_args']!r:.80}")
+    return checkpoint
+
+
+def lean_checkpoint(checkpoint: dict[str, Any], source: Path) -> dict[str, Any]:
+    """The stock network's weights, what nnU-Net needs to use them, and where they come from.
+
+    Neither optimiser, grad scaler and logs nor auxiliary decoder, embedding head and memory are in
+    it, so no training can be continued with it; as ``-pretrained_weights`` it serves.
+
+    Args:
+        checkpoint: as `read_checkpoint` gives it.
+        source: the file it was read from; its name and sha256 become part of the provenance.
+
+    Raises:
+        ValueError: the weights are no tensors or not the stock network's alone, or what the
+            checkpoint says of its training is incomplete or no plain data.
+    """
+    import torch
+
+    from nnunetv2_pclmix.method.network import PCLMixNetwork
+
+    weights, state = checkpoint["network_weights"], checkpoint["pclmix"]
+    added = tuple(f"{name}." for name in PCLMixNetwork.TRAINING_ONLY)
+    if not isinstance(weights, dict) or not all(
+        isinstance(key, str) and isinstance(value, torch.Tensor) and not key.startswith(added)
+        for key, value in weights.items()
+    ):
+        raise ValueError(f"{source}: network_weights are not those of a stock network")
+    if missing := [key for key in REQUIRED_HISTORY if key not in state]:
+        raise ValueError(f"{source}: 'pclmix' lacks {', '.join(missing)}")
+    provenance = {
+        **{key: state[key] for key in HISTORY if key in state},
+        "fold": checkpoint["init_args"].get("fold"),
+        "source": {"checkpoint": source.name, "sha256": sha256(source)},
+        "exported_with": {**package_versions(), "nnunetv2-pclmix": __version__},
+    }
+    try:
+        json.dumps(provenance)
+    except TypeError as error:
+        raise ValueError(f"{source}: 'pclmix' holds more than plain data: {error}") from None
+    return {
+        **{key: checkpoint[key] for key in KEPT},
+        "trainer_name": STOCK_TRAINER,
+        PROVENANCE: provenance,
+    }
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def export_model(
+    model: Path,
+    out: Path,
+    folds: Sequence[str] | None = None,
+    checkpoint: str = CHECKPOINT,
+    as_zip: bool = False,
+    trainer_name: str = STOCK_TRAINER,
+    overwrite: bool = False,
+) -> Path:
+    """Write folds of a trained PCLMix model as a model folder, or zip, of stock nnU-Net.
+
+    Args:
+        model: ``DatasetNNN_x/TRAINER__PLANS__CONFIGURATION`` with plans.json and fold folders.
+        out: folder like nnU-Net's results folder, which gets ``DatasetNNN_x/...``, or the zip.
+        folds: default: every fold that has this checkpoint.
+        checkpoint: name of the checkpoint to take; in the export it is ``checkpoint_final.pth``.
+        as_zip: write one file, for ``nnUNetv2_install_pretrained_model_from_zip``.
+        trainer_name: first part of the exported folder's name, what ``-tr`` has to be at
+            prediction. Any name works, because nnU-Net takes the class from the checkpoint.
+
+    Returns:
+        The model folder, or the zip.
+
+    Raises:
+        ValueError: something cannot be exported; the message lists all problems.
+        FileExistsError: the target exists and ``overwrite`` is false.
+    """
+    if folds is None:
+        folds = sorted(path.parent.name[5:] for path in model.glob(f"fold_*/{checkpoint}"))
+    problems = [] if folds else [f"no fold in {model} has a {checkpoint}"]
+    plans, _ = (_read_json(model / name, problems) for name in ("plans.json", "dataset.json"))
+    exported = {}
+    for fold in dict.fromkeys(folds):
+        path = model / f"fold_{fold}" / checkpoint
+        try:
+            exported[fold] = lean_checkpoint(read_checkpoint(path), path)
+        except ValueError as error:
+            problems.append(str(error))
+    dataset, plans_name = plans.get("dataset_name"), plans.get("plans_name")
+    configurations = {str(c["init_args"].get("configuration")) for c in exported.values()}
+    if len(configurations) > 1:
+        problems.append(f"the folds are of several configurations: {sorted(configurations)}")
+    # these make up folder names, and come from files that anyone may have written
+    names = {"trainer": [trainer_name], "configuration": configurations}
+    names |= {"plans": [plans_name], "data set": [dataset]} if plans else {}
+    problems += [
+        f"{name!r} cannot be the name of a {what}: it becomes part of a folder's name"
+        for what, values in names.items()
+        for name in values
+        if not _is_folder_name(name)
+    ]
+    if not problems and not configurations <= set(plans.get("configurations", ())):
+        problems.append(f"{model / 'plans.json'} has no configuration {min(configurations)}")
+    if problems:
+        raise ValueError("\n- ".join((f"{len(problems)} problem(s), nothing exported:", *problems)))
+
+    name = f"{trainer_name}__{plans_name}__{min(configurations)}"
+    target = out if as_zip else out / dataset / name
+    if target.resolve() == model.resolve():
+        raise ValueError(f"{target} is the training itself: export to another place or name")
+    if target.exists() and not overwrite:
+        raise FileExistsError(
+            f"{target} exists already. It may be another model (a stock one has the same name): "
+            "--overwrite replaces it" + ("" if as_zip else ", --trainer-name puts this beside it")
+        )
+    if not as_zip:
+        with write_dataset_atomically(out / dataset, name, overwrite) as work:
+            _write_model(model, work, exported)
+        return target
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as work:
+        packed = Path(work) / "packed"
+        _write_model(model, Path(work) / dataset / name, exported)
+        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+            for path in sorted((Path(work) / dataset).rglob("*")):
+                archive.write(path, path.relative_to(work))
+        os.replace(packed, out)
+    return target
+
+
+def _read_json(path: Path, problems: list[str]) -> dict:
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        problems.append(f"{path} cannot be read: {error}")
+        return {}
+    if not isinstance(content, dict):
+        problems.append(f"{path} holds no JSON object")
+        return {}
+    return content
+
+
+def _is_folder_name(name: object) -> bool:
+    """Whether it is a single folder's name that nnU-Net can take apart at ``__`` again."""
+    return isinstance(name, str) and bool(re.fullmatch(r"(?!\.)(?!.*__)[^/\\:]+", name))
+
+
+def _write_model(model: Path, work: Path, exported: dict[str, dict[str, Any]]) -> None:
+    import torch
+
+    for fold, checkpoint in exported.items():
+        (work / f"fold_{fold}").mkdir(parents=True)
+        torch.save(checkpoint, work / f"fold_{fold}" / CHECKPOINT)
+    provenance = {f"fold_{fold}": c[PROVENANCE] for fold, c in exported.items()}
+    write_json(provenance, work / f"{PROVENANCE}.json")
+    # Postprocessing is kept with the files that applying it asks for. The pickle is copied, not
+    # opened. Predictions, summaries and debug.json stay behind: they hold paths and case names.
+    crossval = [
+        f"{folder.name}/{file}"
+        for folder in model.glob("crossval_results_folds_*")
+        for file in CROSSVAL_FILES
+        if (folder / CROSSVAL_FILES[0]).is_file()
+    ]
+    for file in (*MODEL_FILES, *crossval):
+        if (model / file).is_file():
+            (work / file).parent.mkdir(exist_ok=True)
+            shutil.copyfile(model / file, work / file)
+
+
+def add_command(commands: argparse._SubParsersAction) -> None:
+    """Add ``export`` to the sub-commands of the command line."""
+    parser = commands.add_parser(
+        "export",
+        help="write a lean model folder or zip that stock nnU-Net predicts with",
+        description="Write a trained PCLMix model for machines that have only nnU-Net: the "
+        "network's weights without optimiser, logs and the parts that exist for training only. "
+        "Predictions are the same bit for bit. No training can be continued with the export.",
+        epilog="The exported folder is named as a stock model's, for nnU-Net's commands to find it "
+        "without -tr. Where a stock model of the same data set, plans and configuration is "
+        "installed, nnU-Net's zip installation writes over it without asking, and folds that only "
+        "the stock model has stay and would be averaged with these: give another --trainer-name "
+        "then, and predict with -tr and that name.",
+    )
+    parser.add_argument("model", metavar="MODEL_FOLDER", type=Path, help="...__PLANS__CONFIG")
+    parser.add_argument(
+        "out", metavar="OUT", type=Path, help="results folder to export into, or the zip"
+    )
+    parser.add_argument(
+        "--folds", nargs="+", metavar="FOLD", help="0 1 ... or all (default: every)"
+    )
+    parser.add_argument(
+        "--checkpoint", default=CHECKPOINT, help=f"to take; in the export it is {CHECKPOINT}"
+    )
+    parser.add_argument("--zip", action="store_true", help="write a zip (also if OUT ends so)")
+    parser.add_argument("--trainer-name", default=STOCK_TRAINER, help=f"default: {STOCK_TRAINER}")
+    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Export, print how to predict; return the exit status."""
+    as_zip = arguments.zip or arguments.out.suffix == ".zip"
+    try:
+        target = export_model(
+            arguments.model,
+            arguments.out,
+            arguments.folds,
+            arguments.checkpoint,
+            as_zip,
+            arguments.trainer_name,
+            arguments.overwrite,
+        )
+    except (OSError, ValueError) as error:
+        print(f"nnunetv2_pclmix export: error: {error}", file=sys.stderr)
+        return 1
+    if as_zip:
+        with zipfile.ZipFile(target) as archive:
+            files = [Path(name) for name in archive.namelist()]
+        print(f"wrote {target}; install it: nnUNetv2_install_pretrained_model_from_zip {target}")
+    else:
+        files = [path.relative_to(arguments.out) for path in target.rglob("*")]
+        print(f"wrote {target}")
+    weights = sorted(path for path in files if path.name == CHECKPOINT)
+    dataset, model, _ = weights[0].parts[-4:-1]
+    trainer, plans, configuration = model.split("__")
+    print(
+        f"predict: nnUNetv2_predict -d {dataset} -c {configuration} -p {plans} -tr {trainer} "
+        f"-f {' '.join(path.parent.name[5:] for path in weights)} -i IMAGES -o PREDICTIONS"
+    )
+    if trainer == STOCK_TRAINER:
+        print(
+            f"note: the name is a stock {STOCK_TRAINER}'s. Where such a model of {dataset} is "
+            "installed, do not install this over it: export with --trainer-name"
+        )
+    return 0

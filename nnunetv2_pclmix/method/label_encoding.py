@@ -1,0 +1,193 @@
+"""What the network's outputs mean: softmax over exclusive labels, or sigmoid over regions.
+
+nnU-Net trains either on exclusive labels or, where a label of ``dataset.json`` is a list of values,
+on regions that may overlap. All that PCLMix does differently for the two is here, so that the terms
+of the objective are written once.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nnunetv2_pclmix.method.partial_cross_entropy import partial_binary_cross_entropy, partial_nll
+
+
+class LabelEncoding(ABC):
+    """Logits (B, C, *spatial), targets (B, T, *spatial) as nnU-Net's augmentation makes them.
+
+    Attributes:
+        num_classes: K, exclusive classes with the background; those of contrast and memory. The
+            value K itself stands for "no class", that is, not annotated or not certain.
+        target_channels: T.
+        foreground_from: first of the C channels of logits that is foreground.
+    """
+
+    num_classes: int
+    target_channels: int
+    foreground_from: int
+
+    @abstractmethod
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """(B, C, *spatial) logits to float32 probabilities of the same shape."""
+
+    @abstractmethod
+    def uncertainty(self, probabilities: Tensor) -> Tensor:
+        """Entropy in nats, (B, *spatial), comparable with `certainty_threshold`."""
+
+    @abstractmethod
+    def cross_entropy(self, logits: Tensor, targets: Sequence[Tensor]) -> list[Tensor]:
+        """Partial cross-entropy against each of ``targets``, in float32; 0 if all is ignored."""
+
+    @abstractmethod
+    def dice_target(self, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Target and mask (B, 1, *spatial) of annotated voxels, as nnU-Net's Dice takes them."""
+
+    @abstractmethod
+    def predict(self, scores: Tensor, threshold: float = 0.0) -> Tensor:
+        """The target (B, T, *spatial) that the scores speak for, with nothing ignored.
+
+        Args:
+            scores: (B, C, *spatial) logits, or probabilities.
+            threshold: above it a region is there: 0 for logits, 0.5 for probabilities. Exclusive
+                labels, of which the most probable counts, need none.
+        """
+
+    @abstractmethod
+    def ignore(self, target: Tensor, where: Tensor) -> Tensor:
+        """The target with what is true in (B, 1, *spatial) ignored."""
+
+    def background(self, target: Tensor, where: Tensor) -> Tensor:
+        """Target of the same shape that is background ``where`` (B, 1, *spatial), else ignored."""
+        return self.ignore(torch.zeros_like(target), ~where)
+
+    @abstractmethod
+    def strokes(self, target: Tensor) -> Iterator[Tensor]:
+        """For each foreground channel of the logits where it is annotated, (B, *spatial) bool."""
+
+    @abstractmethod
+    def exclusive(self, target: Tensor) -> Tensor:
+        """Class (B, *spatial) int64 of each voxel of a target, K where it is ignored."""
+
+
+class ExclusiveLabels(LabelEncoding):
+    """Softmax over labels 0..K-1; targets (B, 1, *spatial) hold labels, K where ignored."""
+
+    target_channels = 1
+    foreground_from = 1
+
+    def __init__(self, num_classes: int) -> None:
+        self.num_classes = num_classes
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Softmax over the labels."""
+        return torch.softmax(logits.float(), 1)
+
+    def uncertainty(self, probabilities: Tensor) -> Tensor:
+        """Entropy over the labels."""
+        return torch.special.entr(probabilities).sum(1)
+
+    def cross_entropy(self, logits: Tensor, targets: Sequence[Tensor]) -> list[Tensor]:
+        """`partial_nll` of the softmax, which is computed once for all targets."""
+        log_p = torch.log_softmax(logits.float(), 1)
+        return [partial_nll(log_p, target[:, 0], self.num_classes) for target in targets]
+
+    def dice_target(self, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Ignored voxels become background, which the mask leaves out."""
+        mask = target != self.num_classes
+        return torch.where(mask, target, 0), mask
+
+    def predict(self, scores: Tensor, threshold: float = 0.0) -> Tensor:
+        """Argmax; by ``max``, which over few channels is several times faster on CPU."""
+        return scores.max(1, keepdim=True).indices
+
+    def ignore(self, target: Tensor, where: Tensor) -> Tensor:
+        """Label K."""
+        return target.masked_fill(where, self.num_classes)
+
+    def strokes(self, target: Tensor) -> Iterator[Tensor]:
+        """Of each label above 0."""
+        return (target[:, 0] == label for label in range(1, self.num_classes))
+
+    def exclusive(self, target: Tensor) -> Tensor:
+        """The target itself."""
+        return target[:, 0].long()
+
+
+class Regions(LabelEncoding):
+    """Sigmoid over R regions; targets (B, R + 1, *spatial) hold 0 or 1, the last where ignored.
+
+    Everything but the contrast treats each region as a segmentation of its own in two classes. Its
+    entropy is then at most ln 2, which is what the paper's threshold, a fraction of ln 2, is made
+    for; a voxel is as uncertain as its least certain region, however many regions there are.
+
+    The contrast is on exclusive classes. Regions are nested as a rule, so that a voxel of the
+    tumour core, which belongs to the whole tumour too, would be a positive and a negative of both
+    at once. The classes are found as nnU-Net finds its segmentation when it predicts: 0 is
+    background, i + 1 what region i stands for (label ``regions_class_order[i]``), and later regions
+    overwrite earlier ones.
+    """
+
+    foreground_from = 0
+
+    def __init__(self, num_regions: int) -> None:
+        self.num_classes = self.target_channels = num_regions + 1
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Sigmoid of each region."""
+        return torch.sigmoid(logits.float())
+
+    def uncertainty(self, probabilities: Tensor) -> Tensor:
+        """Largest entropy among the regions."""
+        entropy = torch.special.entr(probabilities) + torch.special.entr(1 - probabilities)
+        return entropy.amax(1)
+
+    def cross_entropy(self, logits: Tensor, targets: Sequence[Tensor]) -> list[Tensor]:
+        """`partial_binary_cross_entropy`."""
+        logits = logits.float()
+        return [partial_binary_cross_entropy(logits, target) for target in targets]
+
+    def dice_target(self, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Regions, and the opposite of the ignore channel."""
+        return target[:, :-1], ~target[:, -1:].bool()
+
+    def predict(self, scores: Tensor, threshold: float = 0.0) -> Tensor:
+        """Regions above the threshold, and an empty ignore channel."""
+        regions = scores > threshold
+        return torch.cat((regions, torch.zeros_like(regions[:, :1])), 1)
+
+    def ignore(self, target: Tensor, where: Tensor) -> Tensor:
+        """1 in the last channel."""
+        ignored = target[:, -1:].bool() | where
+        return torch.cat((target[:, :-1], ignored.to(target.dtype)), 1)
+
+    def strokes(self, target: Tensor) -> Iterator[Tensor]:
+        """Of each region."""
+        return (region for region in target[:, :-1].bool().unbind(1))
+
+    def exclusive(self, target: Tensor) -> Tensor:
+        """The last region that is there, as numbered above."""
+        # the ignore channel comes last and overwrites all, as K = R + 1 should
+        number = torch.arange(1, self.num_classes + 1, device=target.device)
+        number = number.view(-1, *[1] * (target.ndim - 2))
+        return torch.where(target.bool(), number, 0).amax(1)
+
+
+def label_encoding(label_manager: Any) -> LabelEncoding:
+    """The encoding of a data set with an ignore label, from nnU-Net's ``LabelManager``."""
+    if label_manager.has_regions:
+        return Regions(label_manager.num_segmentation_heads)
+    return ExclusiveLabels(label_manager.ignore_label)
+
+
+def class_names(label_manager: Any) -> list[str]:
+    """Names of the exclusive classes of `label_encoding`, the background first."""
+    labels = {name: value for name, value in label_manager.label_dict.items() if name != "ignore"}
+    if label_manager.has_regions:
+        return ["background", *(name for name, value in labels.items() if np.any(value))]
+    return sorted(labels, key=lambda name: int(np.ravel(labels[name])[0]))

@@ -1,0 +1,161 @@
+"""nnU-Net's network with the parts that PCLMix adds for training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nnunetv2_pclmix.config import PCLMixConfig
+from nnunetv2_pclmix.method.auxiliary_decoder import AuxiliaryDecoder
+
+SUPPORTED_ARCHITECTURES = ("PlainConvUNet", "ResidualEncoderUNet")
+
+
+class TrainingOutput(NamedTuple):
+    """What the network returns in training mode.
+
+    Attributes:
+        main: logits of D_c, full resolution first, one (B, K, *spatial) per deep supervision level.
+        auxiliary: logits of D_t, (B, K, *spatial), or None without auxiliary decoder.
+        embedding: L2-normalised float32 pixel embedding (B, D, *coarse), or None without contrast.
+    """
+
+    main: list[Tensor]
+    auxiliary: Tensor | None
+    embedding: Tensor | None
+
+
+class EmbeddingHead(nn.Module):
+    """1x1 conv, norm, ReLU, 1x1 conv, L2 normalisation (PCLMix, embedding head).
+
+    The norm is GroupNorm with one group: unlike batch or instance norm it works for one sample and
+    for a feature map of one voxel. The convolutions are linear layers over the channels, which is
+    the same and serves 2D and 3D.
+    """
+
+    def __init__(self, channels: int, dim: int) -> None:
+        super().__init__()
+        self.reduce = nn.Linear(channels, channels)
+        self.norm = nn.GroupNorm(1, channels)
+        self.project = nn.Linear(channels, dim)
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """(B, C, *coarse) to (B, D, *coarse)."""
+        x = self.reduce(feature.movedim(1, -1)).movedim(-1, 1)
+        x = self.project(F.relu(self.norm(x)).movedim(1, -1))
+        return F.normalize(x.float(), dim=-1).movedim(-1, 1)
+
+
+class PCLMixNetwork(nn.Module):
+    """A stock U-Net (encoder E, main decoder D_c) plus auxiliary decoder D_t and embedding head.
+
+    In training mode it returns a `TrainingOutput`, in evaluation mode just what the stock network
+    returns. ``state_dict`` holds the stock network alone, under the stock names, and
+    ``load_state_dict`` expects no more: to nnU-Net (checkpoints, pretrained weights, prediction)
+    this is an ordinary network. `training_only_state` has the rest.
+
+    Args:
+        stock: network built by nnU-Net.
+        patch_size: of the training patches, in voxels.
+        num_classes: K.
+        config: sizes of the added parts, and whether they exist.
+
+    Raises:
+        ValueError: the architecture is not one whose encoder features can be used.
+    """
+
+    TRAINING_ONLY = ("auxiliary_decoder", "embedding_head")
+
+    def __init__(
+        self,
+        stock: nn.Module,
+        patch_size: Sequence[int],
+        num_classes: int,
+        config: PCLMixConfig,
+    ) -> None:
+        super().__init__()
+        name = type(stock).__name__
+        if name not in SUPPORTED_ARCHITECTURES:
+            raise ValueError(
+                f"the plans build a {name}; PCLMix needs the stages of an encoder and supports "
+                f"{' and '.join(SUPPORTED_ARCHITECTURES)}. Use other plans (-p)"
+            )
+        self.encoder, self.decoder = stock.encoder, stock.decoder
+        channels = list(stock.encoder.output_channels)
+        strides = [
+            [s] * len(patch_size) if isinstance(s, int) else list(s) for s in stock.encoder.strides
+        ]
+        self.auxiliary_decoder = self.embedding_head = None
+        if config.auxiliary_decoder:
+            self.auxiliary_decoder = AuxiliaryDecoder(
+                channels,
+                strides,
+                patch_size,
+                num_classes,
+                config.auxiliary_stride,
+                config.auxiliary_max_width,
+                config.auxiliary_window,
+            )
+        if config.contrast:
+            largest = [math.prod(max(s) for s in strides[: i + 1]) for i in range(len(strides))]
+            coarse = [i for i, s in enumerate(largest) if s >= config.embedding_stride]
+            self.embedding_stage = coarse[0] if coarse else len(strides) - 1
+            self.embedding_head = EmbeddingHead(
+                channels[self.embedding_stage], config.embedding_dim
+            )
+
+    def forward(self, x: Tensor) -> TrainingOutput | list[Tensor] | Tensor:
+        """(B, C, *patch_size) to a `TrainingOutput`, or in evaluation to the main logits."""
+        skips = self.encoder(x)
+        main = self.decoder(skips)
+        if not self.training:
+            return main
+        return TrainingOutput(
+            main if isinstance(main, (list, tuple)) else [main],
+            self.auxiliary_decoder(skips) if self.auxiliary_decoder is not None else None,
+            self.embedding_head(skips[self.embedding_stage])
+            if self.embedding_head is not None
+            else None,
+        )
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """The stock network's state, without the parts that exist for training only."""
+        state = super().state_dict(*args, **kwargs)
+        added = tuple(f"{kwargs.get('prefix', '')}{name}." for name in self.TRAINING_ONLY)
+        for key in [key for key in state if key.startswith(added)]:
+            del state[key]
+        return state
+
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> Any:
+        """Load the stock network's state; the parts for training only keep theirs."""
+        return super().load_state_dict(
+            {**self.training_only_state(), **state_dict}, strict=strict, assign=assign
+        )
+
+    def training_only_state(self) -> dict[str, Tensor]:
+        """State of auxiliary decoder and embedding head, under their names here."""
+        return {
+            f"{name}.{key}": value
+            for name in self.TRAINING_ONLY
+            if (module := getattr(self, name)) is not None
+            for key, value in module.state_dict().items()
+        }
+
+    def load_training_only_state(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `training_only_state` gave.
+
+        Raises:
+            RuntimeError: the state belongs to other settings (torch names the keys).
+        """
+        for name in self.TRAINING_ONLY:
+            if (module := getattr(self, name)) is not None:
+                prefix = f"{name}."
+                module.load_state_dict(
+                    {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
+                )

@@ -1,0 +1,59 @@
+"""Partial cross-entropy: cross-entropy averaged over annotated voxels only (pCE).
+
+The average is over the batch of all processes, see `global_mean`.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nnunetv2_pclmix.method.global_mean import global_mean
+
+
+def partial_nll(log_probabilities: Tensor, target: Tensor, ignore_label: int) -> Tensor:
+    """Negative log-likelihood averaged over the voxels whose target is not ``ignore_label``.
+
+    Args:
+        log_probabilities: (B, K, *spatial), float32.
+        target: (B, *spatial), integers in 0..K-1 or ``ignore_label``.
+
+    Returns:
+        A scalar; 0, with zero gradients, when every voxel is ignored.
+    """
+    target = target.long()
+    annotated = (target != ignore_label).sum()
+    # flattened, because one 1D kernel serves 2D and 3D alike
+    total = F.nll_loss(
+        log_probabilities.flatten(2),
+        target.flatten(1),
+        ignore_index=ignore_label,
+        reduction="sum",
+    )
+    return global_mean(total, annotated)
+
+
+def partial_cross_entropy(logits: Tensor, target: Tensor, ignore_label: int) -> Tensor:
+    """`partial_nll` of the softmax of ``logits`` (B, K, *spatial), computed in float32."""
+    return partial_nll(torch.log_softmax(logits.float(), 1), target, ignore_label)
+
+
+def partial_binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Binary cross-entropy of regions, averaged over annotated voxels and summed over regions.
+
+    Summed, it is the negative log-likelihood of all that is known of a voxel, as cross-entropy is
+    for exclusive labels; nnU-Net's loss for regions with an ignore label has the same value.
+
+    Args:
+        logits: (B, R, *spatial), float32.
+        target: (B, R + 1, *spatial), 0 or 1 of any type; the last channel is 1 where ignored.
+
+    Returns:
+        A scalar; 0, with zero gradients, when every voxel is ignored.
+    """
+    ignored = target[:, -1:].bool()
+    loss = F.binary_cross_entropy_with_logits(
+        logits, target[:, :-1].to(logits.dtype), reduction="none"
+    )
+    return global_mean(loss.masked_fill(ignored, 0).sum(), (~ignored).sum())

@@ -1,0 +1,1 @@
+"""What a training tells of itself: diagnostics, curves, snapshots, early warnings."""

@@ -1,0 +1,1 @@
+"""Finding what would spoil a training, all at once."""

@@ -1,0 +1,257 @@
+"""`scribble_tools check`: find everything that would spoil a training on a raw data set."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+from collections.abc import Collection, Sequence
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+from scribble_tools.arguments import positive_int
+from scribble_tools.check.annotations import (
+    agreement_findings,
+    annotation_findings,
+    classes_of,
+    coverage_table,
+    slice_findings,
+)
+from scribble_tools.check.case_files import TrainingCase, examine_case, find_case_files
+from scribble_tools.check.description import Description, read_description
+from scribble_tools.check.findings import (
+    Finding,
+    Report,
+    ResamplingLoss,
+    format_coverage,
+    format_findings,
+    format_resampling,
+    sort_findings,
+)
+from scribble_tools.check.preprocessed import ct_findings, preprocessed_findings
+from scribble_tools.check.resampling_loss import add_up, resample_case
+from scribble_tools.check.splits import patients_of, split_findings
+from scribble_tools.dataset.writing import RECORD, find_raw_dataset, write_json
+from scribble_tools.parallel import parallel_map
+
+RESAMPLED_CASES = 20
+LITTLE_KEPT = 60  # per cent of volume or place, below which resampling is warned of
+NOTHING_KEPT = 10  # per cent of volume, below which a class is as good as lost
+
+
+def _not_computed(reason: str, remedy: str) -> list[Finding]:
+    message = f"what resampling keeps of the scribbles was not computed: {reason}"
+    return [Finding("note", "resampling-unknown", "data set", message, remedy)]
+
+
+def _resampling(
+    plans_file: Path | None,
+    configurations: Sequence[str],
+    about: Description,
+    cases: Sequence[TrainingCase],
+    max_cases: int,
+    num_processes: int,
+) -> tuple[list[ResamplingLoss], list[Finding]]:
+    """What resampling to the planned spacings keeps, on cases spread evenly over the data set."""
+    if about.labels is None or not cases or max_cases < 1:
+        return [], []
+    if plans_file is None or not plans_file.is_file():
+        where = plans_file or "no preprocessed data set"
+        remedy = "Run nnUNetv2_plan_and_preprocess, then check again"
+        return [], _not_computed(f"not planned yet ({where})", remedy)
+    if find_spec("nnunetv2") is None:
+        return [], _not_computed("nnU-Net is not installed here", "pip install nnunetv2")
+    step = max(1, -(-len(cases) // max_cases))
+    items = [(files.images, files.label) for files in cases[::step]]
+    classes = classes_of(about.labels)
+    try:
+        planned = json.loads(plans_file.read_text())["configurations"]
+        if unknown := sorted(set(configurations) - set(planned)):
+            raise ValueError(f"no configuration {', '.join(unknown)}, only {', '.join(planned)}")
+        work = partial(
+            resample_case, plans_file, configurations or [*planned], sorted(about.labels.values)
+        )
+        results = [*parallel_map(work, items, num_processes, "resampling")]
+    except Exception as error:  # nnU-Net's own code, on plans and files of any origin
+        reason = f"{plans_file.name}: {type(error).__name__}: {error}"
+        return [], _not_computed(reason, "Correct --plans, --configuration or the plans file")
+    losses = [
+        ResamplingLoss(configuration, name, len(items), volume, place)
+        for (configuration, name), (volume, place) in add_up(results, classes).items()
+    ]
+    return losses, [
+        Finding(
+            "error" if loss.volume_percent < NOTHING_KEPT else "warning",
+            "resampling-loses-scribbles",
+            f"{loss.configuration} of {plans_file.stem}",
+            f"{loss.name}: after resampling to the planned spacing {loss.place_percent:.0f} % of "
+            f"the annotated voxels lie under their own label, {loss.volume_percent:.0f} % of the "
+            f"volume is left (computed on {len(items)} of {len(cases)} cases)",
+            "Draw thicker scribbles (two to three voxels), plan a finer spacing "
+            "(nnUNetv2_plan_experiment -overwrite_target_spacing), or update batchgenerators to "
+            "0.25.4 or later (older ones lose nearly all thin lines)",
+        )
+        for loss in losses
+        if min(loss.place_percent, loss.volume_percent) < LITTLE_KEPT
+    ]
+
+
+def _unscribbled(folder: Path, cases: Collection[str]) -> set[str]:
+    """Cases that `generate` left without scribbles because it was told so."""
+    try:
+        return set(cases) - set(json.loads((folder / RECORD).read_text())["scribbled_cases"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
+def check_dataset(
+    folder: Path,
+    preprocessed: Path | None = None,
+    plans: str = "nnUNetPlans",
+    configurations: Sequence[str] = (),
+    patient_regex: str | None = None,
+    resampled_cases: int = RESAMPLED_CASES,
+    num_processes: int = 2,
+) -> Report:
+    """Check a raw data set; whatever is wrong with its files becomes a finding.
+
+    Args:
+        folder: ``DatasetNNN_name`` with dataset.json, imagesTr and labelsTr.
+        preprocessed: the data set's own folder in nnUNet_preprocessed, if there is one.
+        plans: name of the plans whose spacing the scribbles are resampled to.
+        configurations: of the plans; default: all of them.
+        patient_regex: finds the patient in a case's name (first group, or the whole match);
+            default: ``patients`` of the conversion record.
+        resampled_cases: resample at most so many cases; 0: none.
+        num_processes: the report does not depend on it.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: ``patient_regex`` is no regular expression, or does not match every case.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is not a folder")
+    if preprocessed is not None and not preprocessed.is_dir():
+        preprocessed = None
+
+    about, findings = read_description(folder)
+    cases, file_findings = find_case_files(folder, about)
+    facts = [*parallel_map(partial(examine_case, about), cases, num_processes, "checking")]
+    findings += file_findings + [finding for f in facts for finding in f.findings]
+    counts = {f.case: f.counts for f in facts}
+    coverage = ()
+    if about.labels is not None:
+        coverage = coverage_table(facts, about.labels)
+        unscribbled = _unscribbled(folder, counts)
+        findings += annotation_findings(facts, about.labels, unscribbled)
+        findings += slice_findings(facts) + agreement_findings(facts)
+    patients, patient_findings = patients_of(folder, [*counts], patient_regex)
+    findings += patient_findings
+    findings += split_findings(folder, preprocessed, counts, patients, about.labels)
+    findings += ct_findings(preprocessed, about)
+    if preprocessed is not None:
+        findings += preprocessed_findings(preprocessed, about.content, cases)
+    broken = {f.case for f in facts if any(x.severity == "error" for x in f.findings)}
+    losses, loss_findings = _resampling(
+        preprocessed and preprocessed / f"{plans}.json",
+        configurations,
+        about,
+        [files for files in cases if files.case not in broken],
+        resampled_cases,
+        num_processes,
+    )
+    return Report(
+        folder.name,
+        len(cases),
+        sort_findings(findings + loss_findings),
+        coverage,
+        tuple(losses),
+    )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this sub-command's arguments and help."""
+    parser.description = (
+        "Find everything that would spoil a training on a raw data set with scribbles, all at "
+        "once: files, geometry, labels, background scribbles, coverage, splits, preprocessed data. "
+        "Changes nothing. Exit code 1 when there are errors."
+    )
+    parser.epilog = (
+        "example:\n  scribble_tools check 127 --json findings.json\n\n"
+        "Uses the environment variables nnUNet_raw and, if it is set, nnUNet_preprocessed."
+    )
+    parser.add_argument(
+        "dataset", help="id, full name, or the data set's folder, e.g. nnUNet_raw/Dataset127_Heart"
+    )
+    parser.add_argument("--json", type=Path, help="write every finding to this file, too")
+    parser.add_argument(
+        "--preprocessed",
+        type=Path,
+        default=os.environ.get("nnUNet_preprocessed") or None,
+        help="nnU-Net's preprocessed folder (default: environment variable nnUNet_preprocessed)",
+    )
+    parser.add_argument(
+        "--plans",
+        default="nnUNetPlans",
+        help="resample scribbles to the spacing of these plans (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--configuration",
+        nargs="+",
+        default=[],
+        help="of the plans, such as 2d (default: all of them)",
+    )
+    parser.add_argument(
+        "--resampled-cases",
+        type=int,
+        default=RESAMPLED_CASES,
+        help="resample at most so many cases, 0: none (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--patient-regex",
+        help="finds the patient in a case's name, such as '(.+)_frame' "
+        "(default: as the conversion recorded)",
+    )
+    parser.add_argument("-np", type=positive_int, default=2, dest="num_processes", help="processes")
+
+
+def _refuse_other_file(path: Path) -> None:
+    """Only findings are replaced by findings."""
+    try:
+        if path.exists() and "findings" not in json.loads(path.read_text()):
+            raise ValueError
+    except (ValueError, TypeError, OSError):
+        raise FileExistsError(
+            f"{path} exists and is no earlier --json of this command: choose another name"
+        ) from None
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the sub-command and return its exit code."""
+    folder = find_raw_dataset(args.dataset)
+    if args.json is not None:
+        _refuse_other_file(args.json)
+    report = check_dataset(
+        folder,
+        args.preprocessed and Path(args.preprocessed) / folder.name,
+        args.plans,
+        args.configuration,
+        args.patient_regex,
+        args.resampled_cases,
+        args.num_processes,
+    )
+    width = min(shutil.get_terminal_size((120, 24)).columns, 160)
+    if report.findings:
+        print(format_findings(report.findings, width))
+    if report.coverage:
+        print(f"\n{format_coverage(report.coverage)}")
+    if report.resampling:
+        print(f"\nkept by resampling, {report.resampling[0].cases} cases:")
+        print(format_resampling(report.resampling))
+    print(f"\n{report.verdict}")
+    if args.json is not None:
+        write_json(report.as_json(), args.json)
+        print(f"wrote {args.json}")
+    return report.exit_code

@@ -1,0 +1,86 @@
+"""Does the preprocessed data still belong to the raw data?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from nnunetv2_pclmix.commands.ct_fingerprint import MARK
+from scribble_tools.check.case_files import TrainingCase
+from scribble_tools.check.description import Description
+from scribble_tools.check.findings import Finding
+
+AGAIN = "Run nnUNetv2_plan_and_preprocess again"
+
+
+def ct_findings(preprocessed: Path | None, about: Description) -> list[Finding]:
+    """nnU-Net's intensity statistics for CT count every label above 0 as foreground, ignore too."""
+    channels = [name for name in about.channels if name.casefold() == "ct"]
+    if not channels or about.labels is None or about.labels.ignore is None:
+        return []
+    try:
+        if MARK in json.loads((preprocessed / "dataset_fingerprint.json").read_text()):
+            return []  # corrected already
+    except (OSError, ValueError, TypeError):
+        pass  # not extracted yet
+    message = (
+        f"there is a channel called {channels[0]}: nnU-Net normalises CT by the foreground's "
+        "intensities and takes every voxel with a label above 0 for foreground, unlabelled ones "
+        "too, so that table and air widen the window"
+    )
+    remedy = (
+        "Run nnUNetv2_extract_fingerprint, nnunetv2_pclmix ct-fingerprint, then plan and "
+        "preprocess (nnunetv2_pclmix ct-fingerprint -h); or call the channel otherwise, such as "
+        '"zscore": every image is then normalised by itself'
+    )
+    return [Finding("warning", "ct-statistics", "dataset.json", message, remedy)]
+
+
+def preprocessed_findings(
+    preprocessed: Path, content: Mapping, cases: Sequence[TrainingCase]
+) -> list[Finding]:
+    """Compare a data set's preprocessed folder with its raw files.
+
+    Args:
+        content: of the raw dataset.json.
+    """
+    findings = []
+    try:
+        labels = json.loads((preprocessed / "dataset.json").read_text())["labels"]
+        if content and labels != content.get("labels"):
+            message = (
+                f"labels were {json.dumps(labels)} when the data set was preprocessed, now they "
+                f"are {json.dumps(content.get('labels'))}: training would use the old ones, or "
+                "stop with a KeyError in a worker"
+            )
+            findings.append(Finding("error", "labels-changed", "dataset.json", message, AGAIN))
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # planned only in part: nnU-Net writes this file when it preprocesses
+    # one .pkl per case is common to all formats of preprocessed data
+    for folder in sorted({path.parent for path in preprocessed.glob("*/*.pkl")}):
+        done = {path.stem: path for path in folder.glob("*.pkl")}
+        for files in cases:
+            where = f"{folder.name}/{files.case}"
+            old = done.pop(files.case, None)
+            if old is None:
+                message = "the case is not preprocessed: it cannot be trained on"
+                findings.append(Finding("warning", "not-preprocessed", where, message, AGAIN))
+            elif files.label.is_file() and old.stat().st_mtime < files.label.stat().st_mtime:
+                message = (
+                    "the label file is newer than the preprocessed case (by modification time): "
+                    "training would use the old scribbles"
+                )
+                remedy = f"{AGAIN}, unless the files were only copied"
+                findings.append(Finding("warning", "preprocessed-old", where, message, remedy))
+        findings += [
+            Finding(
+                "warning",
+                "preprocessed-extra",
+                f"{folder.name}/{case}",
+                "preprocessed, but not in the data set: fold 'all' would train on it",
+                "Delete the preprocessed folder, then run nnUNetv2_plan_and_preprocess again",
+            )
+            for case in done
+        ]
+    return findings

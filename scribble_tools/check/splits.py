@@ -1,0 +1,155 @@
+"""Are the cross-validation splits usable, and do they keep patients apart?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from scribble_tools.check.annotations import missing_classes
+from scribble_tools.check.findings import Finding
+from scribble_tools.dataset.label_set import LabelSet
+from scribble_tools.dataset.patients import find_patients
+from scribble_tools.dataset.writing import RECORD, read_splits
+
+FILE = "splits_final.json"
+INSTALL = "Correct the splits and make them the data set's with scribble_tools install-splits"
+
+
+def patients_of(
+    folder: Path, cases: Collection[str], regex: str | None = None
+) -> tuple[dict[str, str], list[Finding]]:
+    """Patient of every case, see `find_patients`; a note and nothing when they are not known.
+
+    Raises:
+        ValueError: see `find_patients`; for ``regex`` only.
+    """
+    try:
+        patients = find_patients(cases, folder, regex)
+    except (OSError, ValueError, TypeError, AttributeError):
+        if regex is not None:
+            raise
+        patients = None
+    if patients is not None:
+        return patients, []
+    message = f"which cases are of one patient is not known ({RECORD} does not say it)"
+    remedy = "Say how to find the patient in a case's name: --patient-regex '(.+)_frame'"
+    return {}, [Finding("note", "patients-unknown", "data set", message, remedy)]
+
+
+def split_findings(
+    raw: Path,
+    preprocessed: Path | None,
+    counts: Mapping[str, Mapping[int, int]],
+    patients: Mapping[str, str],
+    labels: LabelSet | None,
+) -> list[Finding]:
+    """Judge the splits that a training would use.
+
+    Args:
+        raw, preprocessed: the data set's own folders; training reads the splits in the second.
+        counts: voxels of every label value, by case; every case of the data set.
+        patients: see `patients_of`.
+    """
+    findings, splits = [], []
+    for folder in (preprocessed, raw):
+        path = folder and folder / FILE
+        if path and path.is_file():
+            try:
+                folds = read_splits(path)
+                splits.append([{side: set(fold[side]) for side in fold} for fold in folds])
+            except (OSError, ValueError, TypeError) as error:
+                findings.append(Finding("error", "splits-unusable", FILE, str(error), INSTALL))
+    if not splits:
+        return findings or _without_splits(patients)
+    folds, *others = splits
+    if others and others[0] != folds:
+        if _cases(others[0]) == counts.keys() != _cases(folds):
+            message = (
+                "that in nnUNet_preprocessed is of other cases than the data set now has, that in "
+                "nnUNet_raw fits: nnU-Net's planner stops with a bare AssertionError, and training "
+                "would use the old one"
+            )
+            remedy = (
+                f"scribble_tools install-splits {raw.name} --overwrite, then plan and preprocess"
+            )
+            findings.append(Finding("error", "splits-outdated", FILE, message, remedy))
+            folds = others[0]  # those of the remedy
+        else:
+            message = (
+                "those in nnUNet_preprocessed and nnUNet_raw differ: training uses the former, and "
+                "nnU-Net's planner refuses to replace it, with a bare AssertionError"
+            )
+            findings.append(Finding("warning", "splits-differ", FILE, message, INSTALL))
+    for number, fold in enumerate(folds):
+        findings += _fold_findings(f"{FILE}, fold {number}", fold, counts, patients, labels)
+    named = _cases(folds)
+    message = "is in no fold: it will neither be trained nor validated on"
+    return findings + [
+        Finding("warning", "case-in-no-fold", case, message, INSTALL)
+        for case in counts
+        if case not in named
+    ]
+
+
+def _cases(folds: Sequence[Mapping[str, set[str]]]) -> set[str]:
+    return set().union(*(fold["train"] | fold["val"] for fold in folds))
+
+
+def _without_splits(patients: Mapping[str, str]) -> list[Finding]:
+    several = [patient for patient, n in Counter(patients.values()).items() if n > 1]
+    if several:
+        message = (
+            f"there is none, and {len(several)} patients have several cases ({several[0]}, for "
+            "example): nnU-Net will split by case and validate on patients it has trained on"
+        )
+        remedy = "Make splits by patient (scribble_tools convert does) and install-splits"
+        if len(set(patients.values())) == 1:
+            remedy = "Train with fold 'all': there is no other patient to validate on"
+        return [Finding("warning", "splits-missing", FILE, message, remedy)]
+    message = "there is none: nnU-Net will split the cases at random into 5 folds"
+    remedy = "Nothing, unless several cases are of one patient"
+    return [Finding("note", "splits-missing", FILE, message, remedy)]
+
+
+def _fold_findings(
+    where: str,
+    fold: Mapping[str, set[str]],
+    counts: Mapping[str, Mapping[int, int]],
+    patients: Mapping[str, str],
+    labels: LabelSet | None,
+) -> list[Finding]:
+    findings = []
+    train, val = fold["train"], fold["val"]
+    if unknown := sorted((train | val) - set(counts)):
+        message = f"names cases that the data set does not have: {_some(unknown)}"
+        findings.append(Finding("error", "splits-unknown-case", where, message, INSTALL))
+    if both := sorted(train & val):
+        message = f"trains and validates on {_some(both)}"
+        findings.append(Finding("error", "splits-overlap", where, message, INSTALL))
+    sides = [{patients[case] for case in side if case in patients} for side in (train, val)]
+    if leaked := sorted(sides[0] & sides[1] - {patients.get(case) for case in both}):
+        message = (
+            f"patients on both sides: {_some(leaked)}. Two images of one patient are much alike, "
+            "so the validation is too good"
+        )
+        findings.append(Finding("error", "splits-patient", where, message, INSTALL))
+    if labels is not None and train:
+        absent = missing_classes(counts, train, labels)
+        everywhere = missing_classes(counts, counts, labels)
+        findings += [
+            Finding(
+                "error",
+                "class-never-annotated-in-fold",
+                where,
+                f"{name} is annotated in none of the {len(train)} training cases",
+                "Scribble it in more cases, or make other splits",
+            )
+            for name in absent
+            if name not in everywhere
+        ]
+    return findings
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + f" and {len(names) - 5} more" * (len(names) > 5)

@@ -1,0 +1,134 @@
+"""ACDC images with the scribbles of Valvano et al. (IEEE TMI 2021) as an nnU-Net data set.
+
+Images lie in the challenge's own layout, ``patientNNN/patientNNN_frameMM.nii.gz``, with or without
+the dense ``_gt`` files. Scribbles are ``patientNNN_frameMM_scribble.nii.gz``: 0 background
+scribble, 1 RV, 2 myocardium, 3 LV, 4 unlabelled. 4 becomes nnU-Net's ignore label.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from scribble_tools.convert.conversion import (
+    Source,
+    SourceCase,
+    add_target_arguments,
+    report,
+    target_of,
+    write_scribble_dataset,
+)
+from scribble_tools.dataset.label_mapping import LabelMapping
+from scribble_tools.images.image_files import files_below
+
+LABELS = LabelMapping({"background": (0,), "RV": (1,), "MYO": (2,), "LV": (3,)}, unlabelled=(4,))
+CASE = re.compile(r"(patient\d{3})_frame\d{2}")
+
+
+def _by_name(folder: Path, pattern: str) -> dict[str, Path]:
+    """File name to file, of the files below ``folder``."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is not a folder")
+    found, twice = {}, []
+    for path in files_below(folder, pattern):
+        if path.name in found:
+            twice.append(f"{found[path.name]} and {path}")
+        found[path.name] = path
+    if twice:
+        raise ValueError("files of the same name, keep one of each:\n" + "\n".join(twice))
+    return found
+
+
+def find_images(images: Path) -> dict[str, Path]:
+    """Case name to ACDC image, of the images below a folder.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: a file name occurs twice.
+    """
+    files = {n.removesuffix(".nii.gz"): p for n, p in _by_name(images, "patient*.nii.gz").items()}
+    return {case: path for case, path in files.items() if CASE.fullmatch(case)}
+
+
+def find_cases(images: Path, scribbles: Path) -> dict[str, dict[str, Path]]:
+    """Pair every scribble with its image and, where it exists, its dense reference.
+
+    Returns:
+        case name to ``{"image": ..., "scribble": ..., "dense": ...}`` (``dense`` may be missing),
+        sorted by case name.
+
+    Raises:
+        FileNotFoundError: a folder is missing, there is no scribble, or scribbles lack an image.
+        ValueError: a file name occurs twice.
+    """
+    files = _by_name(images, "patient*.nii.gz")
+    cases, lost = {}, []
+    for name, path in _by_name(scribbles, "*_scribble.nii.gz").items():
+        case = name.removesuffix("_scribble.nii.gz")
+        if not CASE.fullmatch(case):
+            continue
+        if f"{case}.nii.gz" not in files:
+            lost.append(case)
+            continue
+        cases[case] = {"image": files[f"{case}.nii.gz"], "scribble": path}
+        if f"{case}_gt.nii.gz" in files:
+            cases[case]["dense"] = files[f"{case}_gt.nii.gz"]
+    if lost:
+        raise FileNotFoundError(
+            f"{len(lost)} scribbles have no image below {images}: {', '.join(lost[:10])}"
+            f"{' ...' if len(lost) > 10 else ''}. Give the folder that holds patientNNN/, "
+            "or take these scribbles away"
+        )
+    if not cases:
+        raise FileNotFoundError(
+            f"no patientNNN_frameMM_scribble.nii.gz below {scribbles}: is it the right folder?"
+        )
+    return dict(sorted(cases.items()))
+
+
+def acdc_source(images: Path, scribbles: Path) -> Source:
+    """Everything that is to be converted: see `find_cases`, `Source`.
+
+    Raises:
+        FileNotFoundError, ValueError: see `find_cases`.
+    """
+    cases = [
+        SourceCase(
+            case, CASE.fullmatch(case).group(1), (f["image"],), f["scribble"], f.get("dense")
+        )
+        for case, f in find_cases(Path(images), Path(scribbles)).items()
+    ]
+    return Source(
+        "acdc",
+        cases,
+        LABELS,
+        {"0": "cineMRI"},
+        extra={
+            "reference": "ACDC (Bernard et al. 2018), scribbles by Valvano et al. 2021",
+            "licence": "images CC BY-NC-SA 4.0",
+        },
+    )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this sub-command's arguments and help."""
+    parser.description = (
+        "ACDC's images (patientNNN/patientNNN_frameMM.nii.gz) with the scribbles of Valvano et al. "
+        "(patientNNN_frameMM_scribble.nii.gz): 4, unlabelled, becomes the ignore label. Dense _gt "
+        "files beside the images go to labelsTr_dense, for scoring only."
+    )
+    parser.epilog = (
+        "example:\n  scribble_tools convert acdc --images ACDC/training --scribbles scribbles "
+        '--dataset-id 127 --out "$nnUNet_raw"'
+    )
+    parser.add_argument("--images", type=Path, required=True, help="folder that holds patientNNN/")
+    parser.add_argument("--scribbles", type=Path, required=True, help="folder of *_scribble.nii.gz")
+    add_target_arguments(parser, "ACDCScribbles")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the sub-command and return its exit code."""
+    source, target = acdc_source(args.images, args.scribbles), target_of(args)
+    report(write_scribble_dataset(source, target), source, target, "2d")
+    return 0

@@ -1,0 +1,357 @@
+"""What all converters share: from pairs of image and label files to a checked nnU-Net data set."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from tqdm import tqdm
+
+from scribble_tools.arguments import positive_int
+from scribble_tools.dataset.label_mapping import LabelMapping
+from scribble_tools.dataset.provenance import package_versions
+from scribble_tools.dataset.replacing import entries_to_keep, refuse_own_source
+from scribble_tools.dataset.writing import (
+    IGNORE,
+    RECORD,
+    dataset_folder_name,
+    dataset_json,
+    next_commands,
+    patient_grouped_splits,
+    write_dataset_atomically,
+    write_json,
+)
+from scribble_tools.images.image_files import (
+    NATURAL,
+    dataset_file_ending,
+    file_ending_of,
+    read_channels,
+    write_image,
+)
+from scribble_tools.images.image_io import geometry_difference, write_labels
+from scribble_tools.images.label_files import Mismatch, read_on_grid
+
+TRAINING = "Tr"
+
+
+@dataclass(frozen=True)
+class SourceCase:
+    """The files of one case.
+
+    Attributes:
+        name: case name in the data set.
+        patient: cases of one patient stay on one side of every split.
+        images: one file per channel (or one colour image).
+        scribble: label file for training; without one, nothing of the case is annotated.
+        dense: dense reference; never trained on.
+        part: ``Tr``; ``Val`` or ``Ts`` for cases to predict, whose ``dense`` is for scoring only.
+    """
+
+    name: str
+    patient: str
+    images: tuple[Path, ...]
+    scribble: Path | None = None
+    dense: Path | None = None
+    part: str = TRAINING
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a converter found, and how its files are to be read.
+
+    Attributes:
+        format: the sub-command, for the record.
+        cases: at least one of them with ``part`` ``Tr``.
+        scribble_labels: values of the scribble files.
+        dense_labels: values of the dense files; default: the scribbles' classes.
+        channel_names: channel index to name; nnU-Net derives the normalisation from it.
+        read_labels: ``(path, image) -> labels (*spatial)`` on the image's grid.
+        mixed: accept cases that are annotated wholly or not at all; None: no, and the sub-command
+            has no option ``--mixed`` to allow it.
+        extra: further entries of dataset.json.
+        read_dense: the same as ``read_labels`` for dense files; default: ``read_labels``.
+        record: further entries of the conversion record.
+    """
+
+    format: str
+    cases: Sequence[SourceCase]
+    scribble_labels: LabelMapping
+    channel_names: Mapping[str, str]
+    dense_labels: LabelMapping | None = None
+    read_labels: Callable[[Path, sitk.Image], np.ndarray] = read_on_grid
+    mixed: bool | None = None
+    extra: Mapping[str, object] = field(default_factory=dict)
+    read_dense: Callable[[Path, sitk.Image], np.ndarray] | None = None
+    record: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def mapping_of_dense(self) -> LabelMapping:
+        """``dense_labels``, or its default."""
+        return self.dense_labels or LabelMapping(self.scribble_labels.classes)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a data set goes; ``num_folds`` None: 5, or as many as there are patients."""
+
+    out: Path
+    dataset_id: int
+    name: str
+    num_folds: int | None = None
+    seed: int = 0
+    overwrite: bool = False
+    num_processes: int = 2
+
+
+@dataclass(frozen=True)
+class _Channel:
+    """One image to be written, and the file it comes from."""
+
+    path: Path
+    image: sitk.Image
+    whole: bool
+
+
+def _read_case_images(case: SourceCase, names: Sequence[str]) -> tuple[list[_Channel], list[str]]:
+    """The images of a case, one per nnU-Net file, and what is wrong with them."""
+    channels: list[_Channel] = []
+    problems = []
+    for path in case.images:
+        try:
+            images, whole = read_channels(path)
+        except (FileNotFoundError, ValueError) as error:
+            problems.append(str(error))
+        else:
+            channels += [_Channel(path, image, whole) for image in images]
+    if problems:
+        return [], problems
+    first = channels[0]
+    for other in channels[1:]:
+        natural = file_ending_of(other.path) in NATURAL
+        if difference := geometry_difference(first.image, other.image, size_only=natural):
+            problems.append(f"{other.path} and {first.path} differ in {difference}")
+    found = sum(channel.image.GetNumberOfComponentsPerPixel() for channel in channels)
+    if found != len(names):
+        problems.append(
+            f"{first.path}: {found} channels, expected {len(names)} ({', '.join(names)})"
+        )
+    return channels, problems
+
+
+def _read_case_labels(
+    case: SourceCase, source: Source, image: sitk.Image
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """nnU-Net's labels of a case, ``scribble`` and ``dense``, and what is wrong with them."""
+    arrays, problems = {}, []
+    for role, path, read, mapping in (
+        ("scribble", case.scribble, source.read_labels, source.scribble_labels),
+        ("dense", case.dense, source.read_dense or source.read_labels, source.mapping_of_dense),
+    ):
+        if path is None:
+            continue
+        try:
+            arrays[role] = mapping.apply(read(path, image))
+        except Mismatch as error:
+            problems.append(f"{path} (image: {case.images[0]}) {error}")
+        except (FileNotFoundError, ValueError) as error:
+            message = str(error)
+            problems.append(message if str(path) in message else f"{path} {message}")
+    if problems or case.part != TRAINING:
+        return arrays, problems
+    ignore = source.scribble_labels.labels[IGNORE]
+    if "scribble" not in arrays:
+        shape = image.GetSize()[::-1]
+        arrays["scribble"] = np.full(shape, ignore, np.uint8 if ignore < 256 else np.uint16)
+    annotated = arrays["scribble"] != ignore
+    where = case.scribble or case.images[0]
+    remedy = "leave it out" + ", or say --mixed if that is meant" * (source.mixed is not None)
+    if not source.mixed and not annotated.any():
+        problems = [f"{where}: nothing is annotated; {remedy}"]
+    elif not source.mixed and annotated.all():
+        problems = [f"{where}: every voxel is annotated; {remedy}"]
+    return arrays, problems
+
+
+def _convert_case(
+    folder: Path, ending: str, source: Source, case: SourceCase
+) -> tuple[int, list[str]]:
+    """Write one case; return its dimension, and its problems instead of raising the first."""
+    channels, problems = _read_case_images(case, list(source.channel_names.values()))
+    if problems:
+        return 0, problems
+    image = channels[0].image
+    arrays, problems = _read_case_labels(case, source, image)
+    if problems:
+        return image.GetDimension(), problems
+    for role, sub_folder in (("scribble", "labelsTr"), ("dense", f"labels{case.part}_dense")):
+        if role in arrays and (role == "dense" or case.part == TRAINING):
+            write_labels(arrays[role], image, folder / sub_folder / f"{case.name}{ending}")
+    try:
+        for k, channel in enumerate(channels):
+            target = folder / f"images{case.part}" / f"{case.name}_{k:04d}{ending}"
+            write_image(channel.path, channel.image, channel.whole, target)
+    except ValueError as error:
+        problems.append(str(error))
+    return image.GetDimension(), problems
+
+
+def _dimension_problems(cases: Sequence[SourceCase], dimensions: Sequence[int]) -> list[str]:
+    """One line when some images are 2D and others 3D, between which no network is shared."""
+    first = {d: c for c, d in zip(cases[::-1], dimensions[::-1], strict=True) if d}
+    if len(first) < 2:
+        return []
+    examples = " and ".join(f"{d} ({first[d].images[0]})" for d in sorted(first))
+    return [f"the images have different dimensions: {examples}. Convert them apart"]
+
+
+def _splits(target: Target, patients: Mapping[str, str]) -> list[dict] | None:
+    """Folds by patient; None when there is a single patient and nobody asked for folds."""
+    count = len(set(patients.values()))
+    if target.num_folds is None and count < 2:
+        return None
+    num_folds = min(5, count) if target.num_folds is None else target.num_folds
+    return patient_grouped_splits(patients, num_folds, target.seed)
+
+
+def write_scribble_dataset(source: Source, target: Target) -> Path:
+    """Write ``out/DatasetNNN_name`` from what a converter found, and return that folder.
+
+    It holds imagesTr and labelsTr, dense references in labelsTr_dense (nnU-Net never reads them),
+    cases of other parts in imagesVal/Ts and labelsVal/Ts_dense, dataset.json, splits by patient
+    and ``conversion.json`` with sources, label mapping, patients, seed and versions. What else a
+    data set held that is replaced stays.
+
+    Raises:
+        FileExistsError: see `write_dataset_atomically` and `entries_to_keep`.
+        ValueError: files are not what they should be; the message lists all of them, and nothing
+            is written. Or see `refuse_own_source`, `entries_to_keep`.
+    """
+    training = [case for case in source.cases if case.part == TRAINING]
+    if not training:
+        raise ValueError("no case to train on: none has a scribble")
+    names = [(case.part, case.name) for case in source.cases]
+    if twice := sorted({name for part, name in names if names.count((part, name)) > 1}):
+        raise ValueError(f"several files would become the case {', '.join(twice)}: rename them")
+    if not source.scribble_labels.unlabelled:
+        raise ValueError("say which value means unlabelled, such as --unlabelled 0")
+    if source.mapping_of_dense.names != source.scribble_labels.names:
+        raise ValueError(
+            f"dense labels {source.mapping_of_dense.names} must be the scribbles' in their order, "
+            f"{source.scribble_labels.names}"
+        )
+    dataset = dataset_folder_name(target.out, target.dataset_id, target.name)
+    ending = dataset_file_ending([path for case in source.cases for path in case.images])
+    splits = _splits(target, {case.name: case.patient for case in training})
+    keep: list[str] = []
+    if target.overwrite:
+        files = [(*c.images, c.scribble, c.dense) for c in source.cases]
+        refuse_own_source(target.out / dataset, [path for own in files for path in own if path])
+        tests = {case.part for case in source.cases} - {TRAINING}
+        new = [name for part in tests for name in (f"images{part}", f"labels{part}_dense")]
+        keep = entries_to_keep(target.out / dataset, [case.name for case in training], new)
+    with write_dataset_atomically(target.out, dataset, target.overwrite, keep) as folder:
+        (folder / "labelsTr").mkdir()
+        for case in source.cases:
+            (folder / f"images{case.part}").mkdir(exist_ok=True)
+            if case.dense:
+                (folder / f"labels{case.part}_dense").mkdir(exist_ok=True)
+        with ThreadPoolExecutor(target.num_processes) as pool:
+            results = pool.map(partial(_convert_case, folder, ending, source), source.cases)
+            outcomes = list(tqdm(results, "converting", len(source.cases), unit="case"))
+        problems = [problem for _, own in outcomes for problem in own]
+        problems += _dimension_problems(source.cases, [dimension for dimension, _ in outcomes])
+        if problems:
+            raise ValueError(f"{len(problems)} problems, nothing written:\n" + "\n".join(problems))
+        reader = "NaturalImage2DIO" if ending in NATURAL else "SimpleITKIO"
+        content = dataset_json(
+            source.scribble_labels.labels,
+            len(training),
+            source.channel_names,
+            ending,
+            overwrite_image_reader_writer=reader,
+            **source.extra,
+        )
+        write_json(content, folder / "dataset.json")
+        if splits:
+            write_json(splits, folder / "splits_final.json")
+        write_json(_record(source, target, splits), folder / RECORD)
+    return target.out / dataset
+
+
+def _record(source: Source, target: Target, splits: Sequence | None) -> dict:
+    return {
+        "format": source.format,
+        "versions": package_versions(),
+        "scribble_labels": source.scribble_labels.as_json(),
+        "dense_labels": source.mapping_of_dense.as_json(),
+        "seed": target.seed,
+        "num_folds": len(splits or ()),
+        "patients": {case.name: case.patient for case in source.cases},
+        "cases": {
+            case.name: {
+                "part": case.part,
+                "images": [str(path) for path in case.images],
+                "scribble": None if case.scribble is None else str(case.scribble),
+                "dense": None if case.dense is None else str(case.dense),
+            }
+            for case in source.cases
+        },
+        **source.record,
+    }
+
+
+def add_target_arguments(parser: argparse.ArgumentParser, name: str | None = None) -> None:
+    """Add the arguments that `target_of` reads; ``name``: default name of the data set."""
+    parser.add_argument("--dataset-id", type=int, required=True, help="nnU-Net data set id, 1-999")
+    parser.add_argument("--out", type=Path, required=True, help="your nnUNet_raw folder")
+    parser.add_argument(
+        "--name",
+        default=name,
+        required=name is None,
+        help="gives DatasetNNN_NAME" + (f" (default: {name})" if name else ""),
+    )
+    parser.add_argument(
+        "--folds", type=int, help="cross-validation folds (default: 5, or one per patient)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the folds (default: 0)")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace what an earlier conversion wrote; other files in the data set stay",
+    )
+    parser.add_argument(
+        "-np", type=positive_int, default=2, dest="num_processes", help="parallel readers"
+    )
+
+
+def target_of(args: argparse.Namespace) -> Target:
+    """The `Target` that the arguments describe."""
+    return Target(
+        args.out,
+        args.dataset_id,
+        args.name,
+        args.folds,
+        args.seed,
+        args.overwrite,
+        args.num_processes,
+    )
+
+
+def report(folder: Path, source: Source, target: Target, configuration: str) -> None:
+    """Print what was written and which command comes next."""
+    patients = [case.patient for case in source.cases if case.part == TRAINING]
+    others = len(source.cases) - len(patients)
+    print(
+        f"wrote {len(patients)} training cases of {len(set(patients))} patients"
+        + f" and {others} cases to predict" * bool(others)
+        + f" to {folder}\nlabels: {source.scribble_labels.labels}"
+    )
+    if not (folder / "splits_final.json").exists():
+        print("one patient only: no splits were made, train with fold 'all'")
+    print(next_commands(folder, configuration))

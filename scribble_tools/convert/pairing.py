@@ -1,0 +1,238 @@
+"""Which image, scribble and dense file make up a case: paired by name, never by guess."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatch
+from pathlib import Path
+
+from scribble_tools.images.image_files import NATURAL, VOLUMES, file_ending_of, files_below
+from scribble_tools.images.slicer_segmentation import ENDING, is_segmentation
+
+READABLE = NATURAL | VOLUMES | {".nii", ".nhdr", ".mhd", ".hdr"}
+CHANNEL = re.compile(r"(.+)_(\d{4})")
+PLACEHOLDER = "{case}"
+IMAGE, SCRIBBLE, DENSE = "image", "scribble", "dense"  # as in --image-pattern
+LISTED = 5  # of the files with the same problem, so many are shown
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """The files of one case: an image per channel, and its label files if it has them."""
+
+    images: tuple[Path, ...]
+    scribble: Path | None = None
+    dense: Path | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the files of one kind lie.
+
+    Attributes:
+        option: `IMAGE`, `SCRIBBLE` or `DENSE`.
+        pattern: of the path below ``folder``, or of the name alone when it has no slash:
+            ``{case}`` stands for the case's name, ``*`` for anything but a slash. None: every
+            readable file, whose name without ending is the case's.
+    """
+
+    option: str
+    folder: Path
+    pattern: str | None = None
+
+
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """The regular expression of a pattern as in `Place`, with the group ``case``.
+
+    Raises:
+        ValueError: there is no ``{case}`` in it.
+    """
+    if PLACEHOLDER not in pattern:
+        raise ValueError(f"pattern {pattern!r} must hold {PLACEHOLDER}, such as '{{case}}.nii.gz'")
+    parts = [
+        "[^/]*".join(re.escape(word) for word in part.split("*"))
+        for part in pattern.split(PLACEHOLDER)
+    ]
+    any_folder = "" if "/" in pattern else "(?:.*/)?"
+    return re.compile(any_folder + parts[0] + "(?P<case>[^/]+)" + "(?P=case)".join(parts[1:]))
+
+
+def stem_of(path: Path) -> str:
+    """The file's name without its ending; ``.nii.gz`` and ``.seg.nrrd`` are one ending."""
+    ending = ENDING if is_segmentation(path) else file_ending_of(path)
+    return path.name[: len(path.name) - len(ending)]
+
+
+def _tell_apart(labels: Place, images: Sequence[Place]) -> Place:
+    """In a folder shared with the images, labels without pattern can only be ``.seg.nrrd``."""
+    shared = labels.folder.resolve() in {place.folder.resolve() for place in images}
+    if labels.pattern or not shared:
+        return labels
+    if not any(is_segmentation(path) for path in files_below(labels.folder)):
+        raise ValueError(
+            f"{labels.folder} holds images and {labels.option} files: tell these apart, such as "
+            f"--{labels.option}-pattern '{PLACEHOLDER}_{labels.option}.nii.gz'"
+        )
+    return replace(labels, pattern=PLACEHOLDER + ENDING)
+
+
+def _find(
+    place: Place, exclude: Sequence[str], taken: Collection[Path], problems: list[str]
+) -> dict[str, Path]:
+    """Case (or stem) to file; cases with several files are added to ``problems``."""
+    if not place.folder.is_dir():
+        raise FileNotFoundError(f"{place.folder} is not a folder")
+    pattern = compile_pattern(place.pattern) if place.pattern else None
+    found: dict[str, Path] = {}
+    twice: list[str] = []
+    for path in files_below(place.folder):
+        below = path.relative_to(place.folder).as_posix()
+        hidden = below.startswith(".") or "/." in below
+        if path in taken or hidden:
+            continue
+        if any(fnmatch(below, word) or fnmatch(path.name, word) for word in exclude):
+            continue
+        if pattern is None:
+            if file_ending_of(path) not in READABLE:
+                continue
+            if place.option == IMAGE and is_segmentation(path):
+                continue
+            case = stem_of(path)
+        elif match := pattern.fullmatch(below):
+            case = match.group("case")
+        else:
+            continue
+        if case in found:
+            twice.append(f"{found[case]} and {path} would both be the {place.option} of {case}")
+        found[case] = path
+    if twice:
+        remedy = f"Leave one out (--exclude) or tell them apart (--{place.option}-pattern)"
+        problems.append(_listed(f"{place.option} files too many", twice, remedy))
+    if not found:
+        what = f"matches {place.pattern!r}" if place.pattern else "has an ending of an image format"
+        raise FileNotFoundError(f"no file below {place.folder} {what}")
+    return found
+
+
+def _group_channels(
+    stems: Mapping[str, Path], labelled: Collection[str], problems: list[str]
+) -> dict[str, tuple[Path, ...]]:
+    """Case to its images, by stems that are the case's name or end with nnU-Net's ``_0000``."""
+    channels: dict[str, dict[int, str]] = {}
+    for stem in stems:
+        if match := CHANNEL.fullmatch(stem):
+            channels.setdefault(match.group(1), {})[int(match.group(2))] = stem
+    images: dict[str, tuple[Path, ...]] = {}
+    with_suffix = {case for case in labelled if case in channels}
+    plain = {case for case in labelled if case in stems}
+    for case in sorted(with_suffix & plain):
+        problems.append(f"{case}: both {stems[case]} and {case}_0000 and so on: --image-pattern?")
+    for case in plain:
+        images[case] = (stems[case],)
+    used = set(plain)
+    # images without label file follow the convention of the others
+    for case in channels if not plain else with_suffix - plain:
+        numbers = sorted(channels[case])
+        if numbers != list(range(len(numbers))):
+            problems.append(f"{case}: channels {numbers}, expected 0, 1, ...: is a file missing?")
+        images[case] = tuple(stems[channels[case][k]] for k in numbers)
+        used |= set(channels[case].values())
+    rest = [stem for stem in stems if stem not in used]
+    return images | {stem: (stems[stem],) for stem in rest}
+
+
+def _pattern_hint(place: Place, lost: Iterable[str], cases: Collection[str]) -> str:
+    """A pattern that would pair the files, when their stems only have a common addition."""
+    if place.pattern:
+        return ""
+    additions = Counter(
+        (stem[: stem.index(case)], stem[stem.index(case) + len(case) :])
+        for stem in lost
+        for case in cases
+        if case in stem
+    )
+    if not additions:
+        return f" Say how both are called with --image-pattern and --{place.option}-pattern"
+    (before, after), _ = additions.most_common(1)[0]
+    return f" Perhaps --{place.option}-pattern '{before}{PLACEHOLDER}{after}.*'"
+
+
+def _listed(what: str, items: Sequence[Path | str], remedy: str) -> str:
+    lines = [f"{len(items)} {what}:", *map(str, items[:LISTED])]
+    if len(items) > LISTED:
+        lines.append(f"and {len(items) - LISTED} more")
+    return "\n  ".join(lines) + f"\n {remedy}"
+
+
+def pair_files(
+    images: Sequence[Place],
+    scribbles: Place,
+    dense: Place | None = None,
+    exclude: Sequence[str] = (),
+    mixed: bool = False,
+) -> dict[str, CaseFiles]:
+    """Pair files by case name, sorted by it.
+
+    A file that is taken as dense reference is no scribble, and none that is taken as either is an
+    image, so that all may lie in one folder when patterns tell the labels.
+
+    Args:
+        images: one place, or one per channel, all with patterns.
+        exclude: files to pass over, as shell patterns of the name or the path.
+        mixed: accept images without scribble. Cases without dense reference are always accepted.
+
+    Raises:
+        FileNotFoundError: a folder is missing, or nothing in it fits.
+        ValueError: files stand alone or could belong to several cases; the message names all
+            problems, with at most `LISTED` files of each.
+    """
+    problems: list[str] = []
+    # what has a pattern is found first: a file without one might be anything
+    taken: set[Path] = set()
+    dense_of: dict[str, Path] = {}
+    if dense is not None:
+        dense = _tell_apart(dense, images)
+        dense_of = _find(dense, exclude, (), problems)
+        taken |= set(dense_of.values()) if dense.pattern else set()
+    scribbles = _tell_apart(scribbles, images)
+    scribble_of = _find(scribbles, exclude, taken, problems)
+    taken |= set(scribble_of.values()) if scribbles.pattern else set()
+    if len(images) == 1 and images[0].pattern is None:
+        stems = _find(images[0], exclude, taken, problems)
+        images_of = _group_channels(stems, scribble_of, problems)
+    else:
+        found: dict[Place, dict[str, Path]] = {}
+        # the longest pattern first: '{case}.nii.gz' also fits what '{case}_t2.nii.gz' is meant for
+        for place in sorted(images, key=lambda place: -len(place.pattern)):
+            found[place] = _find(place, exclude, taken, problems)
+            taken |= set(found[place].values())
+        per_channel = [found[place] for place in images]
+        cases = {case for channel in per_channel for case in channel}
+        for place, channel in zip(images, per_channel, strict=True):
+            if missing := sorted(cases - set(channel)):
+                problems.append(f"no {place.pattern!r} for the cases {', '.join(missing)}")
+        images_of = {
+            case: tuple(channel[case] for channel in per_channel if case in channel)
+            for case in cases
+        }
+    free = set(images_of) - set(scribble_of)
+    for place, files in ((scribbles, scribble_of), (dense, dense_of)):
+        if lost := sorted(set(files) - set(images_of)):
+            paths = [files[case] for case in lost]
+            hint = _pattern_hint(place, lost, images_of)
+            problems.append(_listed(f"{place.option} files without image", paths, hint.strip()))
+    if twice := sorted(set(scribble_of.values()) & set(dense_of.values())):
+        problems.append(_listed("files are both scribble and dense reference", twice, "Which?"))
+    if free and not mixed:
+        paths = [images_of[case][0] for case in sorted(free)]
+        remedy = "Leave them out (--exclude), or say --mixed to train on them without annotation"
+        problems.append(_listed("images without scribble", paths, remedy))
+    if problems:
+        raise ValueError("files that do not pair up:\n" + "\n".join(problems))
+    return {
+        case: CaseFiles(images_of[case], scribble_of.get(case), dense_of.get(case))
+        for case in sorted(images_of)
+    }

@@ -1,0 +1,141 @@
+"""`scribble_tools restore-labels`: predictions back to the label values of the original files."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from scribble_tools.arguments import positive_int
+from scribble_tools.dataset.label_mapping import LabelMapping
+from scribble_tools.dataset.writing import RECORD, find_raw_dataset
+from scribble_tools.images.image_files import NATURAL, VOLUMES, file_ending_of
+from scribble_tools.images.image_io import write_labels
+from scribble_tools.images.segmentation_files import read_labels
+
+
+def read_mapping(dataset: Path, values: str = "scribble") -> LabelMapping:
+    """Read which original values the labels of a data set stand for.
+
+    Args:
+        dataset: a data set's folder, or its conversion.json.
+        values: ``scribble`` or ``dense``: whose files' values.
+
+    Raises:
+        FileNotFoundError: there is no conversion.json.
+        ValueError: it is no such record.
+    """
+    path = dataset / RECORD if dataset.is_dir() else dataset
+    try:
+        return LabelMapping.from_json(json.loads(path.read_text())[f"{values}_labels"])
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"{path}: no such file. scribble_tools convert writes it into the data set's folder"
+        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path} is no record of scribble_tools convert ({type(error).__name__}: {error})"
+        ) from None
+
+
+def _restore(mapping: LabelMapping, folder: Path, path: Path) -> str:
+    """Write one restored file; return its problem instead of raising, to report all at once."""
+    try:
+        array, image = read_labels(path)
+        write_labels(mapping.restore(array), image, folder / path.name)
+    except (FileNotFoundError, ValueError) as error:
+        message = str(error)
+        return message if str(path) in message else f"{path} {message}"
+    return ""
+
+
+def restore_labels(
+    predictions: Path,
+    mapping: LabelMapping,
+    out: Path,
+    overwrite: bool = False,
+    num_processes: int = 2,
+) -> list[Path]:
+    """Write every label map of a folder with its original values, and return the new files.
+
+    Name, format and geometry stay. Of a class with several original values the first is written.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or no label map in it.
+        FileExistsError: ``out`` holds files of these names and ``overwrite`` is false.
+        ValueError: ``out`` is the folder of the predictions, or files hold other values than the
+            mapping's; the message lists all of them, and nothing is written.
+    """
+    if not predictions.is_dir():
+        raise FileNotFoundError(f"{predictions} is not a folder")
+    if out.exists() and out.samefile(predictions):
+        raise ValueError(f"{out} holds the predictions themselves: give another --out")
+    files = [p for p in sorted(predictions.iterdir()) if file_ending_of(p) in NATURAL | VOLUMES]
+    if not files:
+        raise FileNotFoundError(f"no label map in {predictions}: is it nnU-Net's output folder?")
+    targets = [out / path.name for path in files]
+    if not overwrite and (there := [path for path in targets if path.exists()]):
+        raise FileExistsError(f"{len(there)} files exist, such as {there[0]}: say --overwrite")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as work:
+        with ThreadPoolExecutor(num_processes) as pool:
+            results = pool.map(partial(_restore, mapping, Path(work)), files)
+            problems = [p for p in tqdm(results, "restoring", len(files), unit="case") if p]
+        if problems:
+            raise ValueError(f"{len(problems)} problems, nothing written:\n" + "\n".join(problems))
+        out.mkdir(exist_ok=True)
+        for path in targets:
+            os.replace(Path(work) / path.name, path)
+    return targets
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this sub-command's arguments and help."""
+    parser.description = (
+        "Write predictions with the label values that the original files had before conversion, "
+        "as recorded in the data set's conversion.json. Names, format and geometry stay."
+    )
+    parser.epilog = (
+        "example:\n  scribble_tools restore-labels predictions --out restored \\\n"
+        "    --dataset 127\n\n"
+        "Where several original values became one class, the first of them is written.\n"
+        "Segments of 3D Slicer have names, not values: classes are numbered in their\n"
+        "order in --labels of convert."
+    )
+    parser.add_argument(
+        "predictions", metavar="PREDICTIONS", type=Path, help="folder with nnU-Net's label maps"
+    )
+    parser.add_argument(
+        "--dataset",
+        required=True,
+        help="the data set that the model was trained on: its folder, its conversion.json, or its "
+        "id or full name in the folder of the environment variable nnUNet_raw",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    parser.add_argument(
+        "--values",
+        choices=("scribble", "dense"),
+        default="scribble",
+        help="the values of the scribble files or of the dense files (default: scribble)",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace files of the same names")
+    parser.add_argument(
+        "-np", type=positive_int, default=2, dest="num_processes", help="parallel readers"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the sub-command and return its exit code."""
+    path = Path(args.dataset)
+    mapping = read_mapping(path if path.exists() else find_raw_dataset(args.dataset), args.values)
+    written = restore_labels(
+        args.predictions, mapping, args.out, args.overwrite, args.num_processes
+    )
+    print(f"wrote {len(written)} label maps to {args.out}: {mapping.describe()}")
+    return 0

@@ -1,0 +1,93 @@
+"""`scribble_tools install-splits`: make a splits file the splits of a data set."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+from scribble_tools.dataset.writing import find_dataset, read_splits, write_json
+
+
+def _holds(target: Path, content: list) -> bool:
+    """Whether nothing else is in the way; a broken file is something else."""
+    try:
+        return not target.exists() or read_splits(target) == content
+    except ValueError:
+        return False
+
+
+def install_splits(
+    dataset: str, raw: Path, preprocessed: Path, splits: Path | None = None, overwrite: bool = False
+) -> Path:
+    """Make ``splits`` the data set's splits and return the path that nnU-Net's training reads.
+
+    nnU-Net's planner copies the raw data set's ``splits_final.json`` to the preprocessed folder,
+    and fails when another one lies there. So both get the same.
+
+    Args:
+        dataset: id or full name.
+        raw, preprocessed: nnU-Net's folders.
+        splits: default: the one in the raw data set.
+
+    Raises:
+        FileNotFoundError: the data set or the splits file is missing.
+        FileExistsError: other splits are installed already and ``overwrite`` is false.
+        ValueError: it is no splits file, or names cases that are not in the data set, or a case on
+            both sides.
+    """
+    folder = find_dataset(raw, dataset)
+    splits = splits or folder / "splits_final.json"
+    content = read_splits(splits)
+    ending = json.loads((folder / "dataset.json").read_text())["file_ending"]
+    cases = {p.name.removesuffix(ending) for p in (folder / "labelsTr").glob(f"*{ending}")}
+    problems = []
+    for number, fold in enumerate(content):
+        train, val = set(fold["train"]), set(fold["val"])
+        if unknown := sorted((train | val) - cases):
+            problems.append(f"fold {number} names cases that have no label: {', '.join(unknown)}")
+        if both := sorted(train & val):
+            problems.append(f"fold {number} trains and validates on {', '.join(both)}")
+    if problems:
+        raise ValueError(f"{splits}:\n" + "\n".join(problems))
+    targets = [root / folder.name / "splits_final.json" for root in (raw, preprocessed)]
+    other = [str(target) for target in targets if not _holds(target, content)]
+    if other and not overwrite:
+        raise FileExistsError(
+            f"other splits are in {' and '.join(other)}. Say --overwrite to replace them; models "
+            "that were trained on them can then no longer be compared by fold"
+        )
+    for target in targets:
+        write_json(content, target)
+    return targets[1]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this sub-command's arguments and help."""
+    parser.description = (
+        "Make a splits file the splits of a data set: it is checked and copied to the raw data "
+        "set and to where nnU-Net's training looks for it. Not needed for the splits that "
+        "convert makes: nnU-Net's planner copies those."
+    )
+    parser.epilog = (
+        "example:\n  scribble_tools install-splits 127 --splits my_splits.json\n\n"
+        "Uses the environment variables nnUNet_raw and nnUNet_preprocessed."
+    )
+    parser.add_argument("dataset", help="id or full name, e.g. 127 or Dataset127_ACDCScribbles")
+    parser.add_argument(
+        "--splits", type=Path, help="nnU-Net's format (default: the raw data set's)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace other splits")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the sub-command and return its exit code."""
+    folders = {}
+    for name in ("nnUNet_raw", "nnUNet_preprocessed"):
+        if not os.environ.get(name):
+            raise ValueError(f"{name} is not set: export {name}=/your/folder")
+        folders[name] = Path(os.environ[name])
+    target = install_splits(args.dataset, *folders.values(), args.splits, args.overwrite)
+    print(f"wrote {target}")
+    return 0

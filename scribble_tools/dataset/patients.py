@@ -1,0 +1,54 @@
+"""Which patient a case belongs to: volumes of one patient are no independent samples."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection
+from pathlib import Path
+
+from scribble_tools.dataset.writing import RECORD
+
+
+def patient_in(text: str, pattern: re.Pattern[str]) -> str:
+    """What the first group, or without groups all of the pattern, finds; or nothing."""
+    match = pattern.search(text)
+    return (match and match[1 if pattern.groups else 0]) or ""
+
+
+def find_patients(
+    cases: Collection[str], reference: Path, regex: str | None = None
+) -> dict[str, str] | None:
+    """The patient of every case, or None if nothing tells.
+
+    Args:
+        reference: folder of the references; the ``patients`` of the conversion.json in or above it
+            (`scribble_tools convert` writes one) are taken if they name every case.
+        regex: takes precedence: searched in the case's name; its first group, or without groups
+            all that it matches, is the patient.
+
+    Raises:
+        ValueError: ``regex`` is no regular expression, or does not match every case; or the record
+            is not what `scribble_tools convert` writes.
+    """
+    if regex is not None:
+        try:
+            pattern = re.compile(regex)
+        except re.error as error:
+            raise ValueError(f"patient regex {regex!r} is no regular expression: {error}") from None
+        found = {case: patient_in(case, pattern) for case in cases}
+        if unmatched := [case for case, patient in found.items() if not patient]:
+            raise ValueError(f"patient regex {regex!r} does not match {', '.join(unmatched)}")
+        return found
+    for folder in (reference, reference.absolute().parent):
+        record = folder / RECORD
+        if record.is_file():
+            try:
+                patients = dict(json.loads(record.read_text())["patients"].items())
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise ValueError(
+                    f"{record} names no patients ({type(error).__name__}: {error}): "
+                    "give --patient-regex, or take the file away"
+                ) from None
+            return {c: patients[c] for c in cases} if patients.keys() >= set(cases) else None
+    return None

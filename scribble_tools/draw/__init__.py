@@ -1,0 +1,1 @@
+"""Pictures of images with label maps over them."""

@@ -1,0 +1,1 @@
+"""Scores of predictions against dense labels, with their statistics, alone or compared."""

@@ -1,0 +1,357 @@
+"""`scribble_tools evaluate`: score a folder of predicted label maps against dense references.
+
+`scores` defines the scores and what happens where a class is empty.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Collection
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from scribble_tools.arguments import positive_int
+from scribble_tools.dataset.label_set import (
+    LabelSet,
+    find_dataset_json,
+    is_nnunets,
+    parse_label_set,
+    read_label_set,
+)
+from scribble_tools.dataset.patients import find_patients
+from scribble_tools.dataset.writing import read_splits
+from scribble_tools.evaluate.comparison import (
+    compare,
+    distinct_names,
+    format_comparison,
+    write_comparison,
+)
+from scribble_tools.evaluate.scores import TOLERANCE_MM, ClassScore, evaluate_case
+from scribble_tools.evaluate.summary import (
+    MISSING_HD95,
+    Evaluation,
+    format_table,
+    summarise,
+    write_report,
+)
+from scribble_tools.images.image_files import NATURAL, file_ending_of
+from scribble_tools.images.image_io import geometry_difference
+from scribble_tools.images.segmentation_files import read_labels
+from scribble_tools.parallel import parallel_map
+
+REPORTS = [f"evaluation.{kind}" for kind in ("csv", "json", "md")]
+COMPARISON_REPORTS = [f"comparison.{kind}" for kind in ("csv", "json", "md", "png")]
+SOME_CASES = ", or score a fold's validation cases only: --splits splits_final.json --fold FOLD"
+
+
+def _evaluate_files(
+    labels: LabelSet, tolerance_mm: float, keep_largest: bool, files: tuple[str, Path, Path]
+) -> tuple[list[ClassScore], list[str], list[str]]:
+    """Scores, remarks and problems of one case; problems are returned, to report all at once."""
+    case, predicted_file, reference_file = files
+    problems, arrays, images = [], [], []
+    for path in (predicted_file, reference_file):
+        try:
+            array, image = read_labels(path)
+        except (FileNotFoundError, ValueError) as error:
+            problems.append(str(error))
+            continue
+        arrays.append(array)
+        images.append(image)
+    if problems:
+        return [], [], problems
+    natural = file_ending_of(reference_file) in NATURAL  # nnU-Net writes pictures without spacing
+    if difference := geometry_difference(*images, size_only=natural):
+        return (
+            [],
+            [],
+            [f"{predicted_file} does not lie on its reference's voxel grid: {difference}"],
+        )
+    (prediction, reference), spacing_r = arrays, images[1].GetSpacing()[::-1]
+    remarks = []
+    if natural:
+        remarks.append("mm of pictures are pixels, unless the reference states a resolution")
+    if unknown := sorted(set(np.unique(prediction).tolist()) - labels.values):
+        remarks.append(f"predicted values {unknown} are not scored")
+    if unknown := sorted(set(np.unique(reference).tolist()) - labels.values - {labels.ignore}):
+        remarks.append(f"reference values {unknown} count as background")
+    if labels.ignore is not None and (reference == labels.ignore).mean() > 0.5:
+        remarks.append(
+            "most of the reference is unlabelled (scribbles?), the scores cover the rest only"
+        )
+    scores = evaluate_case(
+        case, prediction, reference, spacing_r, labels, tolerance_mm, keep_largest
+    )
+    return scores, remarks, []
+
+
+def _values_in(path: Path) -> set[int]:
+    try:
+        return set(np.unique(read_labels(path)[0]).tolist())
+    except ValueError:
+        return set()  # reported with all other problems when the case is scored
+
+
+def evaluate_folders(
+    prediction: Path,
+    reference: Path,
+    labels: LabelSet | None = None,
+    file_ending: str = ".nii.gz",
+    num_processes: int = 2,
+    cases: Collection[str] | None = None,
+    tolerance_mm: float = TOLERANCE_MM,
+    keep_largest: bool = False,
+    ignore: int | None = None,
+) -> Evaluation:
+    """Score every case of the folder ``reference`` against the file of that name in ``prediction``.
+
+    Args:
+        cases: score these only, such as the validation cases of a fold.
+        labels: default: the labels found in the references, without 0 and ``ignore``.
+        tolerance_mm: of the surface Dice.
+        keep_largest: score every class's largest component in place of the whole prediction.
+        ignore: the value to leave out of the scores, where ``labels`` is not given.
+
+    Raises:
+        FileNotFoundError: a folder is missing or holds no reference.
+        ValueError: the tolerance is negative, or files are missing, unreadable, of another shape
+            or spacing, or hold no integers; the message lists all of them.
+    """
+    if not tolerance_mm >= 0:
+        raise ValueError(f"tolerance {tolerance_mm} mm: give 0 or more")
+    for folder in (prediction, reference):
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{folder} is not a folder")
+    wanted, given = (
+        {
+            path.name.removesuffix(file_ending): path
+            for path in sorted(folder.glob(f"*{file_ending}"))
+        }
+        for folder in (reference, prediction)
+    )
+    if not wanted:
+        raise FileNotFoundError(f"no *{file_ending} in {reference}: another --file-ending?")
+    if cases is not None:
+        if unknown := sorted(set(cases) - set(wanted)):
+            raise FileNotFoundError(f"no reference in {reference} for {', '.join(unknown)}")
+        wanted = {case: path for case, path in wanted.items() if case in cases}
+    problems = [
+        f"{prediction / path.name}: no such prediction"
+        for case, path in wanted.items()
+        if case not in given
+    ]
+    remedy = ["predict these cases too" + SOME_CASES * (cases is None)] if problems else []
+    notes: dict[str, list[str]] = {}
+    if extra := [case for case in given if case not in wanted]:
+        notes["no reference, not scored"] = extra
+    if labels is None:
+        found = set().union(*parallel_map(_values_in, [*wanted.values()], num_processes, "labels"))
+        labels = LabelSet({str(value): (value,) for value in sorted(found - {0, ignore})}, ignore)
+    if not labels.classes:
+        raise ValueError(f"no class to score in {reference}: name some with --labels")
+    files = [(case, given[case], path) for case, path in wanted.items() if case in given]
+    scores = []
+    score = partial(_evaluate_files, labels, tolerance_mm, keep_largest)
+    results = parallel_map(score, files, num_processes, "scoring")
+    for (case, *_), (case_scores, remarks, case_problems) in zip(files, results, strict=True):
+        scores += case_scores
+        problems += case_problems
+        for remark in remarks:
+            notes.setdefault(remark, []).append(case)
+    if problems:
+        raise ValueError(
+            "\n".join([f"{len(problems)} problems, nothing scored:", *problems, *remedy])
+        )
+    return Evaluation(scores, notes, labels)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this sub-command's arguments and help."""
+    parser.description = (
+        "Scores of predictions against dense references, per case and class, with mean, standard\n"
+        "deviation, median and a bootstrap 95 % confidence interval: Dice, HD95 and average\n"
+        "symmetric surface distance in mm (medpy's definitions), surface Dice, volume error and\n"
+        "false islands."
+    )
+    parser.epilog = (
+        "examples:\n  scribble_tools evaluate predictions labelsTs_dense --out scores -np 4\n"
+        "  scribble_tools evaluate MODEL/fold_0/validation labelsTr_dense \\\n"
+        "    --splits splits_final.json --fold 0\n"
+        "  scribble_tools evaluate pclmix labelsTs_dense --compare stock --out comparison\n\n"
+        "Cases are the files of REF; PRED holds files of the same names. Islands are connected\n"
+        "components beyond the largest (26-connected in 3D, 8-connected in 2D). Surface Dice is\n"
+        "the share of both surfaces' voxels within the tolerance of the other surface; it counts\n"
+        "surface voxels and does not weigh them by area. Volume errors are signed: too large is\n"
+        "positive. A class that is empty in both has no score; one that is empty in one of them\n"
+        "has Dice and surface Dice 0 and no HD95 and ASSD.\n\n"
+        "Confidence intervals resample patients if the conversion.json in or above REF or\n"
+        "--patient-regex tells them, because the volumes of a patient are no independent samples,\n"
+        "and cases otherwise. So does the Wilcoxon test of --compare."
+    )
+    parser.add_argument("prediction", metavar="PRED", type=Path, help="folder of predictions")
+    parser.add_argument("reference", metavar="REF", type=Path, help="folder of dense references")
+    parser.add_argument(
+        "--compare",
+        metavar="OTHER",
+        type=Path,
+        help="another folder of predictions of the same cases: paired differences PRED minus OTHER "
+        "with a Wilcoxon signed-rank test and, with --out, a picture",
+    )
+    parser.add_argument(
+        "--labels",
+        nargs="+",
+        metavar="LABEL",
+        help="classes to score: 2, RV=1 or heart=1,2,3 (default: those of the dataset.json in or "
+        "above REF, then PRED; without one, every label found in REF)",
+    )
+    parser.add_argument(
+        "--splits", type=Path, help="splits_final.json: score a fold's validation cases only"
+    )
+    parser.add_argument("--fold", type=int, help="of --splits (default: 0)")
+    parser.add_argument("--ignore-label", type=int, help="label of REF to leave out of the scores")
+    parser.add_argument(
+        "--tolerance-mm",
+        type=float,
+        default=TOLERANCE_MM,
+        metavar="MM",
+        help="of the surface Dice; what two readers differ by, where you know it (default: "
+        "%(default)s, between one and two pixels of most clinical images)",
+    )
+    parser.add_argument(
+        "--keep-largest",
+        action="store_true",
+        help="score every class's largest component only: what a simple clean-up would reach",
+    )
+    parser.add_argument(
+        "--patient-regex",
+        metavar="REGEX",
+        help="finds the patient in a case's name, such as 'patient\\d+' or '(.*)_frame'",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="folder for evaluation.csv, .json and .md; of --compare also comparison.* and a .png",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace such files that are in --out"
+    )
+    parser.add_argument(
+        "--missing-hd95",
+        choices=MISSING_HD95,
+        default="exclude",
+        help="HD95 and ASSD of a class that only one of the two has: leave it out of the mean and "
+        "count it, or take the image's diagonal (default: exclude)",
+    )
+    parser.add_argument("--file-ending", help="default: of dataset.json, or .nii.gz")
+    parser.add_argument(
+        "-np", type=positive_int, default=2, dest="num_processes", help="processes (default: 2)"
+    )
+
+
+def _refuse_old_reports(out: Path) -> None:
+    if old := [name for name in (*REPORTS, *COMPARISON_REPORTS) if (out / name).exists()]:
+        raise FileExistsError(f"{out / old[0]} exists: give another --out or say --overwrite")
+
+
+def _read_splits(splits: Path, fold: int) -> list[str]:
+    folds = read_splits(splits)
+    if not 0 <= fold < len(folds):
+        raise ValueError(f"{splits} has {len(folds)} folds, no fold {fold}")
+    return folds[fold]["val"]
+
+
+def _score(args: argparse.Namespace) -> tuple[list[Evaluation], str]:
+    """Evaluations of PRED and, if given, OTHER, and where their classes are from."""
+    dataset_json = find_dataset_json((args.reference, args.prediction))
+    labels, file_ending = None, args.file_ending
+    if args.fold is not None and args.splits is None:
+        raise ValueError(f"--fold {args.fold} says nothing without --splits splits_final.json")
+    if dataset_json is not None and is_nnunets(dataset_json):
+        labels = read_label_set(dataset_json)
+        file_ending = file_ending or json.loads(dataset_json.read_text()).get("file_ending")
+    elif dataset_json is not None:
+        print(f"note: {dataset_json} is not nnU-Net's, and left alone")
+        dataset_json = None
+    ignore = args.ignore_label
+    if ignore is None and labels is not None:
+        ignore = labels.ignore
+    if args.labels:
+        labels = parse_label_set(args.labels, ignore)
+    elif labels is not None:
+        labels = LabelSet(labels.classes, ignore)
+    cases = None if args.splits is None else _read_splits(args.splits, args.fold or 0)
+    folders = [args.prediction] if args.compare is None else [args.prediction, args.compare]
+    if missing := [folder for folder in folders if not folder.is_dir()]:
+        raise FileNotFoundError(f"{missing[0]} is not a folder")
+    evaluations, problems = [], []
+    for folder in folders:
+        try:
+            evaluation = evaluate_folders(
+                folder,
+                args.reference,
+                labels,
+                file_ending or ".nii.gz",
+                args.num_processes,
+                cases,
+                args.tolerance_mm,
+                args.keep_largest,
+                ignore,
+            )
+            evaluations.append(evaluation)
+        except ValueError as error:
+            problems.append(str(error))  # those of both folders at once
+    if problems:
+        raise ValueError("\n".join(problems))
+    return evaluations, "--labels" if args.labels else str(dataset_json or args.reference)
+
+
+def _print_notes(evaluation: Evaluation, title: str) -> None:
+    for note, cases in evaluation.notes.items():
+        more = f" and {len(cases) - 1} more" * (len(cases) > 1)
+        print(f"{title}: {note}: {cases[0]}{more}")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the sub-command and return its exit code."""
+    if args.out is not None and not args.overwrite:
+        _refuse_old_reports(args.out)
+    (evaluation, *others), source = _score(args)
+    cases = dict.fromkeys(score.case for score in evaluation.scores)
+    patients = find_patients(cases, args.reference, args.patient_regex)
+    summary = summarise(evaluation.scores, args.missing_hd95, patients)
+    settings = {
+        "prediction": str(args.prediction),
+        "reference": str(args.reference),
+        "labels_from": source,
+        "missing_hd95": args.missing_hd95,
+        "tolerance_mm": args.tolerance_mm,
+        "keep_largest": args.keep_largest,
+        "hd95": "95th percentile of both directions' surface distances together, in mm",
+        "assd": "mean of both directions' surface distances together, in mm",
+        "surface_dice": "share of both surfaces' voxels within tolerance_mm of the other surface",
+        "islands": "connected components beyond the largest, sharing a face, edge or corner",
+    }
+    _print_notes(evaluation, "note")
+    print(f"classes from {source}, ignore label: {evaluation.labels.ignore}")
+    if args.keep_largest:
+        print("scored: the largest component of every class")
+    print(f"surface Dice at {args.tolerance_mm:g} mm\n\n{format_table(summary, args.missing_hd95)}")
+    if args.out is not None:
+        write_report(evaluation, summary, settings, args.out)
+        for name in COMPARISON_REPORTS:  # of an earlier run, about other scores
+            (args.out / name).unlink(missing_ok=True)
+    for other in others:
+        _print_notes(other, "note on OTHER")
+        comparison = compare(evaluation.scores, other.scores, args.missing_hd95, patients)
+        names = distinct_names(args.prediction, args.compare)
+        print(f"\nPRED, {names[0]}, minus OTHER, {names[1]}:\n\n{format_comparison(comparison)}")
+        if args.out is not None:
+            settings["other"] = str(args.compare)
+            write_comparison(evaluation, other, comparison, settings, names, args.out)
+    if args.out is not None:
+        written = [*REPORTS, *(COMPARISON_REPORTS if others else ())]
+        print(f"wrote {', '.join(written)} to {args.out}")
+    return 0

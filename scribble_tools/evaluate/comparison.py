@@ -1,0 +1,248 @@
+"""Two sets of predictions of the same cases, compared pair by pair.
+
+A difference is the first prediction's score minus the other's. Volume errors are compared by their
+absolute values. A pair of which one side has no value (see `scores`: HD95 and ASSD of
+a class that was missed or invented, most of all) has no difference: it enters neither mean nor
+test and is counted as ``only_prediction``, ``only_other`` or ``neither``, after who has a value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
+from pathlib import Path
+
+import numpy as np
+
+from scribble_tools.dataset.provenance import package_versions
+from scribble_tools.dataset.writing import write_json, written_atomically
+from scribble_tools.evaluate.scores import METRICS, ClassScore, Metric
+from scribble_tools.evaluate.statistics import (
+    bootstrap_weights,
+    describe,
+    over_classes,
+    wilcoxon_p,
+)
+from scribble_tools.evaluate.summary import (
+    PRINTED,
+    Evaluation,
+    by_class,
+    finite_or_none,
+    groups_of,
+    named_rows,
+    value_table,
+    write_csv,
+)
+from scribble_tools.text_tables import interval, markdown_table, number, text_table
+
+DECIMALS = 9  # a smaller difference is rounding, not one prediction better than the other
+LACKING = ("only_prediction", "only_other", "neither")
+
+
+def match_scores(
+    scores: Sequence[ClassScore], other: Sequence[ClassScore]
+) -> tuple[Sequence[ClassScore], list[ClassScore]]:
+    """``scores``, and the scores of ``other`` in the same order of cases and classes.
+
+    Raises:
+        ValueError: a case or class is on one side only; the message lists all of them.
+    """
+    own, others = ({(s.case, s.label): s for s in side} for side in (scores, other))
+    if alone := [
+        f"{case}, class {label}: only in the {where}"
+        for keys, where in (
+            (own.keys() - others.keys(), "prediction"),
+            (others.keys() - own.keys(), "one it is compared with"),
+        )
+        for case, label in sorted(keys)
+    ]:
+        raise ValueError("\n".join(["the same cases are needed on both sides:", *alone]))
+    return scores, [others[key] for key in own]
+
+
+def paired_tables(
+    scores: Sequence[ClassScore],
+    other: Sequence[ClassScore],
+    metric: Metric,
+    missing_hd95: str = "exclude",
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Values, the other's values and differences of matched scores, each (cases, classes)."""
+    a, b = (value_table(side, metric.name, missing_hd95) for side in (scores, other))
+    difference = abs(a) - abs(b) if metric.better == "nearer 0" else a - b
+    return a, b, difference.round(DECIMALS)
+
+
+def _counts(metric: Metric, differences: np.ndarray) -> dict[str, int]:
+    gain = differences if metric.better == "higher" else -differences
+    return {
+        "better": int((gain > 0).sum()),
+        "worse": int((gain < 0).sum()),
+        "equal": int((gain == 0).sum()),
+    }
+
+
+def compare(
+    scores: Sequence[ClassScore],
+    other: Sequence[ClassScore],
+    missing_hd95: str = "exclude",
+    patients: Mapping[str, str] | None = None,
+) -> dict[str, dict]:
+    """Paired differences ``scores`` minus ``other`` for each class and over all of them.
+
+    Args:
+        other: scores of the same cases and classes, in any order.
+        missing_hd95: "diagonal" gives the pairs that lack a distance the image's diagonal.
+        patients: patient of every case: intervals and test then rest on patients.
+
+    Returns:
+        ``{"per_class": {name: {metric: numbers}}, "overall": {metric: numbers}, "resampled": ...}``
+        Numbers are `describe`'s of the differences, ``wilcoxon_p`` with the number ``wilcoxon_n``
+        of differences tested (patients' means if patients are known), how many cases are
+        ``better``, ``worse`` and ``equal``, and the pairs without a difference. ``overall``
+        rests on each case's mean difference (islands: sum) over classes.
+
+    Raises:
+        ValueError: see `match_scores`.
+    """
+    scores, other = match_scores(scores, other)
+    groups = groups_of(scores, patients)
+    weights = bootstrap_weights(groups)
+    columns = {}
+    for metric in METRICS:
+        a, b, difference = paired_tables(scores, other, metric, missing_hd95)
+        has_a, has_b = np.isfinite(a), np.isfinite(b)
+        lacking = [
+            [*table.sum(axis=0).tolist(), int(table.sum())]
+            for table in (has_a & ~has_b, has_b & ~has_a, ~has_a & ~has_b)
+        ]
+        numbers = describe(difference, groups, weights, metric.summed)
+        together = over_classes(difference, metric.summed).round(DECIMALS)
+        difference = np.column_stack((difference, together))
+        for row, column, *lack in zip(numbers, difference.T, *lacking, strict=True):
+            row["wilcoxon_p"], row["wilcoxon_n"] = wilcoxon_p(column, groups)
+            row |= _counts(metric, column)
+            row |= dict(zip(LACKING, lack, strict=True))
+        columns[metric.name] = numbers
+    labels = dict.fromkeys(score.label for score in scores)
+    *rows, overall = by_class(columns)
+    return {
+        "per_class": dict(zip(labels, rows, strict=True)),
+        "overall": overall,
+        "resampled": {"what": "patients" if patients else "cases", "n": len(set(groups))},
+    }
+
+
+def paired_rows(
+    scores: Sequence[ClassScore], other: Sequence[ClassScore], missing_hd95: str = "exclude"
+) -> list[dict[str, str | float]]:
+    """One row per case, class and metric, for the CSV file."""
+    scores, other = match_scores(scores, other)
+    cases, labels = (dict.fromkeys(getattr(s, key) for s in scores) for key in ("case", "label"))
+    tables = {m.name: paired_tables(scores, other, m, missing_hd95) for m in METRICS}
+    return [
+        {
+            "case": case,
+            "label": label,
+            "metric": name,
+            **{
+                key: float(table[row, column])
+                for key, table in zip(("prediction", "other", "difference"), triple, strict=True)
+            },
+        }
+        for row, case in enumerate(cases)
+        for column, label in enumerate(labels)
+        for name, triple in tables.items()
+    ]
+
+
+HEADER = ("class", "score", "pairs", "mean", "95 % CI", "p", "better", "worse", "equal")
+
+
+def _cells(comparison: Mapping[str, dict]) -> list[tuple]:
+    return [
+        (
+            name,
+            metric.title,
+            row["n"],
+            number(row["mean"], metric.decimals, signed=True),
+            interval(row, metric.decimals, signed=True),
+            "-" if math.isnan(row["wilcoxon_p"]) else f"{row['wilcoxon_p']:.2g}",
+            row["better"],
+            row["worse"],
+            row["equal"],
+            *(row[key] for key in LACKING),
+        )
+        for name, metrics in named_rows(comparison)
+        for metric in METRICS
+        for row in (metrics[metric.name],)
+    ]
+
+
+def _remarks(comparison: Mapping[str, dict]) -> list[str]:
+    resampled = comparison["resampled"]
+    hd95 = comparison["overall"]["hd95_mm"]
+    lines = [
+        "Volume errors are compared by their absolute values. "
+        "Overall: mean over classes, of islands the sum.",
+        f"95 % CI of the mean by bootstrap over {resampled['n']} {resampled['what']}; p by "
+        f"Wilcoxon's signed-rank test on {resampled['what']},",
+        "not corrected for the number of comparisons.",
+    ]
+    if any(hd95[key] for key in LACKING):
+        lines.append(
+            f"Pairs left out of HD95 and ASSD: {hd95['only_prediction']} have a value only in "
+            f"PRED, {hd95['only_other']} only in OTHER, {hd95['neither']} in neither."
+        )
+    return lines
+
+
+def format_comparison(comparison: Mapping[str, dict]) -> str:
+    """The comparison as text of at most 100 columns, with what has room."""
+    titles = {metric.title for metric in METRICS if metric.name in PRINTED}
+    rows = [row[: len(HEADER)] for row in _cells(comparison) if row[1] in titles]
+    return "\n".join((text_table(HEADER, rows), "", *_remarks(comparison)))
+
+
+def format_comparison_markdown(comparison: Mapping[str, dict], names: tuple[str, str]) -> str:
+    """The comparison as a Markdown document, with all scores."""
+    header = (*HEADER, "only PRED has a value", "only OTHER", "neither")
+    return (
+        f"# Comparison\n\nPRED, {names[0]}, minus OTHER, {names[1]}.\n\n"
+        f"{markdown_table(header, _cells(comparison))}\n\n" + "\n".join(_remarks(comparison)) + "\n"
+    )
+
+
+def distinct_names(first: Path, second: Path) -> tuple[str, str]:
+    """The last part of each path in which they differ, to tell two predictions apart by."""
+    parts = [path.absolute().parts[::-1] for path in (first, second)]
+    pairs = zip_longest(*parts, fillvalue="")
+    return next((pair for pair in pairs if pair[0] != pair[1]), (first.name, second.name))
+
+
+def write_comparison(
+    evaluation: Evaluation,
+    other: Evaluation,
+    comparison: Mapping[str, dict],
+    settings: Mapping[str, object],
+    names: tuple[str, str],
+    out: Path,
+) -> None:
+    """Write comparison.csv (a row per case, class and score), .json, .md and .png into ``out``."""
+    # matplotlib is slow to import, and the processes that score import this module
+    from scribble_tools.evaluate.comparison_picture import comparison_figure
+
+    missing_hd95 = str(settings["missing_hd95"])
+    write_csv(paired_rows(evaluation.scores, other.scores, missing_hd95), out / "comparison.csv")
+    content = {
+        "comparison": finite_or_none(comparison),
+        "other_notes": dict(other.notes),
+        "settings": dict(settings),
+        "versions": package_versions(),
+    }
+    write_json(content, out / "comparison.json")
+    with written_atomically(out / "comparison.md") as temporary:
+        temporary.write_text(format_comparison_markdown(comparison, names), encoding="utf-8")
+    figure = comparison_figure(evaluation.scores, other.scores, comparison, names, missing_hd95)
+    with written_atomically(out / "comparison.png") as temporary:
+        figure.savefig(temporary)

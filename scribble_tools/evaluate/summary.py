@@ -1,0 +1,253 @@
+"""The summary of an evaluation: a table to read, CSV, JSON and Markdown files."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from scribble_tools.dataset.label_set import LabelSet
+from scribble_tools.dataset.provenance import package_versions
+from scribble_tools.dataset.writing import write_json, written_atomically
+from scribble_tools.evaluate.scores import METRICS, OUTCOMES, ClassScore, Metric
+from scribble_tools.evaluate.statistics import bootstrap_weights, describe
+from scribble_tools.text_tables import interval, markdown_table, number, text_table
+
+MISSING_HD95 = ("exclude", "diagonal")
+# what the printed table has room for; the files hold all
+PRINTED = ("dice", "hd95_mm", "assd_mm", "surface_dice", "volume_error_percent", "islands")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All scores, notes for the user with the cases they are about, and the labels scored."""
+
+    scores: Sequence[ClassScore]
+    notes: Mapping[str, Sequence[str]]
+    labels: LabelSet
+
+
+def value_table(
+    scores: Sequence[ClassScore], metric: str, missing_hd95: str = "exclude"
+) -> np.ndarray:
+    """One metric of all scores as (cases, classes), in the order in which they first occur.
+
+    NaN where there is no value; distances of a class that only one of prediction and reference has
+    are NaN too, or the image's diagonal if ``missing_hd95`` is "diagonal".
+    """
+    cases = {case: row for row, case in enumerate(dict.fromkeys(s.case for s in scores))}
+    classes = {label: column for column, label in enumerate(dict.fromkeys(s.label for s in scores))}
+    table = np.full((len(cases), len(classes)), math.nan)
+    for score in scores:
+        value = getattr(score, metric)
+        if math.isinf(value):
+            value = score.diagonal_mm if missing_hd95 == "diagonal" else math.nan
+        table[cases[score.case], classes[score.label]] = value
+    return table
+
+
+def groups_of(scores: Sequence[ClassScore], patients: Mapping[str, str] | None) -> list[str]:
+    """The patient of every row of `value_table`; the case itself without ``patients``."""
+    return [patients[case] if patients else case for case in dict.fromkeys(s.case for s in scores)]
+
+
+def _means(statistics: Mapping[str, dict], scores: Sequence[ClassScore]) -> dict[str, float]:
+    means = {name: numbers["mean"] for name, numbers in statistics.items()}
+    return {
+        "cases": len({score.case for score in scores}),
+        "islands_per_case": means.pop("islands"),
+        **means,
+        "hd95_cases": statistics["hd95_mm"]["n"],
+        **{outcome: sum(s.outcome == outcome for s in scores) for outcome in OUTCOMES},
+    }
+
+
+def summarise(
+    scores: Sequence[ClassScore],
+    missing_hd95: str = "exclude",
+    patients: Mapping[str, str] | None = None,
+) -> dict[str, dict]:
+    """Means over cases for each class, and over classes, with spread and confidence intervals.
+
+    Args:
+        missing_hd95: one of `MISSING_HD95`; HD95 and ASSD are missing together.
+        patients: patient of every case, to resample patients and not cases.
+
+    Returns:
+        ``{"per_class": {name: means}, "overall": means, "statistics": ..., "resampled": ...}``.
+        ``overall`` holds the mean over the classes' means of every metric, and the *sum* over
+        the classes of islands per case. ``hd95_cases`` is the number of values that a mean HD95
+        rests on, ``overall`` those of all classes. ``statistics`` has the same two entries with
+        `describe`'s numbers for every metric. ``resampled`` says whether patients or cases were
+        drawn for the confidence intervals, and how many there are.
+
+    Raises:
+        ValueError: ``missing_hd95`` is neither "exclude" nor "diagonal".
+    """
+    if missing_hd95 not in MISSING_HD95:
+        raise ValueError(f"missing_hd95 is {missing_hd95!r}; choose one of {MISSING_HD95}")
+    groups = groups_of(scores, patients)
+    weights = bootstrap_weights(groups)
+    columns = {
+        metric.name: describe(
+            value_table(scores, metric.name, missing_hd95), groups, weights, metric.summed
+        )
+        for metric in METRICS
+    }
+    labels = list(dict.fromkeys(score.label for score in scores))
+    *rows, all_classes = by_class(columns)
+    per_class = {
+        label: _means(row, [score for score in scores if score.label == label])
+        for label, row in zip(labels, rows, strict=True)
+    }
+    overall = _means(all_classes, scores)
+    overall["hd95_cases"] = sum(means["hd95_cases"] for means in per_class.values())
+    return {
+        "per_class": per_class,
+        "overall": overall,
+        "statistics": {
+            "per_class": dict(zip(labels, rows, strict=True)),
+            "overall": all_classes,
+        },
+        "resampled": {"what": "patients" if patients else "cases", "n": len(set(groups))},
+    }
+
+
+def by_class(columns: Mapping[str, Sequence]) -> list[dict]:
+    """Turn ``{metric: [class, class, ..., overall]}`` into one ``{metric: ...}`` per class."""
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def named_rows(summary: Mapping) -> list[tuple[str, dict]]:
+    """The rows of a ``{"per_class": {name: row}, "overall": row}``, overall last."""
+    return [*summary["per_class"].items(), ("overall", summary["overall"])]
+
+
+def format_table(summary: Mapping[str, dict], missing_hd95: str = "exclude") -> str:
+    """The summary as text of at most 100 columns, with a line for whatever the means leave out."""
+    printed = [metric for metric in METRICS if metric.name in PRINTED]
+    statistics = named_rows(summary["statistics"])
+    resampled, overall = summary["resampled"], summary["overall"]
+    lines = [
+        text_table(
+            ("mean ± SD", *(metric.title for metric in printed)),
+            [
+                (name, *(_mean_and_sd(row[metric.name], metric) for metric in printed))
+                for name, row in statistics
+            ],
+        ),
+        "",
+        text_table(
+            ("", "Dice, 95 % CI", "HD95 mm, 95 % CI", "cases", "missed", "invented", "both empty"),
+            [
+                (
+                    name,
+                    interval(row["dice"], 3),
+                    interval(row["hd95_mm"], 2),
+                    *(counts[key] for key in ("cases", "missed", "invented", "both_empty")),
+                )
+                for (name, row), (_, counts) in zip(statistics, named_rows(summary), strict=True)
+            ],
+        ),
+        "",
+        "overall: mean over classes; islands: sum over classes",
+        f"95 % CI of the mean by bootstrap over {resampled['n']} {resampled['what']}",
+    ]
+    if one_sided := overall["missed"] + overall["invented"]:
+        treated = (
+            "left out of the means of HD95 and ASSD"
+            if missing_hd95 == "exclude"
+            else "in the means of HD95 and ASSD with the image's diagonal"
+        )
+        lines.append(f"missed or invented: {one_sided}, Dice and surface Dice 0, {treated}")
+    if overall["both_empty"]:
+        lines.append(f"both empty: {overall['both_empty']}, left out of all means but the islands'")
+    return "\n".join(lines)
+
+
+def _mean_and_sd(numbers: Mapping[str, float], metric: Metric) -> str:
+    mean = number(numbers["mean"], metric.decimals, metric.signed)
+    return (
+        mean if math.isnan(numbers["sd"]) else f"{mean} ± {number(numbers['sd'], metric.decimals)}"
+    )
+
+
+def format_markdown(summary: Mapping[str, dict], settings: Mapping[str, object]) -> str:
+    """The summary as a Markdown document: settings, all statistics, empty cases."""
+    resampled = summary["resampled"]
+    statistics = markdown_table(
+        ("class", "score", "n", "mean", "SD", "median", "95 % CI of the mean"),
+        [
+            (
+                name,
+                metric.title,
+                row[metric.name]["n"],
+                number(row[metric.name]["mean"], metric.decimals, metric.signed),
+                number(row[metric.name]["sd"], metric.decimals),
+                number(row[metric.name]["median"], metric.decimals, metric.signed),
+                interval(row[metric.name], metric.decimals, metric.signed),
+            )
+            for name, row in named_rows(summary["statistics"])
+            for metric in METRICS
+        ],
+    )
+    counts = markdown_table(
+        ("class", "cases", *OUTCOMES),
+        [
+            (name, row["cases"], *(row[outcome] for outcome in OUTCOMES))
+            for name, row in named_rows(summary)
+        ],
+    )
+    return (
+        "# Evaluation\n\n"
+        + "".join(f"- {name.replace('_', ' ')}: {value}\n" for name, value in settings.items())
+        + f"- confidence intervals: bootstrap over {resampled['n']} {resampled['what']}\n"
+        "- overall: mean over classes, for islands the sum; its SD, median and n are those of the "
+        "cases' means (sums) over classes\n\n"
+        f"{statistics}\n\n## Empty cases\n\n{counts}\n"
+    )
+
+
+def finite_or_none(content: object) -> object:
+    """NaN and infinity are no JSON; ``outcome`` says which of them a null was."""
+    if isinstance(content, Mapping):
+        return {key: finite_or_none(value) for key, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [finite_or_none(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
+def write_csv(rows: Sequence[Mapping], path: Path) -> None:
+    """Write rows of the same keys as CSV, all or nothing."""
+    with written_atomically(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_report(
+    evaluation: Evaluation, summary: Mapping[str, dict], settings: Mapping, out: Path
+) -> None:
+    """Write ``evaluation.csv`` (a row per case and class), ``.json`` and ``.md`` into ``out``."""
+    out.mkdir(parents=True, exist_ok=True)
+    settings = {
+        **settings,
+        "labels": {name: list(values) for name, values in evaluation.labels.classes.items()},
+        "ignore_label": evaluation.labels.ignore,
+    }
+    rows = [score.as_row() for score in evaluation.scores]
+    write_csv(rows, out / "evaluation.csv")
+    content = {
+        "summary": finite_or_none(summary),
+        "cases": [finite_or_none(row) for row in rows],
+        "notes": dict(evaluation.notes),
+        "settings": settings,
+        "versions": package_versions(),
+    }
+    write_json(content, out / "evaluation.json")
+    with written_atomically(out / "evaluation.md") as temporary:
+        temporary.write_text(format_markdown(summary, settings), encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Drawing scribbles into dense labels."""

@@ -1,0 +1,1 @@
+"""Data set, training and predictions in one HTML page."""

@@ -1,0 +1,128 @@
+"""`scribble_tools report`: data set, training and predictions in one HTML file to look at."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+
+from scribble_tools.arguments import positive_int
+from scribble_tools.dataset.writing import find_raw_dataset, write_json, written_atomically
+from scribble_tools.report.data import ReportData, gather
+from scribble_tools.report.page import as_json, render
+
+
+def write_report(data: ReportData, out: Path, command: str = "", overwrite: bool = False) -> Path:
+    """Write the page ``out``, and its numbers beside it as JSON; return the latter's path.
+
+    Args:
+        command: that made the report, to be shown in it.
+
+    Raises:
+        FileExistsError: there is one of the two, and ``overwrite`` is false.
+        ValueError: ``out`` is not called ``.html``.
+    """
+    numbers = json_beside(out, overwrite)
+    page = render(data, command)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_json(as_json(data, command), numbers)
+    with written_atomically(out) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return numbers
+
+
+def json_beside(out: Path, overwrite: bool) -> Path:
+    """The JSON file that goes with a page.
+
+    Raises:
+        FileExistsError: there is one of the two, and ``overwrite`` is false.
+        ValueError: ``out`` is not called ``.html``.
+    """
+    if out.suffix != ".html":
+        raise ValueError(f"{out}: the report is one HTML file, name it so (report.html)")
+    numbers = out.with_suffix(".json")
+    if not overwrite and (old := [path for path in (out, numbers) if path.exists()]):
+        raise FileExistsError(f"{old[0]} exists: choose another --out or say --overwrite")
+    return numbers
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this sub-command's arguments and help."""
+    parser.description = (
+        "One HTML file that opens from disk in any browser: scores or, without references, what\n"
+        "can be known from scribbles alone; a table of cases to sort, filter and look at; best,\n"
+        "median and worst cases; comparison with another model; training curves; the data set\n"
+        "with what `check` finds; and how it was made. Beside it, the same numbers as JSON."
+    )
+    parser.epilog = (
+        "examples:\n"
+        "  scribble_tools report --dataset 127 \\\n"
+        "    --model nnUNet_results/Dataset127_Heart/nnUNetTrainerPCLMix__nnUNetPlans__2d \\\n"
+        "    --out report.html\n"
+        "  scribble_tools report --dataset 127 --model MODEL --pred predictions \\\n"
+        "    --ref labelsTs_dense --compare STOCK_MODEL --fold 0 --out report.html\n\n"
+        "The page loads nothing from the network. It holds pictures of the images: share it as\n"
+        "you may share them. Disagreement with scribbles is the share of annotated voxels that\n"
+        "are predicted as another class, of cases that the model was not trained on."
+    )
+    parser.add_argument("--dataset", required=True, help="id, full name or folder of the raw data")
+    parser.add_argument(
+        "--model",
+        type=Path,
+        help="folder TRAINER__PLANS__CONFIGURATION in nnUNet_results, for the training's section",
+    )
+    parser.add_argument(
+        "--pred",
+        type=Path,
+        help="folder of predictions (default: the validation folder of the model's fold)",
+    )
+    parser.add_argument(
+        "--ref",
+        type=Path,
+        help="folder of dense references, also relative to the data set (default: labelsTr_dense "
+        "and labelsTs_dense of the data set, where they have the case)",
+    )
+    parser.add_argument(
+        "--compare",
+        metavar="OTHER",
+        type=Path,
+        help="predictions of the same cases by another model, or that model's folder",
+    )
+    parser.add_argument("--fold", help="of the model (default: the only one there is)")
+    parser.add_argument("--out", type=Path, required=True, help="the HTML file")
+    parser.add_argument(
+        "--patient-regex",
+        metavar="REGEX",
+        help="finds the patient in a case's name, such as '(.+)_frame', for intervals and tests "
+        "(default: as the conversion recorded)",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier report")
+    parser.add_argument(
+        "-np", type=positive_int, default=2, dest="num_processes", help="processes (default: 2)"
+    )
+
+
+def _command(args: argparse.Namespace) -> str:
+    words = ["scribble_tools", "report"]
+    for name in ("dataset", "model", "pred", "ref", "compare", "fold", "patient_regex", "out"):
+        if (value := getattr(args, name)) is not None:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    return shlex.join(words)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the sub-command and return its exit code."""
+    json_beside(args.out, args.overwrite)  # before anything that takes long
+    data = gather(
+        find_raw_dataset(args.dataset),
+        args.model,
+        args.pred,
+        args.ref,
+        args.compare,
+        args.fold,
+        args.patient_regex,
+        args.num_processes,
+    )
+    numbers = write_report(data, args.out, _command(args), args.overwrite)
+    print(f"wrote {args.out} (open it in a browser) and {numbers}")
+    return 0

@@ -1,0 +1,409 @@
+"""Gathering what a report shows: data set, predictions, scores, another model's scores, training.
+
+Two kinds of metrics: those that need a dense reference (`scores`), and those that do
+not (`cases.Unscored`). The tables of both have a row for every case and NaN where a case has
+no value, such as the Dice of a case without reference.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from scribble_tools.check.annotations import classes_of
+from scribble_tools.check.command import check_dataset
+from scribble_tools.check.findings import Report
+from scribble_tools.check.splits import patients_of
+from scribble_tools.dataset.label_set import LabelSet, read_label_set
+from scribble_tools.dataset.writing import RECORD, read_splits
+from scribble_tools.draw.preview import ShownFiles, distinct_titles, find_case_files
+from scribble_tools.evaluate.command import evaluate_folders
+from scribble_tools.evaluate.comparison import DECIMALS, compare
+from scribble_tools.evaluate.scores import METRICS, ClassScore, Metric
+from scribble_tools.evaluate.statistics import (
+    bootstrap_weights,
+    describe,
+    over_classes,
+    wilcoxon_p,
+)
+from scribble_tools.parallel import parallel_map
+from scribble_tools.report.cases import CaseLook, image_grid, look_at
+from scribble_tools.report.training import Training, find_fold, read_training
+
+# base64 makes four bytes of three; with figures and tables 200 cases stay below 20 MB
+ALL_SHEETS_BYTES, LARGEST_SHEET_BYTES = 11_000_000, 120_000
+SCORED = tuple(
+    metric
+    for metric in METRICS
+    if metric.name in ("dice", "hd95_mm", "surface_dice", "volume_error_percent")
+)
+DISAGREEMENT = Metric("disagreement_percent", "scribble disagreement %", "lower", 2)
+ISLANDS = next(metric for metric in METRICS if metric.name == "islands")
+VOLUME = Metric("volume_ml", "volume mL", "", 1, summed=True)
+UNSCORED = (ISLANDS, VOLUME, DISAGREEMENT)
+ComparedRow = tuple[str | None, Metric, Mapping[str, float]]
+RECORD_LISTS = ("cases", "patients", "scribbled_cases")  # an entry for every case: too long
+
+
+@dataclass(frozen=True)
+class Table:
+    """One metric of all cases, NaN where there is no value.
+
+    Attributes:
+        values: (cases, classes).
+        overall: (cases,): mean or sum over the classes; of the disagreement all annotated voxels.
+        statistics: `describe`'s numbers of every class and, last, of all classes together.
+    """
+
+    metric: Metric
+    values: np.ndarray
+    overall: np.ndarray
+    statistics: Sequence[Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One model's predictions: its tables by metric name, and its scores where references exist."""
+
+    title: str
+    folder: Path
+    tables: Mapping[str, Table]
+    scores: Sequence[ClassScore]
+    notes: Mapping[str, Sequence[str]]
+    training: Training | None = None
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """All that a report shows.
+
+    Attributes:
+        classes: names of the tables' columns; the background, of which only the disagreement with
+            scribbles is known, is last.
+        roles: ``validation`` or ``training`` in the model's fold, or ``test``, where it is known.
+        grids: size and spacing (x, y, z) of the training images.
+        compared: rows of paired differences prediction minus other: class (None: all together),
+            metric, numbers.
+        comparison: of the scored metrics as `comparison.compare` makes it, for its
+            figure.
+        resampled: "patients" or "cases", which the confidence intervals rest on, and how many.
+        record: how the data set was made, as far as it says.
+    """
+
+    dataset: Path
+    labels: LabelSet
+    classes: Sequence[str]
+    cases: Sequence[str]
+    roles: Mapping[str, str]
+    looks: Mapping[str, CaseLook]
+    predictions: Sequence[Prediction]
+    check: Report
+    grids: Sequence[tuple[tuple[int, ...], tuple[float, ...]]]
+    num_test: int
+    channels: Sequence[str]
+    resampled: tuple[str, int]
+    compared: Sequence[ComparedRow] = ()
+    comparison: Mapping[str, dict] | None = None
+    record: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def prediction(self) -> Prediction:
+        """The predictions that the report is about."""
+        return self.predictions[0]
+
+    @property
+    def scored(self) -> bool:
+        """Whether any case has a reference."""
+        return bool(self.prediction.scores)
+
+    @property
+    def ranking(self) -> Table:
+        """What orders the cases from best to worst: Dice, else what is known without reference."""
+        tables = self.prediction.tables
+        names = ("dice", "disagreement_percent", "islands")
+        return next(tables[n] for n in names if np.isfinite(tables[n].overall).any())
+
+
+def find_predictions(folder: Path, ending: str, fold: str | None = None) -> Path:
+    """The folder of predictions that a model's folder, one of its folds' or ``folder`` itself is.
+
+    Raises:
+        FileNotFoundError: none of them holds any.
+        ValueError: the model has several folds, and ``fold`` does not choose one.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is not a folder")
+    if any(folder.glob(f"*{ending}")):
+        return folder
+    if folder.name.startswith("fold_") or any(folder.glob("fold_*")):
+        validation = find_fold(folder, fold) / "validation"
+        if any(validation.glob(f"*{ending}")):
+            return validation
+        raise FileNotFoundError(
+            f"no predictions {validation}/*{ending}: let nnU-Net validate (nnUNetv2_train ... "
+            "--val), or give a folder of predictions"
+        )
+    raise FileNotFoundError(f"no *{ending} in {folder}: nothing to report on")
+
+
+def _score(
+    files: Sequence[ShownFiles], title: str, labels: LabelSet, ending: str, num_processes: int
+) -> tuple[list[ClassScore], dict[str, list[str]]]:
+    """Scores and remarks of the cases that have a reference; references may lie in two folders."""
+    by_folder: dict[tuple[Path, Path], list[str]] = {}
+    for case in files:
+        if case.reference is not None:
+            folders = case.predictions[title].parent, case.reference.parent
+            by_folder.setdefault(folders, []).append(case.name)
+    scores, notes, problems = [], {}, []
+    for (predicted, reference), cases in by_folder.items():
+        try:
+            found = evaluate_folders(predicted, reference, labels, ending, num_processes, cases)
+        except ValueError as error:
+            problems.append(str(error))
+            continue
+        scores += found.scores
+        for note, about in found.notes.items():
+            if not note.startswith("no reference"):
+                notes.setdefault(note, []).extend(about)
+    if problems:
+        raise ValueError("\n".join(problems))
+    return scores, notes
+
+
+def _fill(
+    cases: Sequence[str], classes: Sequence[str], value_of: Callable[[str, str], float | None]
+) -> np.ndarray:
+    """(cases, classes) of ``value_of(case, class)``; NaN where it is None or infinite."""
+    values = [[value_of(case, name) for name in classes] for case in cases]
+    table = np.array([[math.nan if v is None else v for v in row] for row in values], float)
+    table[np.isinf(table)] = math.nan
+    return table
+
+
+def _tables(
+    title: str,
+    cases: Sequence[str],
+    classes: Sequence[str],
+    scores: Sequence[ClassScore],
+    looks: Mapping[str, CaseLook],
+    groups: Sequence[str],
+) -> dict[str, Table]:
+    weights = bootstrap_weights(groups)
+    found = {case: looks[case].unscored[title] for case in cases}
+    score_of = {(score.case, score.label): score for score in scores}
+    tables = {}
+    for metric in (*SCORED, *UNSCORED):
+        if metric in SCORED:
+            values = _fill(
+                cases, classes, lambda c, n, m=metric: getattr(score_of.get((c, n)), m.name, None)
+            )
+            overall = over_classes(values, metric.summed)
+            statistics = describe(values, groups, weights, metric.summed)
+        else:
+            values = _fill(cases, classes, lambda c, n, m=metric.name: getattr(found[c], m).get(n))
+            overall = _fill(cases, [metric.name], lambda c, m: found[c].overall.get(m))
+            *statistics, _ = describe(values, groups, weights, metric.summed)
+            statistics.append(describe(overall, groups, weights, metric.summed)[0])
+            overall = overall[:, 0]
+        tables[metric.name] = Table(metric, values, overall, statistics)
+    return tables
+
+
+def _compare_tables(
+    table: Table, other: Table, classes: Sequence[str], groups: Sequence[str]
+) -> list[ComparedRow]:
+    """Paired differences of a metric that is better the lower it is, as `compare` makes them."""
+    columns = [*zip(table.values.T, other.values.T, strict=True), (table.overall, other.overall)]
+    weights = bootstrap_weights(groups)
+    rows = []
+    for name, (a, b) in zip((*classes, None), columns, strict=True):
+        difference = (a - b).round(DECIMALS)
+        numbers = dict(describe(difference[:, None], groups, weights, False)[0])
+        numbers["wilcoxon_p"], numbers["wilcoxon_n"] = wilcoxon_p(difference, groups)
+        numbers["better"] = int((difference < 0).sum())
+        numbers["worse"] = int((difference > 0).sum())
+        numbers["equal"] = int((difference == 0).sum())
+        if numbers["n"]:
+            rows.append((name, table.metric, numbers))
+    return rows
+
+
+def _roles(
+    dataset: Path, preprocessed: Path | None, fold: str | None, files: Sequence[ShownFiles]
+) -> dict[str, str]:
+    """Part of every case, as the splits tell it: those that trainings use, before the raw ones."""
+    paths = [folder / "splits_final.json" for folder in (preprocessed, dataset) if folder]
+    path = next((path for path in paths if path.is_file()), None)
+    sides: dict[str, list[str]] = {"train": [], "val": []}
+    if path is not None and fold is not None and fold.isdigit():
+        # unusable splits are among the findings of `check`
+        with suppress(ValueError, IndexError):
+            sides = read_splits(path)[int(fold)]
+    roles = {}
+    for case in files:
+        if case.image.parent.name == "imagesTs":
+            roles[case.name] = "test"
+        elif fold == "all" or case.name in sides["train"]:
+            roles[case.name] = "training"
+        elif case.name in sides["val"]:
+            roles[case.name] = "validation"
+    return roles
+
+
+def _grids(dataset: Path, ending: str) -> list[tuple[tuple[int, ...], tuple[float, ...]]]:
+    grids = []
+    for path in sorted((dataset / "imagesTr").glob(f"*_0000{ending}")):
+        try:
+            grids.append(image_grid(path))
+        except ValueError:
+            continue  # `check` says so
+    return grids
+
+
+def _record(dataset: Path) -> dict[str, object]:
+    try:
+        record = json.loads((dataset / RECORD).read_text())
+        return {key: value for key, value in record.items() if key not in RECORD_LISTS}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def gather(
+    dataset: Path,
+    model: Path | None = None,
+    predictions: Path | None = None,
+    reference: Path | None = None,
+    other: Path | None = None,
+    fold: str | None = None,
+    patient_regex: str | None = None,
+    num_processes: int = 2,
+) -> ReportData:
+    """Gather all that a report shows.
+
+    Args:
+        dataset: folder of a raw data set.
+        model: ``TRAINER__PLANS__CONFIGURATION`` of nnU-Net's results, or one of its folds.
+        predictions: default: the validation cases of the model's fold.
+        reference: folder of dense labels; default: labelsTr_dense and labelsTs_dense of the data
+            set, for the cases that have one there.
+        other: predictions, or a model's folder, to compare with.
+        fold: of the model, needed if it has several.
+        patient_regex: see `patients.find_patients`.
+
+    Raises:
+        FileNotFoundError, ValueError: something is missing or cannot be used; the message lists
+            all of it.
+    """
+    if model is None and predictions is None:
+        raise ValueError("nothing to report on: give --model, --pred or both")
+    labels = read_label_set(dataset / "dataset.json")
+    description = json.loads((dataset / "dataset.json").read_text())
+    ending = description.get("file_ending", ".nii.gz")
+    fold_folder = None if model is None else find_fold(model, fold)
+    folders = [find_predictions(predictions or fold_folder, ending, fold)]
+    if other is not None:
+        folders.append(find_predictions(other, ending, fold))
+    titles = distinct_titles(folders)
+    files = find_case_files(dataset, folders, reference)
+    preprocessed = os.environ.get("nnUNet_preprocessed")
+    preprocessed = Path(preprocessed, dataset.name) if preprocessed else None
+
+    cases = [case.name for case in files]
+    patients, _ = patients_of(dataset, cases, patient_regex)
+    check = check_dataset(
+        dataset,
+        preprocessed,
+        patient_regex=patient_regex,
+        resampled_cases=0,
+        num_processes=num_processes,
+    )
+    max_bytes = min(LARGEST_SHEET_BYTES, ALL_SHEETS_BYTES // len(files))
+    look = partial(look_at, dataset / "dataset.json", labels, max_bytes)
+    looks = [*parallel_map(look, files, num_processes, "drawing")]
+    problems = [look for look in looks if isinstance(look, str)]
+    scored = []
+    for title in titles:
+        try:
+            scored.append(_score(files, title, labels, ending, num_processes))
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        raise ValueError("\n".join(dict.fromkeys(problems)))
+    looks = dict(zip(cases, looks, strict=True))
+    groups = [patients.get(case, case) for case in cases]
+    classes = [*labels.classes]
+    if any(look.unscored[titles[0]].disagreement_percent for look in looks.values()):
+        classes += classes_of(labels).keys() - labels.classes.keys()
+    trainings = [None if fold_folder is None else read_training(fold_folder)]
+    if other is not None:
+        trainings.append(_training_of(folders[1]))
+    found = [
+        Prediction(
+            title,
+            folder,
+            _tables(title, cases, classes, scores, looks, groups),
+            scores,
+            notes,
+            training,
+        )
+        for title, folder, (scores, notes), training in zip(
+            titles, folders, scored, trainings, strict=True
+        )
+    ]
+    comparison, compared = None, []
+    if other is not None:
+        comparison, compared = _compare(found[0], found[1], classes, groups, patients)
+    training = found[0].training
+    return ReportData(
+        dataset=dataset,
+        labels=labels,
+        classes=classes,
+        cases=cases,
+        roles=_roles(dataset, preprocessed, training.fold if training else fold, files),
+        looks=looks,
+        predictions=found,
+        check=check,
+        grids=_grids(dataset, ending),
+        num_test=len([*(dataset / "imagesTs").glob(f"*_0000{ending}")]),
+        channels=[*map(str, description.get("channel_names", {}).values())],
+        resampled=("patients" if patients else "cases", len(Counter(groups))),
+        compared=compared,
+        comparison=comparison,
+        record=_record(dataset),
+    )
+
+
+def _training_of(predictions: Path) -> Training | None:
+    """The training of the model in whose folder predictions lie, if they do."""
+    fold = predictions.absolute().parent
+    return read_training(fold) if fold.name.startswith("fold_") else None
+
+
+def _compare(
+    prediction: Prediction,
+    other: Prediction,
+    classes: Sequence[str],
+    groups: Sequence[str],
+    patients: Mapping[str, str],
+) -> tuple[dict | None, list[ComparedRow]]:
+    rows, comparison, unscored = [], None, [ISLANDS, DISAGREEMENT]
+    if prediction.scores:
+        comparison = compare(prediction.scores, other.scores, patients=patients or None)
+        unscored = [DISAGREEMENT]
+        named = [*comparison["per_class"].items(), (None, comparison["overall"])]
+        for metric in (*SCORED, ISLANDS):
+            rows += [(name, metric, row[metric.name]) for name, row in named]
+    for metric in unscored:
+        tables = (side.tables[metric.name] for side in (prediction, other))
+        rows += _compare_tables(*tables, classes, groups)
+    return comparison, rows

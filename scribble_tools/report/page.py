@@ -1,0 +1,439 @@
+"""The report as one HTML page, and its numbers as JSON."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from scribble_tools.check.findings import group_findings
+from scribble_tools.dataset.provenance import package_versions
+from scribble_tools.evaluate.comparison_picture import comparison_figure
+from scribble_tools.evaluate.scores import Metric
+from scribble_tools.evaluate.summary import finite_or_none
+from scribble_tools.report.data import (
+    DISAGREEMENT,
+    ISLANDS,
+    SCORED,
+    UNSCORED,
+    VOLUME,
+    Prediction,
+    ReportData,
+)
+from scribble_tools.report.figures import (
+    distribution_figure,
+    paired_figure,
+    plot_style,
+    training_figure,
+)
+from scribble_tools.report.pictures import encode_figure, encode_file, svg_uri, webp_uri
+from scribble_tools.report.training import Training
+from scribble_tools.text_tables import interval, number
+
+TEMPLATES = Path(__file__).parent / "templates"
+OVERALL = "all classes"
+TERM = "pclmix_"  # begins the names of PCLMix's series in nnU-Net's logger
+AGREEMENT = f"{TERM}decoder_agreement"
+FIGURE_DOTS_PER_INCH = 110
+PICTURE_WIDTH, PICTURE_BYTES = 1400, 250_000  # of progress.png and the like
+MOST_SNAPSHOTS = 6
+REFERENCE_VOLUME = Metric("reference_ml", "reference mL", "", 1)
+MEANINGS = {
+    "dice": "2 |P and R| / (|P| + |R|)",
+    "hd95_mm": "95th percentile of both directions' surface distances, mm",
+    "surface_dice": "share of both surfaces within 2 mm of the other",
+    "volume_error_percent": "signed, of the reference's volume",
+    "islands": "connected components beyond the largest",
+    "volume_ml": "of the prediction",
+    "reference_ml": "of the reference",
+    "disagreement_percent": "annotated voxels that are predicted as another class",
+}
+
+
+def _hash(text: str) -> str:
+    """A source for the Content-Security-Policy that allows exactly this script or style."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _figure_uri(figure: Figure | None) -> str | None:
+    return None if figure is None else svg_uri(figure)
+
+
+def _outcomes(prediction: Prediction) -> dict[str, dict[str, str]]:
+    """By case and class what is special about it: missed, invented, or empty in both."""
+    found: dict[str, dict[str, str]] = {}
+    for score in prediction.scores:
+        if score.outcome != "scored":
+            found.setdefault(score.case, {})[score.label] = score.outcome.replace("_", " ")
+    return found
+
+
+def _reference_volumes(data: ReportData) -> np.ndarray:
+    """(cases, classes) in mL, NaN where there is no reference."""
+    table = np.full((len(data.cases), len(data.classes)), math.nan)
+    rows = {case: row for row, case in enumerate(data.cases)}
+    for score in data.prediction.scores:
+        volume = score.reference_voxels * data.looks[score.case].voxel_ml
+        table[rows[score.case], data.classes.index(score.label)] = volume
+    return table
+
+
+def _columns(data: ReportData) -> list[tuple[Metric, np.ndarray]]:
+    """Metrics of the table of cases with their values (cases, 1 + classes), overall first."""
+    tables = data.prediction.tables
+    columns = [
+        (metric, np.column_stack((tables[metric.name].overall, tables[metric.name].values)))
+        for metric in (*SCORED, replace(ISLANDS, decimals=0), *UNSCORED[1:])
+    ]
+    if data.scored:
+        values = _reference_volumes(data)
+        total = np.full(len(values), math.nan)
+        if np.isfinite(tables["volume_ml"].overall).any():  # not of regions inside each other
+            total = np.where(np.isfinite(values).any(axis=1), np.nansum(values, axis=1), math.nan)
+        place = next(k for k, (metric, _) in enumerate(columns) if metric is VOLUME)
+        columns.insert(place + 1, (REFERENCE_VOLUME, np.column_stack((total, values))))
+    return [(metric, values) for metric, values in columns if np.isfinite(values).any()]
+
+
+def _cases(data: ReportData, columns: Sequence[tuple[Metric, np.ndarray]]) -> list[dict]:
+    outcomes = _outcomes(data.prediction)
+    rows = []
+    for row, case in enumerate(data.cases):
+        look, special = data.looks[case], outcomes.get(case, {})
+        rows.append(
+            {
+                "name": case,
+                "role": data.roles.get(case, ""),
+                "thumbnail": webp_uri(look.thumbnail),
+                "sheet": webp_uri(look.sheet),
+                "cells": [number(v[row, 0], m.decimals, m.signed) for m, v in columns],
+                "values": [
+                    [None if math.isnan(x) else round(float(x), 4) for x in v[row]]
+                    for _, v in columns
+                ],
+                "outcomes": [
+                    "; ".join(f"{name} {word}" for name, word in special.items()),
+                    *(special.get(name, "") for name in data.classes),
+                ],
+            }
+        )
+    return rows
+
+
+def _summary(data: ReportData) -> tuple[list[Metric], list[dict]]:
+    """Rows of classes, last all together, with mean, spread and interval of every metric."""
+    tables = [
+        table
+        for metric in (*SCORED, *UNSCORED)
+        if np.isfinite((table := data.prediction.tables[metric.name]).overall).any()
+        or np.isfinite(table.values).any()
+    ]
+    rows = []
+    for k, name in enumerate((*data.classes, OVERALL)):
+        cells = []
+        for table in tables:
+            numbers, metric = table.statistics[k], table.metric
+            mean = number(numbers["mean"], metric.decimals, metric.signed)
+            spread = "" if math.isnan(numbers["sd"]) else number(numbers["sd"], metric.decimals)
+            between = interval(numbers, metric.decimals, metric.signed)
+            cells.append({"mean": mean, "sd": spread, "ci": between, "n": numbers["n"]})
+        rows.append({"name": name, "cells": cells})
+    return [table.metric for table in tables], rows
+
+
+def _extremes(data: ReportData, cases: Sequence[Mapping]) -> tuple[Metric, list[dict]]:
+    """Best, median and worst case."""
+    table = data.ranking
+    known = np.flatnonzero(np.isfinite(table.overall))
+    order = known[np.argsort(table.overall[known], kind="stable")]
+    order = order[::-1] if table.metric.better == "higher" else order
+    places = {"best": 0, "median": (len(order) - 1) // 2, "worst": len(order) - 1}
+    chosen: dict[int, str] = {}
+    for word, place in places.items():
+        chosen[place] = f"{chosen[place]} and {word}" if place in chosen else word
+    return table.metric, [
+        {
+            "word": word,
+            "value": number(table.overall[order[place]], table.metric.decimals),
+            **cases[order[place]],
+        }
+        for place, word in chosen.items()
+    ]
+
+
+def _distribution(data: ReportData) -> str | None:
+    tables = data.prediction.tables
+    names = ("dice", "hd95_mm", "volume_error_percent", "islands")
+    shown = {tables[name].metric: tables[name].values for name in names} if data.scored else {}
+    if not data.scored:
+        shown = {metric: tables[metric.name].values for metric in (DISAGREEMENT, ISLANDS, VOLUME)}
+    return _figure_uri(distribution_figure(shown, data.classes))
+
+
+def _comparison(data: ReportData) -> dict | None:
+    if len(data.predictions) == 1:
+        return None
+    own, other = data.predictions
+    names = (own.title, other.title)
+    if data.comparison is not None:
+        drawn = comparison_figure(own.scores, other.scores, data.comparison, names)
+        figure = webp_uri(encode_figure(drawn, FIGURE_DOTS_PER_INCH))
+        caption = "Both models' values of every case, and their differences"
+    else:
+        metric = data.ranking.metric
+        pairs = [side.tables[metric.name].overall for side in (own, other)]
+        figure = _figure_uri(paired_figure(metric, *pairs, names))
+        caption = "Every case: PRED's value over OTHER's; on the line they are equal"
+    rows = [
+        {
+            "class": OVERALL if name is None else name,
+            "total": name is None,
+            "metric": metric.title,
+            "n": numbers["n"],
+            "mean": number(numbers["mean"], metric.decimals, signed=True),
+            "ci": interval(numbers, metric.decimals, signed=True),
+            "p": "-" if math.isnan(numbers["wilcoxon_p"]) else f"{numbers['wilcoxon_p']:.2g}",
+            **{word: numbers[word] for word in ("better", "worse", "equal")},
+        }
+        for name, metric, numbers in data.compared
+    ]
+    return {
+        "names": names,
+        "rows": rows,
+        "figure": figure,
+        "caption": caption,
+        "folder": str(other.folder),
+        "facts": other.training.facts if other.training else {},
+    }
+
+
+def _grids(data: ReportData) -> list[tuple[str, str, str, str]]:
+    """Median, lowest and highest of size and spacing per axis of the training images."""
+    rows = []
+    dimensions = min((len(size) for size, _ in data.grids), default=0)
+    for title, part, pattern in (("size in voxels", 0, "{:.0f}"), ("spacing in mm", 1, "{:.3g}")):
+        for axis in range(dimensions):
+            values = [grid[part][axis] for grid in data.grids]
+            numbers = (np.median(values), min(values), max(values))
+            rows.append((f"{title}, {'xyz'[axis]}", *(pattern.format(v) for v in numbers)))
+    return rows
+
+
+def _training(training: Training, class_names: Sequence[str]) -> dict:
+    remarks = [*training.remarks]
+    curves = _figure_uri(training_figure(training.series, class_names))
+    pictures = [path for path in training.pictures if path.parent.name != "pclmix_snapshots"]
+    snapshots = [path for path in training.pictures if path not in pictures]
+    places = np.linspace(0, len(snapshots) - 1, min(len(snapshots), MOST_SNAPSHOTS)).round()
+    shown = []
+    for path in (*pictures, *(snapshots[int(place)] for place in places)):
+        try:
+            content = encode_file(path, PICTURE_WIDTH, PICTURE_BYTES)
+            folder = "pclmix_snapshots/" if path in snapshots else ""
+            shown.append((webp_uri(content), f"{folder}{path.name}"))
+        except ValueError as error:
+            remarks.append(str(error))
+    last = {
+        name.removeprefix(TERM).replace("_", " "): f"{values[-1]:.4g}"
+        for name, values in training.series.items()
+        if name.startswith(TERM) and not isinstance(values[-1], list)
+    }
+    return {
+        "facts": training.facts,
+        "curves": curves,
+        "pictures": [p for p in shown if "/" not in p[1]],
+        "snapshots": [p for p in shown if "/" in p[1]],
+        "num_snapshots": len(snapshots),
+        "last": last,
+        "warnings": training.warnings,
+        "settings": {
+            name: f"{value:.4g}" if isinstance(value, float) else str(value)
+            for name, value in training.settings.items()
+        },
+        "changed": training.changed,
+        "remarks": remarks,
+    }
+
+
+def _cards(data: ReportData) -> list[tuple[str, str, str]]:
+    """Title, value and detail of the numbers that stand first."""
+    tables = data.prediction.tables
+    cards = [("cases", str(len(data.cases)), _counted(data.roles.values()))]
+    for name, title in (
+        ("dice", "mean Dice"),
+        ("hd95_mm", "mean HD95, mm"),
+        ("disagreement_percent", "disagreement with scribbles, %"),
+        ("islands", "islands per case"),
+    ):
+        numbers, metric = tables[name].statistics[-1], tables[name].metric
+        if math.isfinite(numbers["mean"]):
+            between = interval(numbers, metric.decimals)
+            detail = "" if between == "-" else f"95 % CI {between}"
+            cards.append((title, number(numbers["mean"], metric.decimals), detail))
+    training = data.prediction.training
+    if not data.scored and training and (agreement := training.series.get(AGREEMENT)):
+        percent = number(100 * (1 - agreement[-1]), 2)
+        cards.append(("decoders disagree, % of voxels", percent, "training, last epoch"))
+    return cards
+
+
+def _counted(words: Sequence[str]) -> str:
+    words = [word for word in words if word]
+    return ", ".join(f"{words.count(word)} {word}" for word in sorted(set(words), reverse=True))
+
+
+def _cautions(data: ReportData) -> list[str]:
+    cautions = []
+    if trained := [case for case, role in data.roles.items() if role == "training"]:
+        cautions.append(
+            f"{len(trained)} of these cases were trained on in this fold ({trained[0]}, for "
+            "example): their numbers say nothing about new images."
+        )
+    if not data.scored:
+        cautions.append(
+            "There are no dense references. What can be known without them is shown: where "
+            "predictions disagree with scribbles, islands, and volumes. None of it is a Dice; "
+            "look at the pictures, the worst cases first."
+        )
+    elif missing := len(data.cases) - len({score.case for score in data.prediction.scores}):
+        cautions.append(f"{missing} of {len(data.cases)} cases have no reference and no scores.")
+    for note, about in data.prediction.notes.items():
+        cautions.append(f"{note}: {about[0]}" + f" and {len(about) - 1} more" * (len(about) > 1))
+    return cautions
+
+
+def render(data: ReportData, command: str) -> str:
+    """The page.
+
+    Args:
+        command: that made it, to be shown.
+    """
+    script, style = ((TEMPLATES / f"report.{kind}").read_text("utf-8") for kind in ("js", "css"))
+    columns = _columns(data)
+    cases = _cases(data, columns)
+    training = data.prediction.training
+    with plot_style():
+        distribution = _distribution(data)
+        comparison = _comparison(data)
+        trained = training and _training(training, [*data.labels.classes])
+    summary_metrics, summary = _summary(data)
+    ranked_by, extremes = _extremes(data, cases)
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    numbers = {
+        "classes": [OVERALL, *data.classes],
+        "columns": [
+            {"title": m.title, "decimals": m.decimals, "signed": m.signed} for m, _ in columns
+        ],
+        "cases": [{key: c[key] for key in ("name", "values", "outcomes")} for c in cases],
+    }
+    return environment.get_template("report.html.j2").render(
+        title=f"{data.dataset.name}: {training.name if training else data.prediction.folder.name}",
+        folder=str(data.prediction.folder),
+        command=command,
+        made=datetime.now().astimezone().isoformat(" ", "minutes"),
+        versions=package_versions(),
+        script=script,
+        style=style,
+        policy=f"default-src 'none'; img-src data:; script-src {_hash(script)}; "
+        f"style-src {_hash(style)}; base-uri 'none'; form-action 'none'",
+        scored=data.scored,
+        cards=_cards(data),
+        cautions=_cautions(data),
+        meanings=MEANINGS,
+        summary_metrics=summary_metrics,
+        summary=summary,
+        resampled=data.resampled,
+        distribution=distribution,
+        ranked_by=ranked_by,
+        extremes=extremes,
+        columns=[metric for metric, _ in columns],
+        cases=cases,
+        has_roles=any(case["role"] for case in cases),
+        has_outcomes=any(any(case["outcomes"]) for case in cases),
+        classes=data.classes,
+        overall=OVERALL,
+        numbers=numbers,
+        comparison=comparison,
+        training=trained,
+        check=data.check,
+        findings=group_findings(data.check.findings),
+        grids=_grids(data),
+        num_training=len(data.grids),
+        num_test=data.num_test,
+        channels=data.channels,
+        labels={name: ", ".join(map(str, v)) for name, v in data.labels.classes.items()},
+        ignore=data.labels.ignore,
+        record={
+            key: value if isinstance(value, str) else json.dumps(value)
+            for key, value in data.record.items()
+        },
+    )
+
+
+def as_json(data: ReportData, command: str) -> dict:
+    """All numbers of the report; what is not finite is None, and so is the class of a total."""
+
+    def named(values: Sequence, overall: object) -> dict:
+        return {"per_class": dict(zip(data.classes, values, strict=True)), "overall": overall}
+
+    def of_case(row: int, prediction: Prediction) -> dict:
+        return {
+            name: named(table.values[row].tolist(), float(table.overall[row]))
+            for name, table in prediction.tables.items()
+        }
+
+    training = data.prediction.training
+    content = {
+        "dataset": data.dataset.name,
+        "classes": list(data.classes),
+        "check": data.check.as_json(),
+        "predictions": [
+            {
+                "title": prediction.title,
+                "folder": str(prediction.folder),
+                "statistics": {
+                    name: named(table.statistics[:-1], table.statistics[-1])
+                    for name, table in prediction.tables.items()
+                },
+                "cases": {case: of_case(row, prediction) for row, case in enumerate(data.cases)},
+                "outcomes": _outcomes(prediction),
+                "notes": dict(prediction.notes),
+            }
+            for prediction in data.predictions
+        ],
+        "roles": dict(data.roles),
+        "resampled": {"what": data.resampled[0], "n": data.resampled[1]},
+        "comparison": [
+            {"class": name, "metric": metric.name, **numbers}
+            for name, metric, numbers in data.compared
+        ],
+        "training": training
+        and {
+            "model": training.name,
+            "facts": dict(training.facts),
+            "settings": dict(training.settings),
+            "series": dict(training.series),
+            "warnings": list(training.warnings),
+        },
+        "made": {
+            "command": command,
+            "versions": package_versions(),
+            "data set": dict(data.record),
+        },
+    }
+    return finite_or_none(content)

@@ -1,0 +1,238 @@
+"""Which `convert` line fits files that `inspect` has looked at.
+
+A group is what `command` says of files of one name pattern: at least ``pattern``, ``folder``,
+``kind`` and ``key`` (of an h5), of labels ``values``, ``unlabelled`` and ``background``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from scribble_tools.convert import acdc, mscmr, wsl4mis
+from scribble_tools.convert.pairing import stem_of
+from scribble_tools.dataset.label_set import find_dataset_json, read_label_names
+from scribble_tools.dataset.writing import IGNORE
+from scribble_tools.images.image_files import files_below
+from scribble_tools.images.itksnap_labels import read_label_description
+from scribble_tools.survey.label_appearance import DENSE, IMAGE, SCRIBBLES, SEGMENTS, SLICES
+
+TARGET = '--dataset-id 100 --out "$nnUNet_raw"'
+
+
+def advise(path: Path, files: Sequence[Path], groups: Sequence[Mapping]) -> dict[str, str]:
+    """Recognise the layout by its names and give the command that fits.
+
+    Returns:
+        ``layout``, ``advice`` and ``command``; words in capitals are for the user to fill in.
+    """
+    folder = path.parent if path.is_file() else path
+    for layout in (_dataset, _wsl4mis, _mscmr, _acdc):
+        if found := layout(folder, files, groups):
+            return dict(zip(("layout", "advice", "command"), found, strict=True))
+    return dict(zip(("layout", "advice", "command"), _any_files(folder, groups), strict=True))
+
+
+def _command(*words: object) -> str:
+    """A command line; words in capitals and guesses in brackets stay unquoted, to be edited."""
+    return " ".join(map(str, ("scribble_tools", *words)))
+
+
+def _quote(path: Path) -> str:
+    return shlex.quote(str(path))
+
+
+def _dataset(folder: Path, files: Sequence[Path], groups: Sequence[Mapping]) -> tuple | None:
+    dataset_json = find_dataset_json((folder, *sorted(p for p in folder.iterdir() if p.is_dir())))
+    try:
+        names = read_label_names(dataset_json).values() if dataset_json else ()
+    except ValueError:  # of another program, such as the Medical Segmentation Decathlon's
+        return None
+    if not names:
+        return None
+    dataset = dataset_json.parent
+    if IGNORE in names:
+        return (
+            "an nnU-Net data set with an ignore label",
+            "it needs no conversion",
+            _command("check", _quote(dataset)),
+        )
+    layout = "an nnU-Net data set with dense labels"
+    scribbles = [g["folder"] for g in groups if g["kind"] in (SCRIBBLES, SLICES)]
+    if not scribbles:
+        return (
+            layout,
+            "there are no scribbles: draw some from the dense labels, or see convert folder -h and "
+            "convert scribblebench -h if they lie elsewhere",
+            _command("generate", _quote(dataset), TARGET),
+        )
+    command = ("convert scribblebench", _quote(dataset), "--scribbles", _quote(Path(scribbles[0])))
+    return layout, "", _command(*command, TARGET)
+
+
+def _wsl4mis(folder: Path, files: Sequence[Path], groups: Sequence[Mapping]) -> tuple | None:
+    matches = {file: wsl4mis.FILE.fullmatch(file.name) for file in files}
+    folders = sorted({file.parent for file, match in matches.items() if match})
+    if not folders:
+        return None
+    scribbles = [g for g in groups if g["key"] == "scribble"]
+    unlabelled = " --unlabelled 255" if any(g.get("unlabelled") == 255 for g in scribbles) else ""
+    volumes = [file.parent for file, match in matches.items() if match and match.group(3) is None]
+    return (
+        "WSL4MIS (ACDC)",
+        "the h5 files hold no geometry: IMAGES is the folder of the original ACDC images",
+        _command(
+            "convert wsl4mis",
+            _quote((volumes or folders)[0]),
+            "--images IMAGES" + unlabelled,
+            TARGET,
+        ),
+    )
+
+
+def _mscmr(folder: Path, files: Sequence[Path], groups: Sequence[Mapping]) -> tuple | None:
+    matches = {f: m for f in files if (m := mscmr.FILE.fullmatch(f.name))}
+    if not matches:
+        return None
+    roots = {f.parent.parent.parent for f in matches if f.parent.parent.name in mscmr.PARTS}
+    scribbled = sorted({f.parent for f, m in matches.items() if m.group(3) == "_scribble"})
+    root = _quote(min(roots)) if roots else "ROOT"
+    words = ["convert mscmr", root]
+    if [str(s) for s in scribbled] != [str(r / "train" / "labels") for r in roots]:
+        words.append("--scribbles " + (" ".join(map(_quote, scribbled)) or "SCRIBBLES"))
+    challenge = any(
+        {200, 500, 600} & {row["value"] for row in g.get("values", ())}
+        for g in groups
+        if g["kind"] == DENSE
+    )
+    words += ["--dense-values challenge"] * challenge
+    return "MSCMRseg as CycleMix lays it out", "", _command(*words, TARGET)
+
+
+def _acdc(folder: Path, files: Sequence[Path], groups: Sequence[Mapping]) -> tuple | None:
+    stems = {file: file.name.removesuffix(".nii.gz") for file in files}
+    images = [file for file, stem in stems.items() if acdc.CASE.fullmatch(stem)]
+    scribbles = [
+        file
+        for file, stem in stems.items()
+        if stem.endswith("_scribble") and acdc.CASE.fullmatch(stem.removesuffix("_scribble"))
+    ]
+    if not images and not scribbles:
+        return None
+    return (
+        "ACDC" + ", scribbles as Valvano et al. name them" * bool(scribbles),
+        "IMAGES is the folder that holds patientNNN/" * (not images)
+        + "SCRIBBLES is the folder of patientNNN_frameMM_scribble.nii.gz" * (not scribbles),
+        _command(
+            "convert acdc --images",
+            _quote(folder) if images else "IMAGES",
+            "--scribbles",
+            _quote(folder) if scribbles else "SCRIBBLES",
+            TARGET,
+        ),
+    )
+
+
+def _described_names(folder: Path, values: Iterable) -> dict[int, str]:
+    """Value to name after a label description of ITK-SNAP below ``folder``; {} without one."""
+    for file in files_below(folder, "*.txt"):
+        try:
+            names = {value: name for name, value in read_label_description(file).items()}
+        except (ValueError, OSError):
+            continue
+        if set(values) <= set(names):
+            return names
+    return {}
+
+
+def _class(name: str, value: object) -> str:
+    return shlex.quote(f"{name.replace(' ', '_')}={value}")
+
+
+def _classes(group: Mapping, folder: Path) -> list[str]:
+    """``NAME=VALUE`` for every class of a group of label files, background first."""
+    rows = [row["value"] for row in group["values"]]
+    if group["kind"] == SEGMENTS:
+        background = [v for v in rows if "background" in v.lower()]
+        names = [v for v in rows if v not in background and v != "(no segment)"]
+        first = _class("background", background[0] if background else "SEGMENT")
+        return [first, *(_class(v, v) for v in names)]
+    background = group["background"]
+    classes = [v for v in rows if v not in (background, group["unlabelled"])]
+    described = _described_names(folder, rows)
+    return [
+        f"background={'VALUE' if background is None else background}",
+        *(_class(described.get(v, f"NAME{k}"), v) for k, v in enumerate(classes, 1)),
+    ]
+
+
+def _guessed_labels(scribbles: Mapping, dense: Mapping | None, folder: Path) -> str:
+    """``--labels`` and what goes with it, to be checked by the user."""
+    classes = _classes(scribbles, folder)
+    words = ["--labels", *classes]
+    if scribbles["kind"] != SEGMENTS:
+        words += ["--unlabelled", str(scribbles["unlabelled"])]
+    if dense and (dense_classes := _classes(dense, folder)) != classes:
+        words += ["--dense-labels", *dense_classes]
+    return " ".join(words)
+
+
+def _pairing(image: Mapping, labels: Mapping) -> list[str]:
+    """Patterns by which ``convert folder`` pairs files; none where their names do it."""
+    a, b = Path(image["pattern"]), Path(labels["pattern"])
+    apart = a.parent != b.parent or labels["kind"] == SEGMENTS
+    if apart and stem_of(a) in (stem_of(b), f"{stem_of(b)}_#"):
+        return []
+    common = os.path.commonprefix([a.name, b.name]).rstrip("_-. ")
+    if "#" in common or "*" in common:
+        words = ["{case}" + path.name[len(common) :].replace("#", "*") for path in (a, b)]
+    elif "#" in a.parent.name and "#" in b.parent.name:
+        words = ["{case}/" + path.name for path in (a, b)]
+    elif a.name.count("#") == b.name.count("#") == 1:
+        words = [path.name.replace("#", "{case}") for path in (a, b)]
+    else:
+        return ["--image-pattern IMAGE_PATTERN --scribble-pattern SCRIBBLE_PATTERN"]
+    return [f"--image-pattern '{words[0]}' --scribble-pattern '{words[1]}'"]
+
+
+def _patient_regex(images: Sequence[Mapping]) -> list[str]:
+    """``--patient-regex`` where images are called ``patient#_a`` and ``patient#_b``."""
+    stems = [stem_of(Path(group["pattern"])) for group in images]
+    head, number, _ = os.path.commonprefix(stems).partition("#")
+    alike = len({Path(group["pattern"]).parent for group in images}) == 1 < len(stems)
+    regex = f"({re.escape(head)}\\d+)"
+    return [f"--patient-regex {shlex.quote(regex)}"] if alike and number else []
+
+
+def _any_files(folder: Path, groups: Sequence[Mapping]) -> tuple:
+    images = [g for g in groups if g["kind"] == IMAGE and not g["key"]]
+    scribbles = [g for g in groups if g["kind"] in (SCRIBBLES, SLICES, SEGMENTS)]
+    dense = [g for g in groups if g["kind"] == DENSE]
+    if not scribbles and dense:
+        return (
+            "images and dense labels" if images else "dense labels",
+            "there are no scribbles: draw some from the dense labels, then convert folder",
+            _command("generate", _quote(Path(dense[0]["folder"])), "--out SCRIBBLES"),
+        )
+    if not scribbles:
+        return "images", "there are no labels among these files: look at those too", ""
+    words = ["convert folder --images", _quote(Path(images[0]["folder"])) if images else "IMAGES"]
+    words += ["--scribbles", _quote(Path(scribbles[0]["folder"]))]
+    if images:
+        words += _pairing(images[0], scribbles[0]) + _patient_regex(images)
+    if dense:
+        words += ["--dense", _quote(Path(dense[0]["folder"]))]
+    return (
+        "no known data set",
+        "what values mean is guessed here from shapes: correct it. convert never guesses"
+        + "; of several channels, give one --image-pattern each" * (len(images) > 1),
+        _command(
+            *words,
+            _guessed_labels(scribbles[0], dense[0] if dense else None, folder),
+            "--name NAME",
+            TARGET,
+        ),
+    )

@@ -1,0 +1,336 @@
+"""`scribble_tools inspect`: what a file or folder is, what its labels look like, how to convert it.
+
+Files that differ only in their numbers belong together (`patient#_frame#.nii.gz`); of each such
+group some files are read. Everything about the meaning of labels is a guess from their shapes, and
+shown as one: `convert` itself never guesses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import h5py
+import numpy as np
+import SimpleITK as sitk
+from tqdm import tqdm
+
+from scribble_tools.arguments import positive_int
+from scribble_tools.convert.label_survey import only_in_few
+from scribble_tools.convert.pairing import READABLE, stem_of
+from scribble_tools.images.image_files import NATURAL, file_ending_of, files_below, read_picture
+from scribble_tools.images.segmentation_files import labels_of
+from scribble_tools.images.slicer_segmentation import (
+    count_segment_voxels,
+    is_segmentation,
+    read_segmentation,
+)
+from scribble_tools.survey.advice import advise
+from scribble_tools.survey.label_appearance import (
+    DENSE,
+    EMPTY,
+    IMAGE,
+    OTHER,
+    SCRIBBLES,
+    SEGMENTS,
+    SLICES,
+    is_label_map,
+    look_at_labels,
+)
+from scribble_tools.survey.text import format_report
+
+H5 = frozenset({".h5", ".hdf5"})
+MANY_PATTERNS = 12  # more name patterns than these say nothing: group by folder and ending
+FEW_COLOURS = 20
+
+
+def find_readable(path: Path) -> list[Path]:
+    """The file itself, or all image, label and h5 files below a folder, hidden ones excepted.
+
+    Raises:
+        FileNotFoundError: there is no such file, or no readable one in the folder.
+    """
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise FileNotFoundError(f"{path}: no such file or folder")
+    files = [
+        file
+        for file in files_below(path)
+        if file_ending_of(file) in READABLE | H5
+        and not any(part.startswith(".") for part in file.relative_to(path).parts)
+    ]
+    if not files:
+        endings = " ".join(sorted(READABLE | H5))
+        raise FileNotFoundError(f"{path} holds none of {endings}: is it the right folder?")
+    return files
+
+
+def _pattern(path: Path) -> str:
+    """The path with every number in folders and stem replaced by ``#``."""
+    ending = path.name[len(stem_of(path)) :]
+    return re.sub(r"\d+", "#", (path.parent / stem_of(path)).as_posix()) + ending
+
+
+def group_by_pattern(files: Sequence[Path], root: Path) -> dict[str, list[Path]]:
+    """Files by name pattern below ``root``: those that differ in their numbers only.
+
+    Where that gives too many patterns, such as with names of people, files of one folder, ending
+    and last word of the name are a group.
+    """
+    groups: dict[str, list[Path]] = defaultdict(list)
+    for file in files:
+        groups[_pattern(file.relative_to(root))].append(file)
+    if len(groups) <= MANY_PATTERNS:
+        return dict(groups)
+    last_words = Counter(_last_word(file) for file in files)
+    groups = defaultdict(list)
+    for file in files:
+        word = _last_word(file)
+        name = "*" + (word if last_words[word] > 1 else file_ending_of(file))
+        groups[_pattern(file.relative_to(root).parent / name)].append(file)
+    return dict(groups)
+
+
+def _last_word(file: Path) -> str:
+    """``_label.nii.gz`` of ``anna_label.nii.gz``; the ending alone where there is no such word."""
+    match = re.search(r"_[A-Za-z]+(\.\w+)+$", file.name)
+    return match.group() if match else file_ending_of(file)
+
+
+def _labels_facts(array: np.ndarray, axis: int) -> dict:
+    seen = look_at_labels(array, axis)
+    return {
+        "kind": seen.looks_like,
+        "values": seen.counts,
+        "unlabelled": seen.unlabelled,
+        "background": seen.background,
+        "reason": seen.reason,
+    }
+
+
+def _array_facts(array: np.ndarray) -> dict:
+    """Facts of an array without geometry, out of an h5."""
+    facts = {"dtype": str(array.dtype), "shape": list(array.shape)}
+    if not np.issubdtype(array.dtype, np.number) or array.ndim not in (2, 3) or not array.size:
+        return {**facts, "kind": OTHER}
+    if is_label_map(array):
+        return {**facts, **_labels_facts(array.astype(np.int64), 0)}
+    return {**facts, "kind": IMAGE, "range": [float(array.min()), float(array.max())]}
+
+
+def _segmentation_facts(path: Path) -> dict:
+    image, segments = read_segmentation(path)
+    counts, voxels = count_segment_voxels(path)
+    return {
+        "dtype": image.GetPixelIDTypeAsString(),
+        "shape": list(image.GetSize()),
+        "spacing_mm": list(image.GetSpacing()),
+        "channels": image.GetNumberOfComponentsPerPixel(),
+        "kind": SEGMENTS,
+        "values": {**counts, "(no segment)": voxels - sum(counts.values())},
+        "segments": [{"name": s.name, "value": s.value, "layer": s.layer} for s in segments],
+    }
+
+
+def _image_facts(path: Path) -> dict:
+    """Facts of a file that SimpleITK reads."""
+    image = read_picture(path)
+    channels = image.GetNumberOfComponentsPerPixel()
+    facts = {
+        "dtype": image.GetPixelIDTypeAsString().removeprefix("vector of "),
+        "shape": list(image.GetSize()),
+        "channels": channels,
+    }
+    if file_ending_of(path) not in NATURAL:
+        facts["spacing_mm"] = list(image.GetSpacing())
+    array = sitk.GetArrayFromImage(image)
+    if channels == 1 and image.GetDimension() in (2, 3) and is_label_map(array):
+        spacing = image.GetSpacing()[::-1]
+        axis = int(np.argmax(spacing)) if len(spacing) == 3 else 0
+        return {**facts, **_labels_facts(labels_of(image, path), axis)}
+    facts |= {"kind": IMAGE, "range": [float(array.min()), float(array.max())]}
+    if channels > 1:
+        colours = len(np.unique(array.reshape(-1, channels), axis=0))
+        if colours <= FEW_COLOURS:
+            facts["remark"] = (
+                f"only {colours} colours: if colours stand for labels, save the label numbers as "
+                "grey values"
+            )
+    return facts
+
+
+def examine(path: Path) -> dict[str, dict]:
+    """What a file holds: "" or, in an h5, each key, to facts that JSON can hold.
+
+    Always ``kind``; mostly ``dtype`` and ``shape`` (x, y, z; of h5 as stored); ``spacing_mm`` where
+    the format has it; of labels ``values`` (to voxels), ``unlabelled``, ``background``, ``reason``;
+    of images ``range``. ``problem`` when the file cannot be read.
+    """
+    try:
+        if file_ending_of(path) in H5:
+            arrays: dict[str, np.ndarray] = {}
+            with h5py.File(path) as file:
+                file.visititems(
+                    lambda name, item: (
+                        arrays.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
+                    )
+                )
+            return {key: _array_facts(np.asarray(array)) for key, array in arrays.items()}
+        return {"": _segmentation_facts(path) if is_segmentation(path) else _image_facts(path)}
+    # what h5py raises for a damaged file depends on where it is damaged
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        problem = str(error)
+        problem = problem if str(path) in problem else f"{path}: {problem}"
+        return {"": {"kind": OTHER, "problem": problem}}
+
+
+def _most_common(items: Iterable) -> object:
+    return Counter(items).most_common(1)[0][0]
+
+
+def _value_rows(facts: Sequence[Mapping]) -> list[dict]:
+    """Per value: share of all voxels, lowest and highest share in a file, files that hold it."""
+    totals = [sum(f["values"].values()) for f in facts]
+    rows = []
+    for value in sorted(
+        {v for f in facts for v in f["values"]}, key=lambda v: (isinstance(v, str), v)
+    ):
+        numbers = [f["values"].get(value, 0) for f in facts]
+        shares = [n / max(total, 1) for n, total in zip(numbers, totals, strict=True)]
+        rows.append(
+            {
+                "value": value,
+                "share": sum(numbers) / max(sum(totals), 1),
+                "lowest": min(shares),
+                "highest": max(shares),
+                "files": sum(n > 0 for n in numbers),
+            }
+        )
+    return rows
+
+
+def _summary(pattern: str, key: str, files: Sequence[Path], read: Mapping[Path, Mapping]) -> dict:
+    """What files of one group have in common; ``read``: the facts of those that were read."""
+    facts = list(read.values())
+    kinds = [f["kind"] for f in facts]
+    kind = _most_common([k for k in kinds if k != EMPTY] or kinds)
+    summary = {
+        "pattern": pattern,
+        "key": key,
+        "folder": os.path.commonpath([file.parent for file in files]),
+        "files": len(files),
+        "read": len(facts),
+        "kind": kind,
+        "dtypes": sorted({f["dtype"] for f in facts if "dtype" in f}),
+        "others": {str(path): f["kind"] for path, f in read.items() if f["kind"] != kind},
+        "remarks": sorted({f["remark"] for f in facts if "remark" in f}),
+        "problems": [f["problem"] for f in facts if "problem" in f],
+    }
+    for name in ("shape", "spacing_mm"):
+        known = [f[name] for f in facts if name in f]
+        if known and len({len(k) for k in known}) == 1:
+            summary[name] = {
+                "lowest": np.min(known, axis=0).tolist(),
+                "highest": np.max(known, axis=0).tolist(),
+            }
+    if ranges := [f["range"] for f in facts if "range" in f]:
+        summary["range"] = [min(low for low, _ in ranges), max(high for _, high in ranges)]
+    if "channels" in facts[0]:
+        summary["channels"] = sorted({f["channels"] for f in facts if "channels" in f})
+    labels = [f for f in facts if "values" in f]
+    if labels:
+        summary["values"] = rows = _value_rows(labels)
+        places = {
+            row["value"]: [
+                path for path, f in read.items() if f.get("values", {}).get(row["value"])
+            ]
+            for row in rows
+        }
+        summary["only_in"] = only_in_few(places, len(labels))
+        typical = [f for f in labels if f["kind"] == kind]
+        summary["reason"] = next((f["reason"] for f in typical if "reason" in f), "")
+        for role in ("unlabelled", "background"):
+            summary[role] = _most_common(f.get(role) for f in typical)
+    return summary
+
+
+def _is_labels(kind: str) -> bool:
+    return kind in (SCRIBBLES, SLICES, DENSE, EMPTY)
+
+
+def inspect_path(path: Path, max_files: int = 20, num_threads: int = 2) -> dict:
+    """Look at a file or folder.
+
+    Args:
+        max_files: read so many files of each name pattern, evenly spaced.
+
+    Returns:
+        ``{"path", "groups": [...], "layout", "advice", "command"}``, ready for JSON; a group is a
+        name pattern, split into images and labels, with what its files hold.
+
+    Raises:
+        FileNotFoundError: see `find_readable`.
+        ValueError: ``max_files`` is below 1.
+    """
+    if max_files < 1:
+        raise ValueError(f"--max-files {max_files}: at least 1 file must be read")
+    files = find_readable(path)
+    by_pattern = group_by_pattern(files, path.parent if path.is_file() else path)
+    picked = {
+        pattern: [own[i] for i in np.unique(np.linspace(0, len(own) - 1, max_files).astype(int))]
+        for pattern, own in by_pattern.items()
+    }
+    to_read = [file for own in picked.values() for file in own]
+    with ThreadPoolExecutor(num_threads) as pool:
+        examined = dict(
+            zip(
+                to_read,
+                tqdm(pool.map(examine, to_read), "reading", len(to_read), unit="file"),
+                strict=True,
+            )
+        )
+    groups = []
+    for pattern, own in by_pattern.items():
+        parts: dict[tuple[str, str], dict[Path, dict]] = defaultdict(dict)
+        for file in picked[pattern]:
+            for key, facts in examined[file].items():
+                kind = "labels" if _is_labels(facts["kind"]) else facts["kind"]
+                parts[key, kind][file] = facts
+        groups += [_summary(pattern, key, own, read) for (key, _), read in parts.items()]
+    return {"path": str(path), "groups": groups, **advise(path, files, groups)}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this sub-command's arguments and help."""
+    parser.description = (
+        "Say what a file or folder holds: formats, shapes, spacing, label values with their share "
+        "of voxels, whether labels look like scribbles or dense, and the convert line that fits."
+    )
+    parser.epilog = (
+        "example:\n  scribble_tools inspect downloads/scribbles\n\n"
+        "Files whose names differ only in numbers (#) are shown together. What values mean is\n"
+        "guessed from shapes: 'unlabelled' is the value that fills most of the image around thin\n"
+        "or long strokes, 'background' a stroke value 0 or the strokes that reach farthest."
+    )
+    parser.add_argument("path", metavar="PATH", type=Path, help="file or folder")
+    parser.add_argument(
+        "--max-files", type=int, default=20, help="read so many of each kind (default: 20)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
+    parser.add_argument(
+        "-np", type=positive_int, default=2, dest="num_processes", help="parallel readers"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the sub-command and return its exit code."""
+    report = inspect_path(args.path, args.max_files, args.num_processes)
+    print(json.dumps(report, indent=2) if args.json else format_report(report))
+    return 0

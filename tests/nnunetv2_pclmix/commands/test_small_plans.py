@@ -1,0 +1,83 @@
+"""Plans for machines without a GPU, derived from real ones of the planner."""
+
+import json
+
+import pytest
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from nnunetv2_pclmix import cli
+from nnunetv2_pclmix.commands.small_plans import small_plans
+from tests.conftest import DATASET
+
+
+@pytest.fixture
+def plans(nnunet):
+    return json.loads((nnunet / "nnUNet_preprocessed" / DATASET / "nnUNetPlans.json").read_text())
+
+
+def test_nnunet_builds_the_smaller_network(plans):
+    small = small_plans(plans, "tiny", "2d", (16, 24), 3, (4, 8, 8))
+    configuration = PlansManager(small).get_configuration("2d")
+    assert configuration.patch_size == [16, 24]
+    assert configuration.batch_size == 3
+    assert configuration.data_identifier == plans["configurations"]["2d"]["data_identifier"]
+    network = get_network_from_plans(
+        configuration.network_arch_class_name,
+        configuration.network_arch_init_kwargs,
+        configuration.network_arch_init_kwargs_req_import,
+        1,
+        3,
+    )
+    assert list(network.encoder.output_channels) == [4, 8, 8]
+    assert plans["configurations"]["2d"]["batch_size"] == 4  # what was given is untouched
+
+
+def test_another_spacing_needs_data_of_its_own(plans):
+    small = small_plans(plans, "coarse", "2d", (16, 16), 3, (4, 8, 8), (2.0, 2.0))
+    assert small["configurations"]["2d"]["spacing"] == [2.0, 2.0]
+    assert small["configurations"]["2d"]["data_identifier"] == "coarse_2d"
+
+
+def test_a_stage_that_is_not_kept_is_not_asked_for(plans):
+    """nnU-Net predicts for the next stage when a training has ended."""
+    plans["configurations"]["2d"].update(next_stage="cascade", previous_stage="lowres")
+    small = small_plans(plans, "tiny", "2d", (16, 16), 3, (4, 8, 8))
+    configuration = PlansManager(small).get_configuration("2d")
+    assert configuration.next_stage_names is None
+    assert configuration.previous_stage_name is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"configuration": "3d"}, "no configuration 3d, only 2d"),
+        ({"features": (4,)}, "1 features given, the plans allow 3 to 3"),
+        ({"features": (4, 4, 4, 4)}, "4 features"),
+        ({"patch": (16, 16, 16)}, "2d has 2 axes"),
+        ({"patch": (16, 15)}, r"patch \[16, 15\]: axis 1 must be a multiple of 4"),
+        ({"spacing": (1.0,)}, "2d has 2 axes"),
+        ({"batch": 0}, "above 0"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(plans, change, message):
+    plans["configurations"] = {"2d": plans["configurations"]["2d"]}
+    options = {"configuration": "2d", "patch": (16, 16), "batch": 2, "features": (4, 8, 8)}
+    with pytest.raises(ValueError, match=message):
+        small_plans(plans, "tiny", **{**options, **change})
+
+
+def test_command_line(nnunet, capsys):
+    sizes = "--patch 16 16 --batch 2 --features 4 8 8".split()
+    assert cli.main(["small-plans", "901", *sizes]) == 0
+    folder = nnunet / "nnUNet_preprocessed" / DATASET
+    assert json.loads((folder / "nnUNetPlans_small.json").read_text())["plans_name"]
+    assert cli.main(["small-plans", "901", "--plans", "other", *sizes]) == 1
+    assert "plan_and_preprocess" in capsys.readouterr().err
+    assert cli.main(["small-plans", "901", "--name", "nnUNetPlans", *sizes]) == 1
+    assert "holds other plans" in capsys.readouterr().err
+    assert cli.main(["small-plans", "902", *sizes]) == 1
+    again = ["small-plans", "901", "--spacing", "2", "2", *sizes]
+    assert cli.main(again) == 1
+    assert cli.main([*again, "--overwrite"]) == 0
+    assert "nnUNetv2_preprocess -d 901" in capsys.readouterr().out

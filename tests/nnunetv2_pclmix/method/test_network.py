@@ -1,0 +1,166 @@
+"""Window attention, auxiliary decoder and the training network, on tiny inputs, 2D and 3D."""
+
+import pytest
+import torch
+from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
+from torch import nn
+
+from nnunetv2_pclmix.config import PCLMixConfig
+from nnunetv2_pclmix.method.auxiliary_decoder import AuxiliaryDecoder, PatchExpand
+from nnunetv2_pclmix.method.network import EmbeddingHead, PCLMixNetwork
+from nnunetv2_pclmix.method.window_attention import WindowAttention, balanced_window
+from tests import reference
+
+K = 3
+GEOMETRIES = [  # patch, strides per stage: isotropic, anisotropic, one-level, odd sizes, 3D
+    ((32, 48), [(1, 1), (2, 2), (2, 2), (2, 2)]),
+    ((40, 24), [(1, 1), (2, 1), (2, 2), (1, 2)]),
+    ((16, 16), [(1, 1), (2, 2)]),
+    ((56, 24), [(1, 1), (2, 2), (2, 2), (2, 2)]),
+    ((6, 24, 16), [(1, 1, 1), (1, 2, 2), (2, 2, 2), (1, 2, 2)]),
+    ((16, 24, 16), [(1, 1, 1), (2, 2, 2), (2, 2, 2)]),
+]
+
+
+def stock_network(patch, strides, kind=PlainConvUNet, deep_supervision=True):
+    two = len(patch) == 2
+    stages = len(strides)
+    return kind(
+        1,
+        stages,
+        [8, 16, 32, 40][:stages],
+        nn.Conv2d if two else nn.Conv3d,
+        3,
+        strides,
+        1,
+        K,
+        1,
+        norm_op=nn.InstanceNorm2d if two else nn.InstanceNorm3d,
+        norm_op_kwargs={"affine": True},
+        nonlin=nn.LeakyReLU,
+        deep_supervision=deep_supervision,
+    )
+
+
+@pytest.mark.parametrize("shifted", [False, True])
+@pytest.mark.parametrize("size", [(4, 4), (5, 7), (3, 4, 5)])
+def test_window_attention_agrees_with_the_loop(size, shifted):
+    attention = WindowAttention(8, 2, size, 3, shifted).double()
+    nn.init.normal_(attention.relative_bias)
+    x = torch.randn(2, *size, 8, dtype=torch.float64)
+    torch.testing.assert_close(attention(x), reference.window_attention(attention, x))
+
+
+def test_shifted_windows_let_tokens_see_across_the_first_grid():
+    x = torch.randn(1, 8, 8, 8, requires_grad=True)
+    reach = {}
+    for shifted in (False, True):
+        y = WindowAttention(8, 1, (8, 8), 4, shifted)(x)
+        (grad,) = torch.autograd.grad(y[0, 3, 3].sum(), x)
+        reach[shifted] = {tuple(i) for i in grad[0].abs().sum(-1).nonzero().tolist()}
+    assert (4, 4) not in reach[False]
+    assert (4, 4) in reach[True]
+
+
+@pytest.mark.parametrize(("size", "window"), [(36, 6), (9, 5), (7, 7), (8, 4), (1, 1), (50, 7)])
+def test_windows_are_balanced(size, window):
+    assert balanced_window(size, 7) == window
+
+
+def test_patch_expand_puts_each_block_where_its_token_was():
+    expand = PatchExpand(4, 2, (2, 3))
+    x = torch.zeros(1, 3, 3, 4)
+    x[0, 1, 2] = torch.randn(4)
+    y = expand(x) - expand.norm.bias
+    hit = y.abs().sum(-1)[0].nonzero()
+    assert hit.min(0).values.tolist() == [2, 6]
+    assert hit.max(0).values.tolist() == [3, 8]
+
+
+@pytest.mark.parametrize("kind", [PlainConvUNet, ResidualEncoderUNet])
+@pytest.mark.parametrize(("patch", "strides"), GEOMETRIES)
+def test_training_output_and_gradients(patch, strides, kind):
+    stock = stock_network(patch, strides, kind)
+    network = PCLMixNetwork(stock, patch, K, PCLMixConfig(embedding_dim=12))
+    output = network(torch.randn(2, 1, *patch))
+    assert output.main[0].shape == output.auxiliary.shape == (2, K, *patch)
+    assert len(output.main) == len(strides) - 1
+    assert output.embedding.shape[:2] == (2, 12)
+    torch.testing.assert_close(
+        output.embedding.norm(dim=1), torch.ones_like(output.embedding[:, 0])
+    )
+    total = sum(z.square().mean() for z in (*output.main, output.auxiliary))
+    (total + output.embedding[:, :6].sum()).backward()
+    without = [n for n, p in network.named_parameters() if p.grad is None]
+    assert without == []
+
+
+def test_embedding_has_the_configured_stride_or_the_deepest_there_is():
+    patch, strides = GEOMETRIES[0]
+    x = torch.randn(1, 1, *patch)
+    for stride, size in ((8, (4, 6)), (4, (8, 12)), (64, (4, 6))):
+        config = PCLMixConfig(embedding_stride=stride)
+        network = PCLMixNetwork(stock_network(patch, strides), patch, K, config)
+        assert network(x).embedding.shape[2:] == size
+
+
+def test_evaluation_is_the_stock_network_bit_for_bit():
+    patch, strides = GEOMETRIES[0]
+    stock = stock_network(patch, strides)
+    network = PCLMixNetwork(stock, patch, K, PCLMixConfig()).eval()
+    other = stock_network(patch, strides, deep_supervision=False).eval()
+    other.load_state_dict(network.state_dict())  # strict: stock names and no others
+    x = torch.randn(1, 1, *patch)
+    network.decoder.deep_supervision = False
+    assert torch.equal(network(x), other(x))
+
+
+def test_state_dict_is_the_stock_networks_also_inside_another_module():
+    patch, strides = GEOMETRIES[0]
+    stock = stock_network(patch, strides)
+    network = PCLMixNetwork(stock, patch, K, PCLMixConfig())
+    assert set(network.state_dict()) == set(stock.state_dict())
+    wrapped = nn.Sequential(network).state_dict()
+    assert set(wrapped) == {f"0.{k}" for k in stock.state_dict()}
+    before = {k: v.clone() for k, v in network.training_only_state().items()}
+    network.load_state_dict(stock_network(patch, strides).state_dict())
+    after = network.training_only_state()
+    assert before.keys() == after.keys()
+    assert before
+    assert all(torch.equal(before[k], after[k]) for k in before)
+
+
+def test_training_only_state_goes_there_and_back():
+    patch, strides = GEOMETRIES[0]
+    one, two = (
+        PCLMixNetwork(stock_network(patch, strides), patch, K, PCLMixConfig()) for _ in range(2)
+    )
+    two.load_state_dict(one.state_dict())
+    two.load_training_only_state(one.training_only_state())
+    x = torch.randn(1, 1, *patch)
+    assert torch.equal(one(x).auxiliary, two(x).auxiliary)
+    assert torch.equal(one(x).embedding, two(x).embedding)
+
+
+def test_components_can_be_left_out():
+    patch, strides = GEOMETRIES[0]
+    config = PCLMixConfig(auxiliary_decoder=False, contrast=False)
+    network = PCLMixNetwork(stock_network(patch, strides), patch, K, config)
+    output = network(torch.randn(1, 1, *patch))
+    assert output.auxiliary is None
+    assert output.embedding is None
+    assert network.training_only_state() == {}
+
+
+def test_other_architectures_are_refused_by_name():
+    with pytest.raises(ValueError, match="Sequential.*PlainConvUNet and ResidualEncoderUNet"):
+        PCLMixNetwork(nn.Sequential(), (8, 8), K, PCLMixConfig())
+
+
+def test_embedding_head_works_for_a_single_voxel():
+    assert torch.isfinite(EmbeddingHead(4, 6)(torch.randn(1, 4, 1, 1))).all()
+
+
+def test_auxiliary_decoder_stays_small_beside_wide_encoders():
+    decoder = AuxiliaryDecoder([32, 64, 512, 512], [(1, 1)] + [(2, 2)] * 3, (64, 64), K)
+    assert [b[0].attention.qkv.in_features for b in decoder.blocks] == [64, 64]

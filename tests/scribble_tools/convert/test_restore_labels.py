@@ -1,0 +1,142 @@
+"""Predictions in nnU-Net's labels, restored by the record of a conversion."""
+
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scribble_tools import cli
+from scribble_tools.convert.restore_labels import read_mapping, restore_labels
+from scribble_tools.dataset.label_mapping import LabelMapping
+
+SHAPE = (2, 5, 4)
+MAPPING = LabelMapping({"background": (5,), "RV": (1, 7), "LV": (600,)}, (0,))
+DENSE = LabelMapping({"background": (0,), "RV": (1,), "LV": (2,)})
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "pred").mkdir()
+    for k in range(3):
+        image = sitk.GetImageFromArray(np.random.default_rng(k).integers(0, 3, SHAPE, np.uint8))
+        image.SetSpacing((1.5, 1.25, 8.0))
+        image.SetOrigin((-1, 2, 3))
+        image.SetDirection((0, 1, 0, -1, 0, 0, 0, 0, 1))
+        sitk.WriteImage(image, str(tmp_path / "pred" / f"case{k}.nrrd"))
+    (tmp_path / "pred" / "dataset.json").write_text("{}")
+    record = {"scribble_labels": MAPPING.as_json(), "dense_labels": DENSE.as_json()}
+    (tmp_path / "conversion.json").write_text(json.dumps(record))
+    return tmp_path
+
+
+def test_values_are_restored_and_everything_else_stays(root):
+    written = restore_labels(root / "pred", read_mapping(root), root / "out")
+    assert written == [root / "out" / f"case{k}.nrrd" for k in range(3)]
+    assert sorted(p.name for p in root.iterdir()) == ["conversion.json", "out", "pred"]
+    for path in written:
+        before, after = (
+            sitk.ReadImage(str(folder / path.name)) for folder in (root / "pred", path.parent)
+        )
+        labels = sitk.GetArrayFromImage(before)
+        assert np.array_equal(sitk.GetArrayFromImage(after), np.array([5, 1, 600])[labels])
+        for name in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
+            assert getattr(after, name)() == pytest.approx(getattr(before, name)())
+
+
+def test_the_dense_files_values_when_said(root):
+    mapping = read_mapping(root / "conversion.json", "dense")
+    for path in restore_labels(root / "pred", mapping, root / "out"):
+        before, after = (sitk.ReadImage(str(p)) for p in (root / "pred" / path.name, path))
+        assert np.array_equal(sitk.GetArrayFromImage(after), sitk.GetArrayFromImage(before))
+        assert after.GetPixelID() == sitk.sitkUInt8
+
+
+@pytest.mark.parametrize(
+    ("value", "pixel_type"),
+    [
+        (255, sitk.sitkUInt8),
+        (-1, sitk.sitkInt16),
+        (40000, sitk.sitkUInt16),
+        (70000, sitk.sitkInt32),
+    ],
+)
+def test_the_smallest_type_that_holds_the_values(root, value, pixel_type):
+    mapping = LabelMapping({"background": (0,), "a": (1,), "b": (value,)})
+    restored = sitk.ReadImage(str(restore_labels(root / "pred", mapping, root / "out")[0]))
+    assert restored.GetPixelID() == pixel_type
+    assert value in sitk.GetArrayFromImage(restored)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.integers(-1000, 70000), min_size=3, max_size=8, unique=True),
+    st.integers(0, 2**32 - 1),
+)
+def test_there_and_back_is_the_identity(values, seed):
+    *classes, unlabelled = values
+    names = ["background", *(f"class{k}" for k in range(1, len(classes)))]
+    mapping = LabelMapping(
+        {name: (value,) for name, value in zip(names, classes, strict=True)}, (unlabelled,)
+    )
+    again = LabelMapping.from_json(json.loads(json.dumps(mapping.as_json())))
+    array = np.random.default_rng(seed).choice(values, (3, 4))
+    assert np.array_equal(again.restore(mapping.apply(array)), array)
+
+
+def test_all_problems_are_reported_at_once_and_nothing_is_written(root):
+    wrong = sitk.GetImageFromArray(np.full(SHAPE, 9, np.uint8))
+    sitk.WriteImage(wrong, str(root / "pred" / "case1.nrrd"))
+    (root / "pred" / "case2.nrrd").write_bytes(b"no image")
+    with pytest.raises(ValueError) as error:
+        restore_labels(root / "pred", MAPPING, root / "out")
+    message = str(error.value)
+    assert message.startswith("2 problems, nothing written:")
+    assert "case1.nrrd holds the values [9]; labels are 0 to 3" in message
+    assert "case2.nrrd cannot be read as an image" in message
+    assert sorted(p.name for p in root.iterdir()) == ["conversion.json", "pred"]
+
+
+def test_nothing_is_overwritten_unasked(root):
+    restore_labels(root / "pred", MAPPING, root / "out")
+    (root / "out" / "other.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="3 files exist, such as .*case0.nrrd: say --over"):
+        restore_labels(root / "pred", MAPPING, root / "out")
+    restore_labels(root / "pred", DENSE, root / "out", overwrite=True)
+    assert sitk.GetArrayFromImage(sitk.ReadImage(str(root / "out" / "case0.nrrd"))).max() == 2
+    assert (root / "out" / "other.txt").read_text() == "mine"
+    with pytest.raises(ValueError, match="holds the predictions themselves"):
+        restore_labels(root / "pred", MAPPING, root / "pred", overwrite=True)
+
+
+def test_wrong_folders_and_records_are_named(root):
+    with pytest.raises(FileNotFoundError, match="nowhere is not a folder"):
+        restore_labels(root / "nowhere", MAPPING, root / "out")
+    with pytest.raises(FileNotFoundError, match="no label map in"):
+        restore_labels(root, MAPPING, root / "out")
+    with pytest.raises(FileNotFoundError, match="conversion.json: no such file"):
+        read_mapping(root / "pred")
+    with pytest.raises(ValueError, match="dataset.json is no record of scribble_tools convert"):
+        read_mapping(root / "pred" / "dataset.json")
+
+
+def test_command_line(root, capsys):
+    arguments = ["restore-labels", root / "pred", "--dataset", root, "--out", root / "out"]
+    assert cli.main(list(map(str, arguments))) == 0
+    assert "wrote 3 label maps" in capsys.readouterr().out
+    assert cli.main(list(map(str, arguments))) == 1
+    assert "--overwrite" in capsys.readouterr().err
+
+
+def test_the_data_set_may_be_given_by_id(root, monkeypatch, capsys):
+    folder = root / "raw" / "Dataset027_X"
+    folder.mkdir(parents=True)
+    (root / "conversion.json").rename(folder / "conversion.json")
+    monkeypatch.setenv("nnUNet_raw", str(root / "raw"))
+    arguments = ["restore-labels", str(root / "pred"), "--out", str(root / "out"), "--dataset"]
+    assert cli.main([*arguments, "27"]) == 0
+    assert "background=5 RV=1,7 LV=600" in capsys.readouterr().out
+    assert cli.main([*arguments, "28"]) == 1
+    assert "data set 28" in capsys.readouterr().err

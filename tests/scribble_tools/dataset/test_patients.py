@@ -1,0 +1,44 @@
+"""Patients from case names and from the record of a conversion."""
+
+import json
+
+import pytest
+
+from scribble_tools.dataset.patients import find_patients
+
+CASES = ("patient021_frame01", "patient021_frame13", "patient022_frame01")
+
+
+@pytest.mark.parametrize("regex", [r"patient\d+", r"patient(\d+)", "(.*)_frame"])
+def test_regex(tmp_path, regex):
+    patients = find_patients(CASES, tmp_path, regex)
+    assert list(patients) == list(CASES)
+    assert patients[CASES[0]] == patients[CASES[1]] != patients[CASES[2]]
+    assert patients[CASES[2]] in ("patient022", "022")
+
+
+def test_unusable_regex(tmp_path):
+    with pytest.raises(ValueError, match="does not match patient021_frame01, patient022_frame01$"):
+        find_patients(CASES, tmp_path, "frame13")
+    with pytest.raises(ValueError, match=r"'\(' is no regular expression"):
+        find_patients(CASES, tmp_path, "(")
+    with pytest.raises(ValueError, match="does not match patient022_frame01$"):
+        find_patients(CASES, tmp_path, "(021)|frame")  # a match without the group
+
+
+def test_record_of_the_conversion(tmp_path):
+    reference = tmp_path / "labelsTr_dense"
+    reference.mkdir()
+    assert find_patients(CASES, reference) is None
+    record = {"patients": dict(zip(CASES, "aab", strict=True)) | {"another": "c"}}
+    (tmp_path / "conversion.json").write_text(json.dumps(record))
+    assert find_patients(CASES, reference) == dict(zip(CASES, "aab", strict=True))
+    assert find_patients(CASES, reference, "frame..")[CASES[0]] == "frame01"  # takes precedence
+    assert find_patients((*CASES, "unknown"), reference) is None
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"patients": []}'])
+def test_unusable_record(tmp_path, content):
+    (tmp_path / "conversion.json").write_text(content)
+    with pytest.raises(ValueError, match="conversion.json names no patients .* --patient-regex"):
+        find_patients(CASES, tmp_path)

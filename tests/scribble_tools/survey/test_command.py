@@ -1,0 +1,305 @@
+"""`inspect` on small files of every format, written by real libraries."""
+
+import json
+
+import h5py
+import nrrd
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from scribble_tools import cli
+from scribble_tools.survey.command import examine, inspect_path
+from scribble_tools.survey.text import format_report
+
+SHAPE = (3, 64, 64)  # z, y, x
+
+
+def image(seed=0):
+    return np.random.default_rng(seed).integers(0, 900, SHAPE).astype(np.int16)
+
+
+def scribble(unlabelled=4, background=0):
+    array = np.full(SHAPE, unlabelled, np.uint8)
+    array[:, 20:40, 14] = 1
+    array[:, 20:40, 40] = 2
+    array[:, 5, 5:60] = background
+    array[:, 5:60, 5] = background
+    return array
+
+
+def dense():
+    array = np.zeros(SHAPE, np.uint8)
+    array[:, 15:45, 10:25] = 1
+    array[:, 15:45, 32:50] = 2
+    return array
+
+
+def write(path, array, spacing=(1.5, 1.5, 8.0)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    volume = sitk.GetImageFromArray(array, isVector=array.ndim == 4 or array.shape[-1] == 3)
+    if volume.GetDimension() == 3:
+        volume.SetSpacing(spacing)
+    sitk.WriteImage(volume, str(path))
+
+
+def group(report, pattern, key=""):
+    (found,) = [g for g in report["groups"] if (g["pattern"], g["key"]) == (pattern, key)]
+    return found
+
+
+def test_a_volume(tmp_path):
+    write(tmp_path / "a12.nii.gz", image())
+    report = inspect_path(tmp_path / "a12.nii.gz")
+    found = group(report, "a#.nii.gz")
+    assert (found["kind"], found["files"], found["dtypes"]) == (
+        "image",
+        1,
+        ["16-bit signed integer"],
+    )
+    assert found["shape"]["lowest"] == [64, 64, 3]
+    assert found["spacing_mm"]["highest"] == pytest.approx([1.5, 1.5, 8.0])
+    assert found["range"] == [image().min(), image().max()]
+    assert report["command"] == ""
+
+
+def test_labels_over_all_files_and_the_odd_one_out(tmp_path):
+    for k in range(3):
+        write(tmp_path / f"case{k}.nii.gz", scribble())
+    write(tmp_path / "case3.nii.gz", dense())
+    found = group(inspect_path(tmp_path), "case#.nii.gz")
+    assert (found["kind"], found["unlabelled"], found["background"]) == ("scribbles", 4, 0)
+    assert found["others"] == {str(tmp_path / "case3.nii.gz"): "dense labels"}
+    rows = {row["value"]: row for row in found["values"]}
+    assert sum(row["share"] for row in rows.values()) == pytest.approx(1)
+    assert rows[4]["files"] == 3
+    assert rows[4]["lowest"] == 0
+    assert rows[4]["highest"] == pytest.approx((scribble() == 4).mean())
+    text = format_report(inspect_path(tmp_path))
+    assert "case3.nii.gz looks like: dense labels" in text
+    assert "unlabelled?" in text
+
+
+def test_values_in_few_of_many_files_are_traced_to_them(tmp_path):
+    for k in range(4):
+        array = scribble()
+        array[0, 0, 0] = 6 if k == 2 else 4
+        write(tmp_path / f"case{k}.nii.gz", array)
+    text = format_report(inspect_path(tmp_path))
+    assert f"\n    6 only in {tmp_path / 'case2.nii.gz'}\n" in text
+    assert text.count("only in") == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "regex"),
+    [
+        (("patient{}_a", "patient{}_b"), r"--patient-regex '(patient\d+)'"),
+        (("heart {}_a", "heart {}_b"), r"--patient-regex '(heart\ \d+)'"),
+        (("patient{}",), None),
+        (("a{}", "b{}"), None),
+    ],
+)
+def test_frames_of_one_patient_are_suggested_as_such(tmp_path, names, regex):
+    for name in (name.format(k) for name in names for k in range(2)):
+        write(tmp_path / "images" / f"{name}.nii.gz", image())
+        write(tmp_path / "scribbles" / f"{name}.nii.gz", scribble())
+    command = inspect_path(tmp_path)["command"]
+    assert regex in command if regex else "--patient-regex" not in command
+
+
+def test_no_background_scribble_is_said(tmp_path):
+    array = np.zeros(SHAPE, np.uint8)
+    array[:, 20:40, 14] = 1
+    write(tmp_path / "a.nrrd", array)
+    text = format_report(inspect_path(tmp_path))
+    assert "no value looks like a background scribble" in text
+    assert "--labels background=VALUE NAME1=1 --unlabelled 0" in text
+
+
+def test_the_number_of_files_read_is_capped(tmp_path):
+    for k in range(5):
+        write(tmp_path / f"case{k}.mha", scribble())
+    found = group(inspect_path(tmp_path, max_files=2), "case#.mha")
+    assert (found["files"], found["read"]) == (5, 2)
+    with pytest.raises(ValueError, match="at least 1 file"):
+        inspect_path(tmp_path, max_files=0)
+
+
+def test_slicer_segments_by_name(tmp_path):
+    array = np.zeros(SHAPE[::-1], np.uint8)
+    array[5:10, 5:10, 0] = 3
+    array[20:30, 5:10, 0] = 1
+    header = {
+        "space": "left-posterior-superior",
+        "space directions": np.diag([1.5, 1.5, 8.0]),
+        "Segment0_Name": "Background",
+        "Segment0_LabelValue": "3",
+        "Segment0_Layer": "0",
+        "Segment1_Name": "Right ventricle",
+        "Segment1_LabelValue": "1",
+        "Segment1_Layer": "0",
+    }
+    nrrd.write(str(tmp_path / "anna.seg.nrrd"), array, header)
+    write(tmp_path / "anna.nrrd", image())
+    report = inspect_path(tmp_path)
+    found = group(report, "anna.seg.nrrd")
+    assert found["kind"] == "segments of 3D Slicer"
+    values = {row["value"]: row["share"] * array.size for row in found["values"]}
+    assert values["Background"] == pytest.approx(25)
+    assert values["Right ventricle"] == pytest.approx(50)
+    assert "convert folder" in report["command"]
+    assert "background=Background 'Right_ventricle=Right ventricle'" in report["command"]
+    assert "Right ventricle" in format_report(report)
+
+
+def test_h5_keys(tmp_path):
+    with h5py.File(tmp_path / "patient021_frame01_slice_4.h5", "w") as file:
+        file["image"] = image()[0] / 900
+        file["scribble"] = scribble(255)[0]
+        file["name"] = "text"
+    report = inspect_path(tmp_path)
+    pattern = "patient#_frame#_slice_#.h5"
+    assert group(report, pattern, "image")["kind"] == "image"
+    assert group(report, pattern, "scribble")["unlabelled"] == 255
+    assert group(report, pattern, "name")["kind"] == "neither image nor labels"
+    assert report["command"].startswith(
+        f"scribble_tools convert wsl4mis {tmp_path} --images IMAGES"
+    )
+    assert "--unlabelled 255" in report["command"]
+    assert "key 'scribble'" in format_report(report)
+
+
+def test_png_labels_and_colours(tmp_path):
+    colours = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    write(tmp_path / "photos" / "a1.png", colours)
+    write(tmp_path / "masks" / "a1.png", scribble(0, 3)[0])
+    write(tmp_path / "painted" / "a1.png", np.stack([scribble()[0]] * 3, -1))
+    report = inspect_path(tmp_path)
+    assert group(report, "photos/a#.png")["channels"] == [3]
+    assert "spacing_mm" not in group(report, "photos/a#.png")
+    found = group(report, "masks/a#.png")
+    assert (found["kind"], found["unlabelled"], found["background"]) == ("scribbles", 0, 3)
+    assert "only 4 colours" in group(report, "painted/a#.png")["remarks"][0]
+    assert report["command"].startswith(
+        f"scribble_tools convert folder --images {tmp_path}/painted --scribbles {tmp_path}/masks "
+        "--labels background=3 NAME1=1 NAME2=2 --unlabelled 0"
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "patterns"),
+    [
+        (("x{}_img.nrrd", "x{}_lab.nrrd"), ("{case}_img.nrrd", "{case}_lab.nrrd")),
+        (("p{}/img.nrrd", "p{}/lab.nrrd"), ("{case}/img.nrrd", "{case}/lab.nrrd")),
+        (("a/x{}_0000.nrrd", "b/x{}.nrrd"), None),
+        (("a/x{}_t1.nrrd", "b/x{}.nrrd"), ("{case}_t*.nrrd", "{case}.nrrd")),
+        (("img_{}.nrrd", "lab_{}.nrrd"), ("img_{case}.nrrd", "lab_{case}.nrrd")),
+        (("img_{}_1.nrrd", "lab_{}_2.nrrd"), ("IMAGE_PATTERN", "SCRIBBLE_PATTERN")),
+    ],
+)
+def test_patterns_that_pair_images_and_labels(tmp_path, names, patterns):
+    for k in range(2):
+        write(tmp_path / names[0].format(k), image())
+        write(tmp_path / names[1].format(k), scribble())
+    command = inspect_path(tmp_path)["command"]
+    if patterns is None:
+        assert "--image-pattern" not in command
+    else:
+        assert patterns[0] in command.split("--image-pattern")[1].split("--")[0]
+        assert patterns[1] in command.split("--scribble-pattern")[1]
+
+
+def test_many_names_are_grouped_by_their_last_word(tmp_path):
+    for name in "abcdefghijklmn":
+        write(tmp_path / f"{name}_label.nii.gz", scribble())
+        write(tmp_path / f"{name}.nii.gz", image())
+    report = inspect_path(tmp_path, max_files=2)
+    assert group(report, "*_label.nii.gz")["files"] == 14
+    assert group(report, "*.nii.gz")["kind"] == "image"
+    assert (
+        "--image-pattern '{case}.nii.gz' --scribble-pattern '{case}_label.nii.gz'"
+        in (report["command"])
+    )
+
+
+def test_known_layouts(tmp_path):
+    write(tmp_path / "acdc" / "patient001_frame01.nii.gz", image())
+    write(tmp_path / "acdc" / "patient001_frame01_scribble.nii.gz", scribble())
+    command = inspect_path(tmp_path / "acdc")["command"]
+    assert f"convert acdc --images {tmp_path}/acdc --scribbles {tmp_path}/acdc " in command
+    write(tmp_path / "ms" / "train" / "images" / "subject2_DE.nii.gz", image())
+    write(tmp_path / "ms" / "train" / "labels" / "subject2_DE_scribble.nii.gz", scribble())
+    values = np.array([0, 200, 500], np.uint16)[dense()]
+    write(tmp_path / "ms" / "val" / "labels" / "subject1_DE_manual.nii.gz", values)
+    command = inspect_path(tmp_path / "ms")["command"]
+    assert f"convert mscmr {tmp_path}/ms --dense-values challenge" in command
+    write(tmp_path / "set" / "data" / "labelsTr" / "a.nii.gz", dense())
+    write(tmp_path / "set" / "scribbles" / "a.nii.gz", scribble())
+    labels = {"background": 0, "a": 1, "b": 2}
+    dataset_json = tmp_path / "set" / "data" / "dataset.json"
+    dataset_json.write_text(json.dumps({"labels": labels}))
+    command = inspect_path(tmp_path / "set")["command"]
+    expected = f"convert scribblebench {tmp_path}/set/data --scribbles {tmp_path}/set/scribbles"
+    assert expected in command
+    dataset_json.write_text(json.dumps({"labels": {**labels, "ignore": 3}}))
+    command = inspect_path(tmp_path / "set" / "data" / "labelsTr")["command"]
+    assert command == f"scribble_tools check {tmp_path}/set/data"
+    dataset_json.write_text(json.dumps({"labels": {"0": "background", "1": "a"}}))
+    assert "convert folder" in inspect_path(tmp_path / "set")["command"]
+
+
+def test_dense_labels_alone_lead_to_generate(tmp_path):
+    write(tmp_path / "labels" / "a1.nii.gz", dense())
+    assert inspect_path(tmp_path)["command"].startswith(
+        f"scribble_tools generate {tmp_path}/labels"
+    )
+
+
+def test_names_of_itksnap_and_the_values_of_dense_labels_are_in_the_command(tmp_path):
+    for k in range(2):
+        write(tmp_path / "mri" / f"a{k}.nii.gz", image(k))
+        write(tmp_path / "scribbles" / f"a{k}.nii.gz", scribble())
+        write(tmp_path / "full" / f"a{k}.nii.gz", 7 * dense())
+    lines = ['0 0 0 0 0 0 0 "Clear Label"', '1 9 0 0 1 1 1 "Right ventricle"']
+    lines += [f'{value} 0 9 0 1 1 1 "Label {value}"' for value in (2, 4)]
+    (tmp_path / "labels.txt").write_text("\n".join(lines))
+    command = inspect_path(tmp_path)["command"]
+    assert "--labels background=0 Right_ventricle=1 Label_2=2 --unlabelled 4" in command
+    assert "--dense-labels background=0 NAME1=7 NAME2=14" in command
+
+
+def test_broken_files_are_reported_and_do_not_stop_the_rest(tmp_path):
+    write(tmp_path / "a1.nii.gz", image())
+    (tmp_path / "b1.nrrd").write_bytes(b"no image")
+    (tmp_path / "c1.h5").write_bytes(b"no h5")
+    text = format_report(inspect_path(tmp_path))
+    assert "b1.nrrd cannot be read as an image" in text
+    assert "c1.h5" in text.split("problem")[-1]
+    assert "problem" in examine(tmp_path / "c1.h5")[""]
+
+
+@pytest.mark.parametrize("mark", [b"TREE", b"SNOD", b"HEAP"])
+def test_a_damaged_h5_is_reported(tmp_path, mark):
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["group/image"] = image()
+    content = path.read_bytes()
+    assert mark in content
+    path.write_bytes(content.replace(mark, b"\0" + mark[1:]))
+    assert str(path) in examine(path)[""]["problem"]
+
+
+def test_command_line(tmp_path, capsys):
+    write(tmp_path / "a1.nii.gz", scribble())
+    (tmp_path / ".hidden").mkdir()
+    write(tmp_path / ".hidden" / "a1.nii.gz", image())
+    assert cli.main(["inspect", str(tmp_path)]) == 0
+    assert "looks like: scribbles (4 fills most of it" in capsys.readouterr().out
+    assert cli.main(["inspect", str(tmp_path), "--json", "-np", "1"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [g["pattern"] for g in report["groups"]] == ["a#.nii.gz"]
+    assert cli.main(["inspect", str(tmp_path / "nowhere")]) == 1
+    assert "no such file or folder" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert cli.main(["inspect", str(tmp_path / "empty")]) == 1
+    assert "is it the right folder" in capsys.readouterr().err

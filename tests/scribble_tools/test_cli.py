@@ -1,0 +1,81 @@
+"""The dispatcher: help for every sub-command, clear errors, nothing imported early."""
+
+import subprocess
+import sys
+
+import pytest
+
+from scribble_tools import cli
+
+
+def run_and_exit(arguments):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    return stop.value.code
+
+
+def test_help_lists_every_sub_command(capsys):
+    assert run_and_exit(["-h"]) == 0
+    text = capsys.readouterr().out
+    for name in cli.COMMANDS:
+        assert name[0] in text
+    assert "example:\n  scribble_tools " in text
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS, ids=" ".join)
+def test_every_sub_command_explains_itself_with_an_example(name, capsys):
+    assert run_and_exit([*name, "-h"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: scribble_tools {' '.join(name)}")
+    assert f"scribble_tools {' '.join(name)} " in text.split("example", 1)[1]
+
+
+def test_groups_list_their_sources(capsys):
+    assert run_and_exit(["convert", "-h"]) == 0
+    assert "acdc" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["convert"], ["evaluate", "only-one"]])
+def test_wrong_usage_exits_with_2(arguments, capsys):
+    assert run_and_exit(arguments) == 2
+    assert "usage: scribble_tools" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", ["inspect . -np 0", "evaluate a b -np two"])
+def test_a_number_of_things_is_at_least_one(words, capsys):
+    assert run_and_exit(words.split()) == 2
+    assert "is no whole number from 1 on" in capsys.readouterr().err
+
+
+def test_a_variable_that_is_not_set_is_not_the_current_folder(capsys):
+    assert run_and_exit(["demo-data", "--out", ""]) == 2
+    assert "an argument is empty: a variable such as $nnUNet_raw" in capsys.readouterr().err
+
+
+def test_users_error_is_one_message_and_exit_code_1(tmp_path, capsys):
+    assert cli.main(["evaluate", str(tmp_path / "a"), str(tmp_path)]) == 1
+    captured = capsys.readouterr()
+    assert captured.err == f"scribble_tools: error: {tmp_path / 'a'} is not a folder\n"
+    assert captured.out == ""
+
+
+def test_programming_errors_are_not_hidden(monkeypatch, tmp_path):
+    import scribble_tools.evaluate.command as module
+
+    def broken(args):
+        raise KeyError("bug")
+
+    monkeypatch.setattr(module, "run", broken)
+    with pytest.raises(KeyError, match="bug"):
+        cli.main(["evaluate", str(tmp_path), str(tmp_path)])
+
+
+def test_help_imports_no_heavy_module():
+    code = (
+        "import sys\nfrom scribble_tools.cli import build_parser\nbuild_parser(['-h'])\n"
+        "print(sorted({'numpy', 'scipy', 'SimpleITK', 'matplotlib', 'torch'} & set(sys.modules)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"
