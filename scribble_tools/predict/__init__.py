@@ -1,0 +1,1 @@
+"""Running a trained model's prediction, which is nnU-Net's own."""

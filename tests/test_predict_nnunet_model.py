@@ -1,0 +1,99 @@
+"""A trained model through `scribble_tools.predict`: nnU-Net's own labels, and its members."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from test_trainer import make_trainer
+
+from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
+from scribble_tools.predict.nnunet_model import NNUNetModel, find_model
+
+
+@pytest.fixture(scope="module")
+def trained(preprocessed, tmp_path_factory):
+    """A model of two folds, and the images of its data set."""
+    results = tmp_path_factory.mktemp("results")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("nnUNet_raw", "nnUNet_preprocessed"):
+            patch.setenv(name, str(preprocessed / name))
+        patch.setenv("nnUNet_results", str(results))
+        patch.setenv("nnUNet_n_proc_DA", "0")
+        for fold in (0, 1):
+            torch.manual_seed(fold)
+            trainer = make_trainer(preprocessed, nnUNetTrainerPCLMix, fold=fold)
+            trainer.num_iterations_per_epoch = 2
+            trainer.run_training()
+    (model,) = results.glob("*/*")
+    return model, preprocessed / "nnUNet_raw" / model.parent.name / "imagesTr"
+
+
+def stock(model, folds, mirroring):
+    predictor = nnUNetPredictor(use_mirroring=mirroring, device=torch.device("cpu"))
+    predictor.initialize_from_trained_model_folder(str(model), folds)
+    return predictor
+
+
+def test_labels_and_probabilities_are_nnunets_own(trained):
+    model, images = trained
+    file = images / "case0_0000.nii.gz"
+    found = NNUNetModel(find_model(model), device="cpu").predict([file])
+    image = sitk.ReadImage(str(file))
+    array = sitk.GetArrayFromImage(image)[None]
+    properties = {"spacing": image.GetSpacing()[::-1]}
+    labels, probabilities = stock(model, (0, 1), True).predict_single_npy_array(
+        array, properties, save_or_return_probabilities=True
+    )
+    assert found.labels.shape == image.GetSize()[::-1]
+    np.testing.assert_array_equal(found.labels, labels)
+    np.testing.assert_allclose(found.probabilities, probabilities, atol=1e-6)
+
+
+def test_members_are_every_fold_as_it_is_and_mirrored(trained):
+    model, images = trained
+    file = images / "case0_0000.nii.gz"
+    opened = NNUNetModel(find_model(model), device="cpu")
+    members = list(opened.predict_members([file]))
+    assert opened.mirror_axes == (0, 1) and len(members) == 2 * 3
+    array = sitk.GetArrayFromImage(sitk.ReadImage(str(file)))[None]
+    for fold in (0, 1):
+        plain = stock(model, (fold,), False)
+        for place, axis in enumerate((None, 2, 3)):
+            flipped = array if axis is None else np.flip(array, axis)
+            _, expected = plain.predict_single_npy_array(
+                np.ascontiguousarray(flipped), {"spacing": (5, 1, 1)}, None, None, True
+            )
+            expected = expected if axis is None else np.flip(expected, axis)
+            np.testing.assert_allclose(members[3 * fold + place].probabilities, expected, atol=2e-3)
+    assert not np.allclose(members[0].probabilities, members[3].probabilities, atol=1e-3)
+    # and the model predicts afterwards as before
+    labels = opened.predict([file]).labels
+    np.testing.assert_array_equal(labels, NNUNetModel(find_model(model)).predict([file]).labels)
+
+
+def test_without_mirroring_a_fold_is_one_member(trained):
+    model, images = trained
+    opened = NNUNetModel(find_model(model / "fold_1"), device="cpu", mirroring=False)
+    assert opened.model.folds == ("1",)
+    assert len(list(opened.predict_members([images / "case0_0000.nii.gz"]))) == 1
+
+
+def test_a_folder_without_model_is_refused_by_all_that_it_lacks(trained, tmp_path):
+    model, _ = trained
+    with pytest.raises(FileNotFoundError, match=r"dataset.json, no .*plans.json, no .*fold_X"):
+        find_model(tmp_path)
+    with pytest.raises(FileNotFoundError, match="fold_7/checkpoint_final.pth"):
+        find_model(model, ["7"])
+    with pytest.raises(FileNotFoundError, match="not a folder"):
+        find_model(tmp_path / "missing")
+
+
+def test_an_unknown_trainer_is_named(trained, monkeypatch):
+    model, _ = trained
+    monkeypatch.setattr(
+        "nnunetv2.inference.predict_from_raw_data.recursive_find_trainer_class_by_name",
+        lambda name: (_ for _ in ()).throw(RuntimeError(f"no trainer {name}")),
+    )
+    with pytest.raises(ValueError, match="no trainer nnUNetTrainer.*package"):
+        NNUNetModel(find_model(model), device="cpu")
