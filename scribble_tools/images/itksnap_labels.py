@@ -1,8 +1,9 @@
-"""ITK-SNAP's label description file: which name belongs to which value of a label map."""
+"""ITK-SNAP's label description file: name and colour of every value of a label map."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 # index, red, green, blue, opacity, two visibilities, "name"
@@ -40,3 +41,29 @@ def read_label_description(path: Path) -> dict[str, int]:
     if problems:
         raise ValueError(f"{path} is no label description of ITK-SNAP: " + "; ".join(problems))
     return values
+
+
+def write_label_description(
+    labels: Mapping[int, tuple[str, tuple[float, float, float]]], path: Path
+) -> None:
+    """Write names and colours for ITK-SNAP (Segmentation > Import Label Descriptions).
+
+    Args:
+        labels: value to name and colour (red, green and blue between 0 and 1). 0, which ITK-SNAP
+            cannot draw, becomes its ``Clear Label``.
+
+    Raises:
+        ValueError: a name would break the file.
+    """
+    lines = [
+        "# ITK-SnAP Label Description File",
+        "# IDX   -R-  -G-  -B-  -A--  VIS MSH  LABEL",
+        '    0     0    0    0        0  0  0    "Clear Label"',
+    ]
+    for value, (name, colour) in sorted(labels.items()):
+        if re.search(r'["\r\n]', name):
+            raise ValueError(f"{path}: {name!r} cannot be the name of a label in ITK-SNAP")
+        if value != 0:
+            parts = "  ".join(f"{round(255 * part):3d}" for part in colour)
+            lines.append(f'{value:5d}   {parts}        1  1  1    "{name}"')
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from scribble_tools.images.itksnap_labels import read_label_description
+from scribble_tools.images.itksnap_labels import read_label_description, write_label_description
 
 HEADER = """\
 ################################################
@@ -46,3 +46,14 @@ def test_bad_files_are_named(tmp_path, text, message):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="none.txt: no such file"):
         read_label_description(tmp_path / "none.txt")
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    path = tmp_path / "labels.txt"
+    labels = {4: ("outside", (0.2, 0.4, 1.0)), 1: ("RV, predicted", (1.0, 0.0, 0.5))}
+    write_label_description(labels, path)
+    assert read_label_description(path) == {"Clear Label": 0, "RV, predicted": 1, "outside": 4}
+    line = next(line for line in path.read_text().splitlines() if "RV" in line)
+    assert line.split()[:7] == ["1", "255", "0", "128", "1", "1", "1"]
+    with pytest.raises(ValueError, match="cannot be the name"):
+        write_label_description({1: ('a "b"', (0, 0, 0))}, path)

@@ -5,10 +5,10 @@ import pytest
 import SimpleITK as sitk
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-from test_trainer import make_trainer
 
 from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
 from scribble_tools.predict.nnunet_model import NNUNetModel, find_model
+from tests.nnunetv2_pclmix.test_trainer import make_trainer
 
 
 @pytest.fixture(scope="module")
