@@ -1,6 +1,7 @@
 """The command ``nnunetv2_pclmix``: it only hands over to its sub-commands."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 from nnunetv2_pclmix import __version__
@@ -23,3 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     export.add_command(commands)
     arguments = parser.parse_args(argv)
     return arguments.run(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
