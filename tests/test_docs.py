@@ -257,6 +257,8 @@ def small(monkeypatch, tmp_path):
         self.num_epochs, self.save_every = 2, 1
         self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 2, 1
 
+    slow = lambda plans, name, *_: plans["configurations"][name]["batch_size"] / 5  # noqa: E731
+    monkeypatch.setattr("nnunetv2_pclmix.commands.machine.seconds_per_iteration", slow)
     monkeypatch.setattr(DatasetFingerprintExtractor, "run", run)
     monkeypatch.setattr(nnUNetTrainerPCLMix, "__init__", init)
     return tmp_path

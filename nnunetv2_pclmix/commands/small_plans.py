@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 
+from nnunetv2_pclmix.commands.plan_sizes import (
+    Choice,
+    Sizes,
+    choose_sizes,
+    coverage_warning,
+    covered_shares,
+    image_mm,
+    needed_gb,
+    training_seconds,
+)
+from nnunetv2_pclmix.discovery import TRAINER
+from nnunetv2_pclmix.watching.durations import in_words
 from scribble_tools.dataset.writing import write_json
+
+NNUNETS_EPOCHS = 1000
 
 
 def small_plans(
@@ -73,21 +88,113 @@ def small_plans(
     return plans
 
 
+def choose(
+    plans: dict,
+    configuration: str,
+    dataset_json: dict,
+    given: dict,
+    minutes: float,
+    memory_gb: float,
+    device: str,
+    trainer: str,
+) -> Choice:
+    """Choose the sizes that are not ``given`` for this machine, on which iterations are measured.
+
+    Args:
+        plans: nnU-Net's, of the data set that ``dataset_json`` describes.
+        given: see `choose_sizes`.
+        trainer: whose iterations are measured.
+
+    Raises:
+        ValueError: there is no such trainer, given sizes do not fit the plans, or nothing fits the
+            memory.
+    """
+    import torch
+
+    from nnunetv2_pclmix.commands.machine import build_network, seconds_per_iteration
+
+    lengths = trainers_by_length(trainer)
+    config = _trainer_class(trainer).config
+    channels = len(dataset_json["channel_names"])
+    classes = len([name for name in dataset_json["labels"] if name != "ignore"])
+    if device == "cpu":
+        torch.set_num_threads(os.cpu_count() or 1)  # as nnU-Net does
+
+    def with_sizes(sizes: Sizes) -> dict:
+        return small_plans(
+            plans, "", configuration, sizes.patch, sizes.batch, sizes.features, sizes.spacing
+        )
+
+    def seconds_of(sizes: Sizes) -> float:
+        where = torch.device(device)
+        return seconds_per_iteration(
+            with_sizes(sizes), configuration, channels, classes, config, where
+        )
+
+    def fits_memory(sizes: Sizes) -> bool:
+        network = build_network(with_sizes(sizes), configuration, channels, classes)
+        voxels = network.compute_conv_feature_map_size(sizes.patch)
+        return needed_gb(voxels, sizes.batch) <= memory_gb
+
+    reduced = plans["configurations"][configuration]
+    return choose_sizes(reduced, given, minutes, list(lengths), seconds_of, fits_memory)
+
+
+def _trainer_class(name: str) -> type:
+    """A trainer of this package, by its name.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    from nnunetv2_pclmix import trainer, variants
+
+    found = getattr(trainer, name, None) or getattr(variants, name, None)
+    if not hasattr(found, "epochs"):
+        raise ValueError(f"--trainer {name}: there is no such trainer, see docs/method.md")
+    return found
+
+
+def trainers_by_length(name: str = TRAINER) -> dict[int, str]:
+    """Epochs to name of the trainers that differ from the one called ``name`` in nothing else.
+
+    Raises:
+        ValueError: there is no such trainer.
+    """
+    from nnunetv2_pclmix import variants
+
+    base = _trainer_class(name)
+    if base.epochs is not None:
+        return {base.epochs: name}
+    classes = [getattr(variants, other) for other in variants.__all__]
+    same = [c for c in classes if c.config == base.config and c.epochs is not None]
+    return {c.epochs: c.__name__ for c in same} | {NNUNETS_EPOCHS: name}
+
+
 def add_command(commands: argparse._SubParsersAction) -> None:
     """Add ``small-plans`` to the sub-commands of the command line."""
     parser = commands.add_parser(
         "small-plans",
         help="derive plans that a CPU can train: smaller patch, batch and network",
-        description="Write plans with a smaller patch, batch and network beside nnU-Net's own, "
-        "for machines without a GPU and for trying things out. Train with them by -p NAME.",
-        epilog="example: nnunetv2_pclmix small-plans 127 --patch 144 144 --batch 12 "
-        "--features 16 32 64 128 128",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Write plans with larger voxels and a smaller batch and network beside\n"
+        "nnU-Net's own, for machines without a GPU and for trying things out. Train with them by\n"
+        "-p NAME. Sizes that are not given are chosen: a patch shows the whole image, and a\n"
+        "training fits the time. For this some iterations are measured here (a minute or less).",
+        epilog="examples:\n  nnunetv2_pclmix small-plans 127 --minutes 30\n"
+        "  nnunetv2_pclmix small-plans 127 --spacing 3 3 --patch 128 112 --batch 8 "
+        "--features 16 32 64 128",
     )
     parser.add_argument("dataset", help="id or full name")
-    parser.add_argument("--patch", type=int, nargs="+", required=True, help="voxels per axis")
-    parser.add_argument("--batch", type=int, required=True)
-    parser.add_argument("--features", type=int, nargs="+", required=True, help="per stage")
-    parser.add_argument("--spacing", type=float, nargs="+", help="mm; preprocess again afterwards")
+    parser.add_argument("--minutes", type=float, default=30, help="for a training (default: 30)")
+    parser.add_argument(
+        "--memory", type=float, metavar="GB", help="for a training (default: what is free now)"
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda", "mps"), help="default: the fastest")
+    parser.add_argument("--trainer", default=TRAINER, help="to measure (default: %(default)s)")
+    parser.add_argument("--spacing", type=float, nargs="+", help="mm per axis")
+    parser.add_argument("--patch", type=int, nargs="+", help="voxels per axis")
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--features", type=int, nargs="+", help="per stage")
     parser.add_argument("--configuration", default="2d", help="default: 2d")
     parser.add_argument("--plans", default="nnUNetPlans", help="to start from")
     parser.add_argument("--name", default="nnUNetPlans_small", help="default: nnUNetPlans_small")
@@ -95,40 +202,125 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=run)
 
 
+def _given(arguments: argparse.Namespace) -> dict:
+    """Sizes that the user named."""
+    given = {name: getattr(arguments, name) for name in ("spacing", "patch", "batch", "features")}
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in given.items()
+        if value is not None
+    }
+
+
+def _describe(reduced: dict, sizes: Sizes) -> str:
+    def x(numbers: Sequence[float]) -> str:
+        return " x ".join(f"{number:.4g}" for number in numbers)
+
+    part = min(covered_shares(reduced, sizes.patch, sizes.spacing))
+    extent = x([round(n * mm) for n, mm in zip(sizes.patch, sizes.spacing, strict=True)])
+    image = x([round(mm) for mm in image_mm(reduced)])
+    covered = "all" if part > 0.97 else f"at least {part:.0%} of each axis"
+    return (
+        f"spacing {x(sizes.spacing)} mm, patch {x(sizes.patch)} voxels ({extent} mm: {covered} "
+        f"of an image of {image} mm), batch {sizes.batch}, features "
+        + " ".join(map(str, sizes.features))
+    )
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Write the plans; return the exit status."""
     from nnunetv2.paths import nnUNet_preprocessed
     from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
 
+    given = _given(arguments)
+    configuration, name = arguments.configuration, arguments.name
     try:
         folder = Path(nnUNet_preprocessed.require())
         folder = folder / maybe_convert_to_dataset_name(arguments.dataset)
-        source = folder / f"{arguments.plans}.json"
+        source, target = folder / f"{arguments.plans}.json", folder / f"{name}.json"
         if not source.is_file():
             raise ValueError(f"{source} does not exist: run nnUNetv2_plan_and_preprocess first")
-        plans = small_plans(
-            json.loads(source.read_text()),
-            arguments.name,
-            arguments.configuration,
-            arguments.patch,
-            arguments.batch,
-            arguments.features,
-            arguments.spacing,
-        )
-        target = folder / f"{arguments.name}.json"
-        if target.exists() and json.loads(target.read_text()) != plans and not arguments.overwrite:
+        plans = json.loads(source.read_text())
+        chosen = None
+        if not {"patch", "batch", "features"} <= set(given):
+            chosen = _choose(plans, folder, arguments, given)
+            given |= {key: getattr(chosen.sizes, key) for key in Sizes.__annotations__}
+        spacing = given.get("spacing")
+        if spacing == tuple(plans["configurations"].get(configuration, {}).get("spacing", ())):
+            spacing = None  # the planner's preprocessed data will do
+        sizes = (given["patch"], given["batch"], given["features"], spacing)
+        small = small_plans(plans, name, configuration, *sizes)
+        if target.exists() and json.loads(target.read_text()) != small and not arguments.overwrite:
             raise ValueError(f"{target} holds other plans: take another --name or say --overwrite")
     except (RuntimeError, ValueError) as error:
         print(f"nnunetv2_pclmix small-plans: error: {error}", file=sys.stderr)
         return 1
-    write_json(plans, target)
+    reduced = plans["configurations"][configuration]
+    if warning := coverage_warning(reduced, given["patch"], spacing or reduced["spacing"]):
+        print(f"WARNING: {warning}", file=sys.stderr)
+    write_json(small, target)
     print(f"wrote {target}")
-    of = f"-p {arguments.name} -tr nnUNetTrainerPCLMix; without a GPU add -device cpu"
-    following = f"nnUNetv2_train {arguments.dataset} {arguments.configuration} 0 {of}"
-    if arguments.spacing:
-        following = (
-            f"nnUNetv2_preprocess -d {arguments.dataset} -plans_name {arguments.name} "
-            f"-c {arguments.configuration}"
-        )
-    print(f"next: {following}")
+    device, trainer = arguments.device or _best_device(), arguments.trainer
+    if chosen is not None:
+        trainer = trainers_by_length(trainer)[chosen.epochs]
+        print(_estimate(chosen, arguments.minutes, trainer))
+    print("next:")
+    number = arguments.dataset
+    if spacing:
+        processes = max(1, min(8, os.cpu_count() or 1))
+        plans_and_more = f"-plans_name {name} -c {configuration} -np {processes}"
+        print(f"  nnUNetv2_preprocess -d {number} {plans_and_more}")
+    on = "" if device == "cuda" else f" -device {device}"
+    print(f"  nnUNetv2_train {number} {configuration} 0 -p {name} -tr {trainer}{on}")
     return 0
+
+
+def _best_device() -> str:
+    from nnunetv2_pclmix.commands.doctor import best_device
+
+    return best_device()
+
+
+def _choose(plans: dict, folder: Path, arguments: argparse.Namespace, given: dict) -> Choice:
+    """Choose what is not given, and say from what, and what."""
+    import torch
+
+    from nnunetv2_pclmix.commands.machine import free_memory_gb
+
+    if arguments.configuration not in plans["configurations"]:
+        raise ValueError(
+            f"the plans have no configuration {arguments.configuration}, only "
+            f"{', '.join(plans['configurations'])}"
+        )
+    device = arguments.device or _best_device()
+    memory = arguments.memory or free_memory_gb(torch.device(device))
+    cores = f", {os.cpu_count()} cores" * (device == "cpu")
+    print(f"for {arguments.minutes:g} minutes on {device}{cores}, {memory:.1f} GB of memory:")
+    dataset_json = json.loads((folder / "dataset.json").read_text())
+    chosen = choose(
+        plans,
+        arguments.configuration,
+        dataset_json,
+        given,
+        arguments.minutes,
+        memory,
+        device,
+        arguments.trainer,
+    )
+    print(_describe(plans["configurations"][arguments.configuration], chosen.sizes))
+    return chosen
+
+
+def _estimate(chosen: Choice, minutes: float, trainer: str) -> str:
+    whole = training_seconds(chosen.seconds, chosen.epochs)
+    epoch = training_seconds(chosen.seconds, 1)
+    text = (
+        f"measured here: {chosen.seconds:.2g} s per iteration, {in_words(epoch)} per epoch, about "
+        f"{in_words(whole)} for {trainer}"
+    )
+    if not chosen.fits:
+        text += (
+            f"\nWARNING: that is more than {minutes:g} minutes, and there is no shorter training: "
+            "give it the time (--minutes), or a GPU"
+        )
+    return text

@@ -26,6 +26,10 @@ ALL_CERTAIN, ALL_CERTAIN_UNTIL = 0.99999, 0.5
 # A dense prediction covers its strokes: a class is predicted in more voxels than it is annotated
 # in, however rare it is. One predicted in a twentieth of them is as good as lost.
 LOST = 0.05
+# Trust rises within a few hundred iterations where training goes well. Below this the background
+# that strokes imply has next to no weight, and stays untaught.
+LITTLE_TRUST = 0.1
+TRUST_ITERATIONS = 500
 
 WEIGHT = "pclmix_weight_"
 DECODERS = {"main": "main decoder", "auxiliary": "auxiliary decoder"}
@@ -46,15 +50,19 @@ def find_warnings(
         classes: names, the background first.
     """
     epochs = len(series["pclmix_annotated"])
-    long = max(LONG_ITERATIONS, LONG_SHARE * planned_epochs * iterations_per_epoch)
-    long_epochs = max(2, math.ceil(long / iterations_per_epoch))
 
-    def due(wrong: Condition) -> bool:
+    def as_epochs(iterations: int) -> int:
+        share = LONG_SHARE * planned_epochs * iterations_per_epoch
+        return max(2, math.ceil(max(iterations, share) / iterations_per_epoch))
+
+    long_epochs, trust_epochs = as_epochs(LONG_ITERATIONS), as_epochs(TRUST_ITERATIONS)
+
+    def due(wrong: Condition, least: int = long_epochs) -> bool:
         """Whether an epoch has been wrong for long, and it is time to say so (again)."""
         held = 0
         while held < epochs and wrong(epochs - 1 - held):
             held += 1
-        return held >= long_epochs and (held - long_epochs) % REPEAT_EPOCHS == 0
+        return held >= least and (held - least) % REPEAT_EPOCHS == 0
 
     found = []
     certain = series.get("pclmix_certain_share", [math.nan] * epochs)
@@ -63,6 +71,17 @@ def find_warnings(
             f"fewer than {NOTHING_CERTAIN:.0%} of the voxels are certain, so that the contrast "
             f"learns from the scribbles alone. {LOOK} If the scribble terms hardly fall either, "
             "the network does not learn: do scribbles and images fit (scribble_tools check)?"
+        )
+    trust = series.get("pclmix_stroke_trust", [math.nan] * epochs)
+    distrust = []
+    if due(lambda epoch: trust[epoch] < LITTLE_TRUST, trust_epochs):
+        distrust.append(
+            f"for {trust_epochs} epochs or longer the trust in strokes (stroke_trust) has been "
+            f"below {LITTLE_TRUST:g}: the network does not recognise the classes at their own "
+            "strokes, so that nothing is learned of the background that they imply. "
+            f"{LOOK} Does a patch show most of the image (nnunetv2_pclmix small-plans chooses one "
+            "that does)? Do strokes and images fit (scribble_tools check)? Is the training long "
+            "enough?"
         )
     later = LATER if "pclmix_pseudo_main" in series else ""  # the default trainer has none
     early = epochs <= ALL_CERTAIN_UNTIL * planned_epochs
@@ -74,7 +93,7 @@ def find_warnings(
     for decoder, title in DECODERS.items():
         if f"pclmix_predicted_{decoder}" in series:
             found += _of_decoder(_Classes(series, decoder), title, classes, due, later)
-    found = [f"for {long_epochs} epochs or longer {text}" for text in found]
+    found = distrust + [f"for {long_epochs} epochs or longer {text}" for text in found]
     terms = [f"pclmix_{name.removeprefix(WEIGHT)}" for name in series if name.startswith(WEIGHT)]
 
     def not_finite(epoch: int) -> list[str]:

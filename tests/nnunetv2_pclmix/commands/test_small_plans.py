@@ -1,6 +1,7 @@
 """Plans for machines without a GPU, derived from real ones of the planner."""
 
 import json
+import math
 
 import pytest
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
@@ -81,3 +82,45 @@ def test_command_line(nnunet, capsys):
     assert cli.main(again) == 1
     assert cli.main([*again, "--overwrite"]) == 0
     assert "nnUNetv2_preprocess -d 901" in capsys.readouterr().out
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """A machine that takes a millisecond per thousand voxels of a batch."""
+
+    def seconds(plans, configuration, *_):
+        sizes = plans["configurations"][configuration]
+        return 1e-6 * sizes["batch_size"] * math.prod(sizes["patch_size"])
+
+    monkeypatch.setattr("nnunetv2_pclmix.commands.machine.seconds_per_iteration", seconds)
+
+
+def test_without_sizes_they_are_chosen_and_a_trainer_with_them(nnunet, capsys, measured):
+    folder = nnunet / "nnUNet_preprocessed" / DATASET
+    command = ["small-plans", "901", "--device", "cpu"]
+    assert cli.main([*command, "--minutes", "60"]) == 0
+    small = json.loads((folder / "nnUNetPlans_small.json").read_text())["configurations"]["2d"]
+    assert small["patch_size"] == [48, 48]  # the whole image
+    assert small["data_identifier"] == "nnUNetPlans_2d"  # at the planned spacing
+    seen = capsys.readouterr()
+    assert "for 60 minutes on cpu" in seen.out and "all of an image of 48 x 48 mm" in seen.out
+    assert "-p nnUNetPlans_small -tr nnUNetTrainerPCLMix_250epochs -device cpu" in seen.out
+    assert "nnUNetv2_preprocess" not in seen.out and "WARNING" not in seen.err
+    assert cli.main([*command, "--minutes", "0.1", "--overwrite"]) == 0
+    seen = capsys.readouterr()
+    assert "nnUNetTrainerPCLMix_5epochs" in seen.out and "more than 0.1 minutes" in seen.out
+
+
+def test_some_sizes_may_be_given_and_little_cover_is_warned_of(nnunet, capsys, measured):
+    folder = nnunet / "nnUNet_preprocessed" / DATASET
+    assert cli.main(["small-plans", "901", "--patch", "16", "16"]) == 0
+    small = json.loads((folder / "nnUNetPlans_small.json").read_text())["configurations"]["2d"]
+    assert small["patch_size"] == [16, 16]
+    assert "WARNING: a patch of 16 x 16 mm shows 11%" in capsys.readouterr().err
+    assert cli.main(["small-plans", "901", "--spacing", "2", "2", "--overwrite"]) == 0
+    assert "nnUNetv2_preprocess -d 901" in capsys.readouterr().out
+    small = json.loads((folder / "nnUNetPlans_small.json").read_text())["configurations"]["2d"]
+    assert (small["patch_size"], small["spacing"]) == ([24, 24], [2.0, 2.0])
+    for wrong in (["--trainer", "x"], ["--configuration", "4d"], ["--memory", "0.5"]):
+        assert cli.main(["small-plans", "901", *wrong, "--overwrite"]) == 1
+        assert capsys.readouterr().err.startswith("nnunetv2_pclmix small-plans: error: ")

@@ -20,6 +20,7 @@ GOOD = {
     "queue_fill": 1.0,
     "pseudo_main": 0.3,
     "weight_pseudo_main": 1.0,
+    "stroke_trust": 0.9,
 }
 
 
@@ -138,6 +139,19 @@ def test_epochs_of_a_version_that_logged_nothing_say_nothing():
     wrong = {"predicted_main": [0.0, 0.0]}
     found = warnings_of(series_of(*[unknown] * 30, *[wrong] * LONG))
     assert [epoch for epoch, _ in found] == [30 + LONG - 1]
+
+
+def test_strokes_that_are_not_trusted_are_warned_of_early():
+    distrusted = [{"stroke_trust": 0.05}] * 5
+    ((epoch, text),) = warnings_of(series_of(*distrusted), epochs=5)  # a training of 5 epochs
+    assert epoch == LONG // 2 - 1
+    assert text.startswith("WARNING: for 2 epochs or longer the trust in strokes")
+    assert "small-plans" in text and "pclmix_snapshots" in text
+    rising = [{"stroke_trust": 0.0}, *[{"stroke_trust": 0.2}] * 20]
+    assert warnings_of(series_of(*rising)) == []
+    untold = series_of(*distrusted)
+    del untold["pclmix_stroke_trust"]  # of a trainer without stroke support
+    assert warnings_of(untold) == []
 
 
 def test_a_loss_that_was_not_finite_is_named_once_in_a_while():

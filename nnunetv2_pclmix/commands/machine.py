@@ -1,0 +1,93 @@
+"""What this machine can do: seconds per iteration, measured on it, and memory."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import torch
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+from torch import nn
+
+from nnunetv2_pclmix.config import PCLMixConfig
+from nnunetv2_pclmix.method.network import PCLMixNetwork
+
+WARM_UP = 1  # iterations, not counted
+MOST_TIMED, ENOUGH_SECONDS = 6, 3.0  # the fastest counts: others may use the machine, too
+LOSS_AND_LOADING = 1.25  # of an iteration's time: loss, step, and augmentation beside it
+CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+CGROUP_USED = ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes")
+
+
+def build_network(plans: dict, configuration: str, channels: int, classes: int) -> nn.Module:
+    """The stock network that the plans describe, with deep supervision."""
+    manager = PlansManager(plans).get_configuration(configuration)
+    return get_network_from_plans(
+        manager.network_arch_class_name,
+        manager.network_arch_init_kwargs,
+        manager.network_arch_init_kwargs_req_import,
+        channels,
+        classes,
+        deep_supervision=True,
+    )
+
+
+def seconds_per_iteration(
+    plans: dict,
+    configuration: str,
+    channels: int,
+    classes: int,
+    config: PCLMixConfig,
+    device: torch.device,
+) -> float:
+    """Measure what an iteration of a training takes here, on random images.
+
+    Args:
+        plans: with the sizes to try.
+        channels, classes: of the data set.
+        config: settings of the trainer; with mix an iteration makes two passes.
+    """
+    sizes = plans["configurations"][configuration]
+    patch, batch = sizes["patch_size"], sizes["batch_size"]
+    stock = build_network(plans, configuration, channels, classes)
+    network = PCLMixNetwork(stock, patch, classes, config).to(device).train()
+    data = torch.randn(batch, channels, *patch, device=device)
+    taken = []
+    while len(taken) <= WARM_UP or (
+        len(taken) < WARM_UP + MOST_TIMED and sum(taken[WARM_UP:]) < ENOUGH_SECONDS
+    ):
+        _wait(device)
+        start = time.perf_counter()
+        output = network(data)
+        tensors = [*output.main, output.auxiliary, output.embedding]
+        sum(t.square().mean() for t in tensors if t is not None).backward()
+        network.zero_grad(set_to_none=True)
+        _wait(device)
+        taken.append(time.perf_counter() - start)
+    return min(taken[WARM_UP:]) * (1 + config.dynamic_mix) * LOSS_AND_LOADING
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def free_memory_gb(device: torch.device) -> float:
+    """Memory (10^9 bytes) that a training may take now: the GPU's, or the computer's."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] / 1e9
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):  # counts what caches would give back
+                free = int(line.split()[1]) * 1024
+    except (OSError, ValueError, AttributeError):  # not everywhere
+        free = 8e9
+    for limit, used in zip(CGROUP_LIMITS, CGROUP_USED, strict=True):
+        try:
+            free = min(free, int(Path(limit).read_text()) - int(Path(used).read_text()))
+        except (OSError, ValueError):  # no container, or "max"
+            continue
+    return free / 1e9
