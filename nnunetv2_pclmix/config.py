@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 # What is drawn beside the training changes nothing of it: it may be continued with others of these.
 DISPLAY_SETTINGS = ("snapshot_every",)
+
+
+@dataclass(frozen=True)
+class Range:
+    """Which values a setting takes: ``words`` say it, ``holds`` tells it. NaN is in no range."""
+
+    words: str
+    holds: Callable[[float], bool]
+
+
+# What a setting may be stands in its type. A new kind of range is a line here.
+NotNegative = Annotated[float, Range("0 or more", lambda v: 0 <= v < math.inf)]
+Positive = Annotated[float, Range("above 0", lambda v: 0 < v < math.inf)]
+Fraction = Annotated[float, Range("between 0 and 1", lambda v: 0 <= v <= 1)]
+Between = Annotated[float, Range("above 0 and below 1", lambda v: 0 < v < 1)]
+Count = Annotated[int, Range("above 0", lambda v: v > 0)]
+CountOrNone = Annotated[int, Range("0 or more", lambda v: v >= 0)]
 
 
 @dataclass(frozen=True)
@@ -23,19 +42,19 @@ class PCLMixConfig:
 
     # Auxiliary decoder D_t
     auxiliary_decoder: bool = True
-    lambda_auxiliary: float = 0.4
+    lambda_auxiliary: NotNegative = 0.4
     """lambda_t, weight of all of D_t's supervised terms (paper: best near 0.4)."""
-    auxiliary_stride: int = 8
+    auxiliary_stride: Count = 8
     """Finest encoder feature that D_t sees. The authors' 4 segmented no better and took about a
     fifth more time and memory, see docs/results.md."""
-    auxiliary_max_width: int = 64
+    auxiliary_max_width: Count = 64
     """Channels of D_t's tokens are the encoder's, at most this. Ours: keeps D_t cheap beside the
     wide deep stages of nnU-Net's planned networks. 96 segmented no better, see docs/results.md."""
-    auxiliary_window: int = 7
+    auxiliary_window: Count = 7
     """Largest attention window per axis in tokens (authors: 7)."""
 
     # Scribble supervision
-    partial_dice: float = 1.0
+    partial_dice: NotNegative = 1.0
     """Weight of nnU-Net's soft Dice over annotated voxels beside the partial cross-entropy of the
     main decoder on the image itself. The paper has none (0); nnU-Net's own scribble loss has it,
     and without it a network from scratch learned more slowly, see docs/results.md."""
@@ -45,7 +64,7 @@ class PCLMixConfig:
     them as annotated background: .98 of what is annotated in ACDC at its planned size. See
     docs/results.md."""
 
-    patches_anywhere: float = 0.0
+    patches_anywhere: Fraction = 0.0
     """Share of the patches, among those that nnU-Net would centre on any annotated voxel, that lie
     anywhere in the image instead. Brought nothing where it was tried, see docs/results.md."""
 
@@ -53,27 +72,27 @@ class PCLMixConfig:
     stroke_support: bool = True
     """Background follows from strokes and prediction, see `stroke_support`: a target on the image
     itself, and a correction of the mixed pseudo label. Ours."""
-    lambda_background: float = 0.5
+    lambda_background: NotNegative = 0.5
     """Weight of the implied background's cross-entropy, a mean of its own, so that it does not
     outweigh the strokes. 0: it corrects pseudo labels only."""
 
     # Dynamic mix
     dynamic_mix: bool = True
-    mix_area: float = 0.2
+    mix_area: Between = 0.2
     """Share of the image (volume) that the box covers (authors)."""
-    lambda_mixed_scribble: float = 1.0
+    lambda_mixed_scribble: NotNegative = 1.0
     """Weight of partial cross-entropy on the mixed image (authors)."""
 
     # Dual consistency
-    lambda_pseudo: float = 1.0
+    lambda_pseudo: NotNegative = 1.0
     """Weight of cross-entropy against the mixed pseudo label (authors); here on every deep
     supervision level of the main decoder."""
-    pseudo_ramp: float = 0.0
+    pseudo_ramp: NotNegative = 0.0
     """Fraction over which lambda_pseudo rises. 0, at once, is the authors'; see
     docs/results.md for training from scratch."""
-    lambda_heterogeneous: float = 1.0
+    lambda_heterogeneous: NotNegative = 1.0
     """lambda_het, weight of the squared difference of the decoders (authors)."""
-    heterogeneous_ramp: float = 1.0
+    heterogeneous_ramp: NotNegative = 1.0
     """Fraction over which lambda_het rises. The authors mix epochs and iterations, which gives
     anything from a sixth to the whole; a network from scratch has nothing to agree on early."""
     heterogeneous_on: Literal["logits", "probabilities"] = "logits"
@@ -81,71 +100,71 @@ class PCLMixConfig:
 
     # Uncertainty-guided pixel contrast
     contrast: bool = True
-    lambda_contrast: float = 0.1
+    lambda_contrast: NotNegative = 0.1
     """lambda_ctr (paper: best near 0.1 to 0.15); multiplied by progress ** contrast_power."""
-    contrast_start: float = 1 / 60
+    contrast_start: Fraction = 1 / 60
     """Fraction before which the contrast has no weight (authors: 1000 of 60 000 iterations)."""
-    contrast_power: float = 0.9
-    temperature: float = 0.07
-    embedding_dim: int = 256
-    embedding_stride: int = 8
+    contrast_power: NotNegative = 0.9
+    temperature: Positive = 0.07
+    embedding_dim: Count = 256
+    embedding_stride: Count = 8
     """Stride of the encoder feature that is embedded (authors: 8)."""
-    memory_size: int = 500
+    memory_size: Count = 500
     """Queue entries per class (authors), where all classes have room; see `memory_per_class`."""
-    memory_total: int = 10_000
+    memory_total: Count = 10_000
     """Queue entries of all classes together, at most; ours. The loss holds anchors_total times
     this many float32 similarities, 41 MB. The authors' 500 per class are kept up to 20
     classes; with 100 classes and no bound it would be 205 MB."""
-    anchors_per_class: int = 100
+    anchors_per_class: Count = 100
     """Anchors per image and class, half of them hard (authors)."""
-    anchors_total: int = 1024
+    anchors_total: Count = 1024
     """Anchors per batch (authors)."""
-    anchor_min_pixels: int = 1
+    anchor_min_pixels: Count = 1
     """Certain pixels that a class needs in an image to give anchors. The authors ask for more than
     100; at stride 8 that is 6400 image pixels, which shuts out every small organ for good."""
     contrast_background: bool = True
     """Background takes part like a class of its own, in queue and anchors. The authors never
     enqueue it, which leaves its anchors without a meaningful positive."""
-    certainty_low: float = 0.75
+    certainty_low: Fraction = 0.75
     """Certain is an entropy (nats) below (low + (1 - low) * ramp(progress)) * ln 2 (authors)."""
 
     # Pictures
-    snapshot_every: int = 50
+    snapshot_every: CountOrNone = 50
     """Epochs from one picture of training samples in ``pclmix_snapshots`` to the next; those of the
     first and of the last epoch are drawn in any case. 0: no such pictures."""
 
     def __post_init__(self) -> None:
-        at_least_zero = (
-            "lambda_auxiliary partial_dice lambda_background lambda_mixed_scribble lambda_pseudo "
-            "pseudo_ramp lambda_heterogeneous heterogeneous_ramp lambda_contrast contrast_power "
-            "snapshot_every"
-        )
-        positive = (
-            "auxiliary_stride auxiliary_max_width auxiliary_window temperature embedding_dim "
-            "embedding_stride memory_size memory_total anchors_per_class anchors_total "
-            "anchor_min_pixels"
-        )
-        fractions = "patches_anywhere mix_area certainty_low contrast_start"
-        wrong = [
-            f"{name} = {getattr(self, name)} must be {rule}"
-            for names, rule, ok in (
-                (at_least_zero, "0 or more", lambda v: v >= 0),
-                (positive, "above 0", lambda v: v > 0),
-                (fractions, "between 0 and 1", lambda v: 0 <= v <= 1),
-            )
-            for name in names.split()
-            if not ok(getattr(self, name))
-        ]
-        if not 0 < self.mix_area < 1:
-            wrong.append(f"mix_area = {self.mix_area} must leave something to mix with")
-        if self.heterogeneous_on not in ("logits", "probabilities"):
-            wrong.append(f"heterogeneous_on = {self.heterogeneous_on!r}: logits or probabilities")
-        if wrong:
+        if wrong := wrong_settings(self):
             raise ValueError("; ".join(wrong))
 
     def memory_per_class(self, num_classes: int) -> int:
         """Queue entries per class: `memory_size`, less where `memory_total` is not enough."""
         return max(1, min(self.memory_size, self.memory_total // num_classes))
+
+
+def wrong_settings(config: Any) -> list[str]:
+    """Say of every field of a dataclass whose value is not of its type or outside its range."""
+    hints = get_type_hints(type(config), include_extras=True)
+    return [
+        f"{field.name} = {value!r} must be {expected}"
+        for field in fields(config)
+        if (expected := _refusal(hints[field.name], value := getattr(config, field.name)))
+    ]
+
+
+def _refusal(hint: Any, value: object) -> str:
+    """What the value should have been, or nothing where it is right."""
+    if get_origin(hint) is Literal:
+        choices = get_args(hint)
+        return "" if value in choices else " or ".join(map(repr, choices))
+    kind, ranges = (
+        (hint.__origin__, hint.__metadata__) if get_origin(hint) is Annotated else (hint, ())
+    )
+    # True is an int to Python, and 1 is as good as 1.0
+    right = isinstance(value, kind if kind is not float else (int, float))
+    if not right or isinstance(value, bool) != (kind is bool):
+        return {bool: "True or False", int: "a whole number", float: "a number"}[kind]
+    return next((r.words for r in ranges if not r.holds(value)), "")
 
 
 ONE_PASS = PCLMixConfig(dynamic_mix=False, auxiliary_decoder=False, contrast=False)
