@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from nnunetv2_pclmix import __version__
-from nnunetv2_pclmix.commands import ct_fingerprint, doctor, export, small_plans
+from nnunetv2_pclmix.commands import ct_fingerprint, doctor, export, small_plans, verify
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     small_plans.add_command(commands)
     ct_fingerprint.add_command(commands)
     export.add_command(commands)
+    verify.add_command(commands)
     arguments = parser.parse_args(argv)
     return arguments.run(arguments)
 

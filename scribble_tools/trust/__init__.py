@@ -1,0 +1,1 @@
+"""Files of strangers: what a checkpoint or a pickle holds, without running anything in it."""
