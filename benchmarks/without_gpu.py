@@ -47,7 +47,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import FlopCounterMode
 
-from nnunetv2_pclmix.method import stroke_support
 from scribble_tools.dataset.writing import write_json
 from scribble_tools.text_tables import text_table
 
@@ -137,9 +136,7 @@ def count(name: str, plan: str, precision: str, args: argparse.Namespace) -> dic
     trainer.optimizer, trainer.lr_scheduler = trainer.configure_optimizers()
     if precision == "half":
         trainer.network.forward = in_half(trainer.network.forward)
-    # a CPU dilates by other operations than a GPU
-    on_gpu = patch.object(stroke_support, "dilate", stroke_support.dilate_by_pooling)
-    with mode, on_gpu, counted_synchronisations() as asked:
+    with mode, counted_synchronisations() as asked:
         batch = random_batch(trainer)
         trainer.train_step(batch)  # makes the optimiser's state
         trainer.optimizer.zero_grad(set_to_none=True)  # a step begins with it

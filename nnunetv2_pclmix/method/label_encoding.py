@@ -71,6 +71,10 @@ class LabelEncoding(ABC):
         """For each foreground channel of the logits where it is annotated, (B, *spatial) bool."""
 
     @abstractmethod
+    def annotated(self, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Where foreground and where background is annotated, (B, 1, *spatial) bool each."""
+
+    @abstractmethod
     def exclusive(self, target: Tensor) -> Tensor:
         """Class (B, *spatial) int64 of each voxel of a target, K where it is ignored."""
 
@@ -113,6 +117,10 @@ class ExclusiveLabels(LabelEncoding):
     def strokes(self, target: Tensor) -> Iterator[Tensor]:
         """Of each label above 0."""
         return (target[:, 0] == label for label in range(1, self.num_classes))
+
+    def annotated(self, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Labels above 0, and 0."""
+        return (target > 0) & (target < self.num_classes), target == 0
 
     def exclusive(self, target: Tensor) -> Tensor:
         """The target itself."""
@@ -169,6 +177,12 @@ class Regions(LabelEncoding):
     def strokes(self, target: Tensor) -> Iterator[Tensor]:
         """Of each region."""
         return (region for region in target[:, :-1].bool().unbind(1))
+
+    def annotated(self, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Any region, and none."""
+        foreground = target[:, :-1].bool().any(1, keepdim=True)
+        seen = ~target[:, -1:].bool()
+        return foreground & seen, ~foreground & seen
 
     def exclusive(self, target: Tensor) -> Tensor:
         """The last region that is there, as numbered above."""

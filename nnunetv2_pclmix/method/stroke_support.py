@@ -10,6 +10,8 @@ it nothing is said.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +20,7 @@ from torch import Tensor
 
 from nnunetv2_pclmix.method.global_mean import global_sum
 from nnunetv2_pclmix.method.label_encoding import LabelEncoding
+from nnunetv2_pclmix.method.stroke_spread import implied_cells
 
 CELLS = {2: 64, 3: 32}
 """Largest number of cells per axis of the grid on which strokes spread, by the number of axes."""
@@ -44,40 +47,6 @@ class StrokeSupport:
     def correct(self, labels: LabelEncoding, target: Tensor) -> Tensor:
         """A predicted target (B, T, *spatial) with background as implied and unknown ignored."""
         return labels.ignore(target.masked_fill(self.background, 0), self.unknown)
-
-
-def dilate(x: Tensor) -> Tensor:
-    """(B, C, *grid) floats to the largest of each cell and its neighbours, diagonal ones too."""
-    if x.device.type != "cpu":
-        return dilate_by_pooling(x)
-    # torch pools many times slower than this on a CPU, where it does not use vector instructions
-    for axis in range(2, x.ndim):
-        y, n = x.clone(), x.shape[axis] - 1
-        for to, of in ((0, 1), (1, 0)):
-            part = y.narrow(axis, to, n)
-            torch.maximum(part, x.narrow(axis, of, n), out=part)
-        x = y
-    return x
-
-
-def dilate_by_pooling(x: Tensor) -> Tensor:
-    """`dilate` in one operation."""
-    return (F.max_pool2d if x.ndim == 4 else F.max_pool3d)(x, 3, 1, 1)
-
-
-def in_annotated_slices(annotated: Tensor) -> Tensor:
-    """Cells whose slices all have annotations; in 2D the whole of an annotated sample.
-
-    Args:
-        annotated: (B, 1, *grid), 1 where something is annotated.
-    """
-    axes = range(2, annotated.ndim)
-    if annotated.ndim == 4:
-        return annotated.amax(tuple(axes), keepdim=True).expand_as(annotated)
-    result = torch.ones_like(annotated)
-    for axis in axes:
-        result = result * annotated.amax([other for other in axes if other != axis], keepdim=True)
-    return result
 
 
 @torch.no_grad()
@@ -124,34 +93,54 @@ def imply(labels: LabelEncoding, foreground: Tensor, scribble: Tensor) -> tuple[
     """Let the strokes spread through the foreground: what is background, and what is unknown.
 
     Foreground and background strokes spread in lockstep, the former twice as fast because outlines
-    are drawn around organs with some distance, on a grid of at most `CELLS` per axis; always as
-    many steps as the grid is wide, so that nothing waits for the device. What is implied holds in
-    annotated slices only, and further than one cell from what may be foreground.
+    are drawn around organs with some distance, on a grid of at most `CELLS` per axis; at most as
+    many steps as the grid is wide, whatever the shapes, so that nothing waits for the device. What
+    is implied holds in annotated slices only, and further than one cell from what may be
+    foreground.
 
     Args:
         foreground: (B, 1, *spatial) bool.
         scribble: (B, T, *spatial).
     """
-    classes = labels.exclusive(scribble)[:, None]
-    strokes = (classes > 0) & (classes < labels.num_classes)
+    strokes, of_background = labels.annotated(scribble)
     foreground = foreground | strokes
     size = foreground.shape[2:]
-    kernel = [-(-n // CELLS[len(size)]) for n in size]
-    pool = F.max_pool2d if len(size) == 2 else F.max_pool3d
-    maps = torch.cat((foreground, strokes, classes == 0), 1).float()
-    inside, ours, theirs = pool(maps, kernel, ceil_mode=True).split(1, 1)
-    judged = in_annotated_slices(torch.maximum(ours, theirs))
-
-    steps = max(inside.shape[2:])
-    theirs = theirs * inside * (1 - ours)
-    for _ in range(steps):
-        free = inside - theirs
-        ours = dilate(dilate(ours) * free) * free
-        theirs = dilate(theirs) * (inside - ours)
-    lone = judged * (inside - ours - theirs)
-    far = judged * (1 - dilate(torch.maximum(ours, lone)))
-    masks = torch.cat((far, judged * theirs, lone), 1) > 0
-    for axis, factor in enumerate(kernel, 2):
-        masks = masks.repeat_interleave(factor, axis).narrow(axis, 0, size[axis - 2])
-    far, theirs, lone = masks.split(1, 1)
+    cell = [-(-n // CELLS[len(size)]) for n in size]
+    maps = any_in_cells(torch.cat((foreground, strokes, of_background), 1), cell)
+    maps = implied_cells(maps, max(maps.shape[2:]))
+    far, theirs, lone = of_voxels(maps, cell, size).split(1, 1)
     return far | (theirs & foreground), lone & foreground
+
+
+def any_in_cells(maps: Tensor, cell: Sequence[int]) -> Tensor:
+    """Whether there is a true voxel in a cell.
+
+    Args:
+        maps: (B, C, *spatial) bool; the last cells of an axis may stick out.
+        cell: voxels of a cell, per axis.
+    """
+    size = maps.shape[2:]
+    grid = [-(-n // factor) for n, factor in zip(size, cell, strict=True)]
+    missing = [g * f - n for g, f, n in zip(grid, cell, size, strict=True)]
+    if any(missing):
+        maps = F.pad(maps, [n for gap in reversed(missing) for n in (0, gap)])
+    maps = maps.view(*maps.shape[:2], *(n for pair in zip(grid, cell, strict=True) for n in pair))
+    # torch pools, and reduces over such axes, many times slower than this on a CPU
+    for axis in range(len(size)):
+        maps = functools.reduce(torch.bitwise_or, maps.unbind(3 + axis))
+    return maps
+
+
+def of_voxels(maps: Tensor, cell: Sequence[int], size: Sequence[int]) -> Tensor:
+    """(B, C, *grid) of cells to (B, C, *size) of the voxels in them."""
+    axes = range(2, maps.ndim)
+    for axis in reversed(axes):
+        maps = maps.unsqueeze(axis + 1)
+    shape = list(maps.shape)
+    shape[3::2] = cell
+    voxels = maps.expand(shape).reshape(
+        *shape[:2], *(n * factor for n, factor in zip(shape[2::2], cell, strict=True))
+    )
+    for axis, n in zip(axes, size, strict=True):
+        voxels = voxels.narrow(axis, 0, n)
+    return voxels

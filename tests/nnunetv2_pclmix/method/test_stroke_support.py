@@ -8,7 +8,6 @@ from nnunetv2_pclmix.method import stroke_support as module
 from nnunetv2_pclmix.method.label_encoding import ExclusiveLabels, Regions
 from nnunetv2_pclmix.method.stroke_support import (
     StrokeSupport,
-    dilate,
     foreground_like_strokes,
     imply,
     stroke_support,
@@ -183,13 +182,6 @@ def test_regions_are_judged_like_the_classes_that_they_amount_to(shape):
     assert torch.equal(corrected[:, -1], expected[:, -1])
     seen = ~expected[:, -1:]
     assert torch.equal(corrected & seen, expected & seen)
-
-
-@pytest.mark.parametrize("shape", [(2, 1, 9, 13), (1, 2, 5, 8, 3), (1, 1, 1, 7, 7)])
-def test_dilation_on_the_cpu_is_pooling_elsewhere(shape):
-    x = torch.rand(shape)
-    pool = F.max_pool2d if x.ndim == 4 else F.max_pool3d
-    assert torch.equal(dilate(x), pool(x, 3, 1, 1))
 
 
 def test_an_organ_is_told_from_the_rest_before_it_is_predicted():
