@@ -34,6 +34,10 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
         "scribble_tools.evaluate.command",
         "Dice, distances and islands against dense labels",
     ),
+    ("suggest",): (
+        "scribble_tools.suggest.command",
+        "where to draw next: a ranked list, a picture, label files to draw into",
+    ),
     ("report",): (
         "scribble_tools.report.command",
         "one HTML page: scores, pictures, training curves, data set, comparison",

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from scribble_tools.trust.verify import verify_model
+
 CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_best.pth", "checkpoint_latest.pth")
 NEEDED = ("dataset.json", "plans.json")
 
@@ -111,7 +113,8 @@ class NNUNetModel:
         step_size: of the sliding window, as a share of the patch.
 
     Raises:
-        ValueError: the model's trainer is not installed, or the model is a cascade's second stage.
+        ValueError: the model holds more than plain data (nnU-Net would execute it), its trainer is
+            not installed, or it is a cascade's second stage.
     """
 
     def __init__(
@@ -121,6 +124,7 @@ class NNUNetModel:
         mirroring: bool = True,
         step_size: float = 0.5,
     ) -> None:
+        verify_model(model.folder)
         import torch
         from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
@@ -153,6 +157,12 @@ class NNUNetModel:
     def channels(self) -> int:
         """How many channels the model wants."""
         return len(self._predictor.dataset_json["channel_names"])
+
+    @property
+    def region_values(self) -> list[int] | None:
+        """The label that each region writes, in the order of the probabilities; else None."""
+        labels = self._predictor.label_manager
+        return [int(v) for v in labels.regions_class_order] if labels.has_regions else None
 
     @property
     def mirror_axes(self) -> tuple[int, ...]:

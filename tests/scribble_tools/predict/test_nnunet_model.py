@@ -6,27 +6,7 @@ import SimpleITK as sitk
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
-from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
 from scribble_tools.predict.nnunet_model import NNUNetModel, find_model
-from tests.nnunetv2_pclmix.test_trainer import make_trainer
-
-
-@pytest.fixture(scope="module")
-def trained(preprocessed, tmp_path_factory):
-    """A model of two folds, and the images of its data set."""
-    results = tmp_path_factory.mktemp("results")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("nnUNet_raw", "nnUNet_preprocessed"):
-            patch.setenv(name, str(preprocessed / name))
-        patch.setenv("nnUNet_results", str(results))
-        patch.setenv("nnUNet_n_proc_DA", "0")
-        for fold in (0, 1):
-            torch.manual_seed(fold)
-            trainer = make_trainer(preprocessed, nnUNetTrainerPCLMix, fold=fold)
-            trainer.num_iterations_per_epoch = 2
-            trainer.run_training()
-    (model,) = results.glob("*/*")
-    return model, preprocessed / "nnUNet_raw" / model.parent.name / "imagesTr"
 
 
 def stock(model, folds, mirroring):
@@ -36,8 +16,8 @@ def stock(model, folds, mirroring):
 
 
 def test_labels_and_probabilities_are_nnunets_own(trained):
-    model, images = trained
-    file = images / "case0_0000.nii.gz"
+    model, dataset = trained
+    file = dataset / "imagesTr" / "case0_0000.nii.gz"
     found = NNUNetModel(find_model(model), device="cpu").predict([file])
     image = sitk.ReadImage(str(file))
     array = sitk.GetArrayFromImage(image)[None]
@@ -51,8 +31,8 @@ def test_labels_and_probabilities_are_nnunets_own(trained):
 
 
 def test_members_are_every_fold_as_it_is_and_mirrored(trained):
-    model, images = trained
-    file = images / "case0_0000.nii.gz"
+    model, dataset = trained
+    file = dataset / "imagesTr" / "case0_0000.nii.gz"
     opened = NNUNetModel(find_model(model), device="cpu")
     members = list(opened.predict_members([file]))
     assert opened.mirror_axes == (0, 1) and len(members) == 2 * 3
@@ -73,10 +53,10 @@ def test_members_are_every_fold_as_it_is_and_mirrored(trained):
 
 
 def test_without_mirroring_a_fold_is_one_member(trained):
-    model, images = trained
+    model, dataset = trained
     opened = NNUNetModel(find_model(model / "fold_1"), device="cpu", mirroring=False)
     assert opened.model.folds == ("1",)
-    assert len(list(opened.predict_members([images / "case0_0000.nii.gz"]))) == 1
+    assert len(list(opened.predict_members([dataset / "imagesTr" / "case0_0000.nii.gz"]))) == 1
 
 
 def test_a_folder_without_model_is_refused_by_all_that_it_lacks(trained, tmp_path):

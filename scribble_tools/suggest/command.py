@@ -1,0 +1,295 @@
+"""`scribble_tools suggest`: where a stroke would teach most, and files to draw it into."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from scribble_tools.arguments import positive_int
+from scribble_tools.check.splits import patients_of
+from scribble_tools.dataset.label_set import LabelSet, read_label_names, read_label_set
+from scribble_tools.dataset.writing import find_raw_dataset
+from scribble_tools.draw.contact_sheet import save_png
+from scribble_tools.draw.display_plane import display_plane
+from scribble_tools.images.segmentation_files import read_labels
+from scribble_tools.images.slicer_segmentation import ENDING
+from scribble_tools.predict.nnunet_model import NNUNetModel, TrainedModel, find_model
+from scribble_tools.suggest.listing import in_words, row_of, write_list
+from scribble_tools.suggest.overview import ShownPlace, overview_figure
+from scribble_tools.suggest.places import Place
+from scribble_tools.suggest.search import CaseToDraw, Judged, judge, rank_cases, read_grey
+from scribble_tools.suggest.starting_layers import (
+    style_of,
+    write_legends,
+    write_starting_layer,
+)
+from scribble_tools.text_tables import text_table
+
+LABELS, OVERVIEW = "labels", "overview.png"
+FORMATS = {"slicer": ENDING, "nifti": ".nii.gz", "png": ".png"}
+ON_OVERVIEW = 12
+PRINTED = 10
+
+
+@dataclass(frozen=True)
+class SuggestOptions:
+    """How many places are wanted, and in which form.
+
+    Attributes:
+        places: at most so many.
+        per_case: at most so many of one case.
+        label_format: one of `FORMATS`; None: the format that the strokes were drawn in.
+        device: of torch.
+        mirroring: compare mirrored images, too.
+    """
+
+    places: int = 40
+    per_case: int = 5
+    label_format: str | None = None
+    device: str | None = None
+    mirroring: bool = True
+
+
+@dataclass(frozen=True)
+class Suggestions:
+    """What was found: places, best first, and every case as it was judged."""
+
+    places: Sequence[Place]
+    judged: dict[str, Judged]
+
+
+def training_cases(dataset: Path, cases: Sequence[str] | None = None) -> list[CaseToDraw]:
+    """The cases of a raw data set, annotated or not.
+
+    Raises:
+        FileNotFoundError: no such cases, or images without labels; all are named.
+        ValueError: dataset.json has no file ending.
+    """
+    try:
+        content = json.loads((dataset / "dataset.json").read_text())
+        ending, channels = content["file_ending"], len(content["channel_names"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{dataset / 'dataset.json'} cannot be used ({error})") from None
+    there = sorted(
+        path.name.removesuffix(f"_0000{ending}")
+        for path in (dataset / "imagesTr").glob(f"*_0000{ending}")
+    )
+    found, missing = [], []
+    for name in there if cases is None else dict.fromkeys(cases):
+        images = tuple(dataset / "imagesTr" / f"{name}_{k:04d}{ending}" for k in range(channels))
+        strokes = dataset / "labelsTr" / f"{name}{ending}"
+        missing += [str(path) for path in (*images, strokes) if not path.is_file()]
+        found.append(CaseToDraw(name, images, strokes))
+    if missing:
+        raise FileNotFoundError(f"{len(missing)} files are missing:\n" + "\n".join(missing))
+    if not found:
+        raise FileNotFoundError(f"no *_0000{ending} in {dataset / 'imagesTr'}: nothing to look at")
+    return found
+
+
+def suggest(
+    cases: Sequence[CaseToDraw],
+    dataset: Path,
+    model: TrainedModel,
+    out: Path,
+    options: SuggestOptions | None = None,
+) -> Suggestions:
+    """Look for the places where a stroke would teach most, and write the folder ``out``.
+
+    It gets ``suggestions.csv`` and ``suggestions.json``, `OVERVIEW`, and in `LABELS` a label file
+    of every case that has a place.
+
+    Args:
+        cases: with images as nnU-Net reads them for this model.
+        dataset: raw data set of the model, which tells names and formats.
+
+    Raises:
+        FileExistsError: there is such a folder, which may hold strokes.
+        FileNotFoundError, ValueError: see `NNUNetModel` and `judge`.
+    """
+    options = options or SuggestOptions()
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileExistsError(f"{out} exists, and may hold strokes of yours: choose another --out")
+    labels = read_label_set(dataset / "dataset.json")
+    style = style_of(dataset, options.label_format and FORMATS[options.label_format])
+    network = NNUNetModel(model, options.device, options.mirroring)
+    out.absolute().parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.absolute().parent) as work:
+        predicted, judged = Path(work) / "predicted", {}
+        predicted.mkdir()
+        for case in tqdm(cases, "predicting", unit="case"):
+            members = (own.probabilities for own in network.predict_members(case.images))
+            judged[case.name], own = judge(case, members, labels, network.region_values)
+            np.savez_compressed(predicted / f"{case.name}.npz", labels=own)
+        patients, _ = patients_of(dataset, [*judged], None)
+        places = rank_cases(judged, options.places, options.per_case, patients)
+        if not places:
+            raise ValueError(
+                "nothing speaks for a stroke anywhere: all is predicted with certainty"
+            )
+        written = Path(work) / "written"
+        (written / LABELS).mkdir(parents=True)
+        found = Suggestions(places, judged)
+        _write(found, labels, style, dataset, predicted, model, written)
+        _publish(written, out)
+    return found
+
+
+def _write(
+    found, labels: LabelSet, style, dataset: Path, predicted: Path, model, out: Path
+) -> None:
+    ranked = list(enumerate(found.places, 1))
+    rows: dict[int, dict] = {}
+    shown: dict[int, ShownPlace] = {}
+    legend = {}
+    for name in dict.fromkeys(place.case for place in found.places):
+        case = found.judged[name].case
+        own = [(rank, place) for rank, place in ranked if place.case == name]
+        image, grey = read_grey(case.images[0])
+        plane = display_plane(image, case.images[0])
+        strokes = read_labels(case.strokes)[0] if case.strokes else None
+        with np.load(predicted / f"{name}.npz") as content:
+            prediction = content["labels"]
+        target = out / LABELS / name
+        _, of_case = write_starting_layer(
+            style, labels, image, plane, strokes, prediction, own, target
+        )
+        legend |= of_case
+        low, high = np.percentile(grey, (1, 99))
+        scaled = plane.cut(np.clip((grey - low) / max(float(high - low), 1e-6), 0, 1))
+        for rank, place in own:
+            rows[rank] = row_of(rank, place, image, plane)
+            if rank <= ON_OVERVIEW:
+                at = [
+                    size - 1 - k if flip else k
+                    for k, size, flip in zip(
+                        place.index[1:], scaled.shape[1:], plane.flips, strict=True
+                    )
+                ]
+                shown[rank] = ShownPlace(
+                    rank,
+                    place,
+                    scaled[place.slice],
+                    None if strokes is None else plane.cut(strokes)[place.slice],
+                    labels.ignore,
+                    plane.cut(prediction)[place.slice],
+                    (at[0], at[1]),
+                    plane.spacing_mm,
+                )
+    write_legends(legend, out / LABELS)
+    record = {
+        "dataset": dataset.name,
+        "model": str(model.folder),
+        "folds": list(model.folds),
+        "cases": len(found.judged),
+        "predictions_per_case": max(own.members for own in found.judged.values()),
+    }
+    write_list([rows[rank] for rank, _ in ranked], record, out)
+    first = [shown[rank] for rank in sorted(shown)]
+    titles = [
+        f"{own.rank}   {own.place.case}, slice {own.place.slice}\n{in_words(own.place)}"
+        for own in first
+    ]
+    names = read_label_names(dataset / "dataset.json")
+    head = f"Where to draw next: the first {len(first)} of {len(ranked)} places"
+    save_png(overview_figure(first, names, titles, head), out / OVERVIEW)
+
+
+def _publish(written: Path, out: Path) -> None:
+    """Move a finished folder to its place, with the rights that folders usually get."""
+    umask = os.umask(0)
+    os.umask(umask)
+    written.chmod(0o777 & ~umask)
+    if out.exists():
+        out.rmdir()  # empty, or else it raises
+    shutil.move(written, out)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this sub-command's arguments and help."""
+    parser.description = (
+        "Where to draw next: slices and places in which a stroke would teach most, as a ranked\n"
+        "list, a picture, and label files to draw into. They open in the program that the strokes\n"
+        "were drawn with, and show strokes, prediction and marks where to look."
+    )
+    parser.epilog = (
+        "examples:\n"
+        '  scribble_tools suggest --dataset 130 --model "$model" --out next\n'
+        '  scribble_tools suggest --dataset 130 --model "$model" --images new_images --out next\n\n'
+        "reasons: a predicted piece that no stroke touches (unsupported); folds or mirrored\n"
+        "images disagree; uncertain; far from any stroke of the class; against a stroke\n"
+        "(contradiction); a slice unlike all annotated ones.\n\n"
+        "Draw into next/labels: only strokes of your own classes count. What is called prediction\n"
+        "or look stays where it is and is never trained on. Then\n"
+        "  scribble_tools convert folder --update --dataset-id 130 --scribbles next/labels \\\n"
+        '    --out "$nnUNet_raw"'
+    )
+    parser.add_argument("--dataset", required=True, help="id, full name or folder of the raw data")
+    parser.add_argument(
+        "--model", type=Path, required=True, help="folder that nnUNetv2_train wrote"
+    )
+    parser.add_argument("--fold", nargs="+", dest="folds", help="default: all that are trained")
+    parser.add_argument("--out", type=Path, required=True, help="a new folder")
+    parser.add_argument("--cases", nargs="+", help="default: all training cases")
+    parser.add_argument(
+        "--places", type=positive_int, default=40, help="of the list, at most (default: 40)"
+    )
+    parser.add_argument(
+        "--per-case", type=positive_int, default=5, help="of one case, at most (default: 5)"
+    )
+    parser.add_argument(
+        "--format",
+        choices=sorted(FORMATS),
+        dest="label_format",
+        help="of the label files (default: the one that the strokes were drawn in)",
+    )
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda", "mps"), help="default: the fastest there is"
+    )
+    parser.add_argument(
+        "--no-mirroring",
+        action="store_false",
+        dest="mirroring",
+        help="do not compare mirrored images: three times faster in 2D, four times in 3D",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the sub-command and return its exit code."""
+    dataset = find_raw_dataset(args.dataset)
+    model = find_model(args.model, args.folds)
+    options = SuggestOptions(
+        args.places, args.per_case, args.label_format, args.device, args.mirroring
+    )
+    print(f"model: {model.folder}, fold {', '.join(model.folds)}, {model.checkpoint}")
+    cases = training_cases(dataset, args.cases)
+    found = suggest(cases, dataset, model, args.out, options)
+    print(_summary(found, args.out))
+    return 0
+
+
+def _summary(found: Suggestions, out: Path) -> str:
+    rows = [
+        (place.case, rank, place.slice, f"{place.value:.1f}", in_words(place))
+        for rank, place in enumerate(found.places[:PRINTED], 1)
+    ]
+    members = max(own.members for own in found.judged.values())
+    lines = [text_table(("case", "rank", "slice", "value", "why"), rows, 118)]
+    if members == 1:
+        lines.append("one fold, not mirrored: nothing to disagree. More folds would tell more")
+    lines.append(
+        f"{len(found.places)} places in {len({p.case for p in found.places})} of "
+        f"{len(found.judged)} cases: {out / 'suggestions.csv'}, picture: {out / OVERVIEW}\n"
+        f"draw into the files in {out / LABELS}: strokes of your classes only. Then: "
+        f"scribble_tools convert folder --update --scribbles {out / LABELS} ..."
+    )
+    return "\n".join(lines)

@@ -1,0 +1,229 @@
+"""Label files to go on drawing in: strokes so far, the prediction, and marks where to look.
+
+In the user's own format and with the user's own values or segment names, so that `convert` takes
+the file as it took the first one. What is no stroke has values, or segment names, of its own;
+`NOT_STROKES`, beside the files, tells `convert --update` which.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from scribble_tools.dataset.label_mapping import BACKGROUND, LabelMapping
+from scribble_tools.dataset.label_set import LabelSet, read_label_set
+from scribble_tools.dataset.writing import RECORD, write_json
+from scribble_tools.draw.contact_sheet import colour_of
+from scribble_tools.draw.display_plane import DisplayPlane
+from scribble_tools.images.image_files import NATURAL, VOLUMES, file_ending_of
+from scribble_tools.images.image_io import write_labels
+from scribble_tools.images.itksnap_labels import write_label_description
+from scribble_tools.images.slicer_segmentation import ENDING, is_segmentation
+from scribble_tools.images.slicer_writer import NewSegment, write_segmentation
+from scribble_tools.suggest.places import Place
+
+NOT_STROKES = "not_strokes.json"
+DESCRIPTION = "labels.txt"  # of ITK-SNAP
+PREDICTION, LOOK = "prediction: ", "look "  # begin the names of what is no stroke
+MARK = (1.0, 0.0, 1.0)
+SMALLEST_RING, LARGEST_RING = 5, 15  # radius in smallest voxel sides
+
+
+@dataclass(frozen=True)
+class LabelStyle:
+    """What a user's label files look like.
+
+    Attributes:
+        ending: ``.seg.nrrd`` of 3D Slicer, or that of a label map.
+        mapping: the label map's values; None for 3D Slicer.
+        segments: class name to the name of its segment in 3D Slicer.
+    """
+
+    ending: str
+    mapping: LabelMapping | None
+    segments: Mapping[str, str]
+
+    @property
+    def base(self) -> int:
+        """Values above it are no strokes, but predictions; 100 where that leaves room."""
+        own = [v for values in self.mapping.classes.values() for v in values]
+        return 100 * (max([*own, *self.mapping.unlabelled]) // 100 + 1)
+
+
+def style_of(dataset: Path, ending: str | None = None) -> LabelStyle:
+    """The style in which the strokes of a data set were drawn, as its conversion recorded it.
+
+    Without a record, NIfTI or PNG with the values of dataset.json.
+
+    Args:
+        ending: another one than the user's, such as ``.seg.nrrd``.
+    """
+    labels = read_label_set(dataset / "dataset.json")
+    try:
+        record = json.loads((dataset / RECORD).read_text())
+        mapping = LabelMapping.from_json(record["scribble_labels"])
+        files = [Path(c["scribble"]) for c in record.get("cases", {}).values() if c["scribble"]]
+        values = {**record.get("values_of_names", {})}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        mapping, files, values = None, [], {}
+    if mapping is None:
+        # by value, as `LabelMapping` counts; a region's values get names of their own
+        names = {own[0]: name for name, own in labels.classes.items() if len(own) == 1}
+        values_used = sorted(labels.values - {0})
+        classes = {BACKGROUND: (0,), **{names.get(v, f"label {v}"): (v,) for v in values_used}}
+        mapping = LabelMapping(classes, () if labels.ignore is None else (labels.ignore,))
+    segments = {name: name for name in mapping.names}
+    if files and is_segmentation(files[0]):
+        label_of = mapping.labels
+        for name in mapping.names:
+            own = [segment for segment, label in values.items() if label == label_of[name]]
+            segments[name] = own[0] if own else name
+        ending = ending or ENDING
+    elif files:
+        own = file_ending_of(files[0])
+        ending = ending or (own if own in VOLUMES | {".nii", ".png", ".tif", ".tiff"} else None)
+    return LabelStyle(ending or "", mapping, segments)
+
+
+def ring_mm(place: Place, spacing_mm: Sequence[float]) -> float:
+    """Radius of the circle to mark a place with."""
+    side = min(spacing_mm)
+    return float(np.clip(place.radius_mm + 2 * side, SMALLEST_RING * side, LARGEST_RING * side))
+
+
+def _ring(place: Place, shape: Sequence[int], spacing_mm: Sequence[float]) -> np.ndarray:
+    """A circle around a place, bool (rows, columns), about one voxel wide."""
+    radius = ring_mm(place, spacing_mm)
+    rows, columns = np.ogrid[: shape[0], : shape[1]]
+    away = np.hypot(
+        (rows - place.index[1]) * spacing_mm[0], (columns - place.index[2]) * spacing_mm[1]
+    )
+    return np.abs(away - radius) <= 0.6 * max(spacing_mm)
+
+
+def name_of(number: int, place: Place) -> str:
+    """``look 3: RV or background?``, for lists of segments and labels."""
+    question = f"{place.predicted} or {place.alternative}?" if place.predicted else "new kind"
+    return f"{LOOK}{number}: {question}"
+
+
+def write_starting_layer(
+    style: LabelStyle,
+    labels: LabelSet,
+    image: sitk.Image,
+    plane: DisplayPlane,
+    strokes: np.ndarray | None,
+    predicted: np.ndarray,
+    places: Sequence[tuple[int, Place]],
+    target: Path,
+) -> tuple[Path, dict[int, tuple[str, tuple[float, float, float]]]]:
+    """Write the label file of one case.
+
+    Args:
+        strokes, predicted: labels of dataset.json (*spatial); no strokes: None.
+        places: with their ranks.
+        target: without ending.
+
+    Returns:
+        The file, and value to name and colour of what it may hold; nothing for 3D Slicer.
+    """
+    marks = []
+    for _, place in places:
+        mark = np.zeros(predicted.shape, bool)
+        cut = mark[None] if plane.dimension == 2 else np.transpose(mark, plane.axes)
+        cut[place.slice] = _ring(place, cut.shape[1:], plane.spacing_mm)  # a view of ``mark``
+        marks.append(mark)
+    names = [name_of(rank, place) for rank, place in places]
+    ending = style.ending
+    if plane.dimension == 2 and ending not in NATURAL:
+        ending = ".png"
+    if plane.dimension == 3 and (ending in NATURAL or not ending):
+        ending = ".nii.gz"
+    path = target.with_name(target.name + ending)
+    drawn = np.zeros(predicted.shape, bool) if strokes is None else strokes != labels.ignore
+    if ending == ENDING:
+        _write_segments(style, labels, image, strokes, drawn, predicted, names, marks, path)
+        return path, {}
+    legend: dict[int, tuple[str, tuple[float, float, float]]] = {}
+    mapping = style.mapping
+    unlabelled = mapping.unlabelled[0] if mapping.unlabelled else 0
+    values = np.full(predicted.shape, unlabelled, np.int32)
+    for k, (name, own) in enumerate(labels.classes.items(), 1):
+        values[np.isin(predicted, own)] = style.base + k
+        legend[style.base + k] = f"{PREDICTION}{name}", _lighter(colour_of(own[0]))
+    first = style.base + 100 * (len(labels.classes) // 100 + 1)
+    for k, (name, mark) in enumerate(zip(names, marks, strict=True), 1):
+        values[mark] = first + k
+        legend[first + k] = name, MARK
+    if drawn.any():
+        values[drawn] = mapping.restore(strokes[drawn])
+    for name, label in mapping.labels.items():
+        if name in mapping.classes:
+            legend[mapping.classes[name][0]] = name, colour_of(label)
+    write_labels(values, image, path)
+    return path, legend
+
+
+def _lighter(colour: Sequence[float]) -> tuple[float, float, float]:
+    return tuple(0.5 + 0.5 * part for part in colour)
+
+
+def _write_segments(
+    style: LabelStyle,
+    labels: LabelSet,
+    image: sitk.Image,
+    strokes: np.ndarray | None,
+    drawn: np.ndarray,
+    predicted: np.ndarray,
+    names: Sequence[str],
+    marks: Sequence[np.ndarray],
+    path: Path,
+) -> None:
+    """Strokes, predictions and marks in a layer each, so that a stroke hides nothing."""
+    segments = []
+    for name, own in {BACKGROUND: (0,), **labels.classes}.items():
+        mask = drawn & np.isin(strokes, own) if drawn.any() else drawn
+        segments.append(NewSegment(style.segments.get(name, name), colour_of(own[0]), mask))
+    for name, own in labels.classes.items():
+        mask = np.isin(predicted, own)
+        segments.append(NewSegment(f"{PREDICTION}{name}", _lighter(colour_of(own[0])), mask, 1))
+    for name, mark in zip(names, marks, strict=True):
+        segments.append(NewSegment(name, MARK, mark, 2))
+    write_segmentation(segments, image, path)
+
+
+def write_legends(
+    legend: Mapping[int, tuple[str, tuple[float, float, float]]], folder: Path
+) -> None:
+    """Write what the values mean, for ITK-SNAP and for `convert --update`."""
+    other = sorted(v for v, (name, _) in legend.items() if name.startswith((PREDICTION, LOOK)))
+    write_json({"values": other, "segments": [PREDICTION, LOOK]}, folder / NOT_STROKES)
+    if legend:
+        # ranks differ from case to case, and the file is for all of them
+        looks = [value for value in other if legend[value][0].startswith(LOOK)]
+        shared = {**legend, **{v: (f"{LOOK}here {k}", MARK) for k, v in enumerate(looks, 1)}}
+        write_label_description(shared, folder / DESCRIPTION)
+
+
+def read_not_strokes(folder: Path) -> tuple[list[int], tuple[str, ...]]:
+    """Values and beginnings of segment names that are no strokes, of files in ``folder``.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    path = folder / NOT_STROKES
+    if not path.is_file():
+        return [], (PREDICTION, LOOK)
+    try:
+        content = json.loads(path.read_text())
+        return [int(v) for v in content["values"]], tuple(map(str, content["segments"]))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} does not say which labels are no strokes ({error}): take it away and name "
+            "them with --unlabelled"
+        ) from None

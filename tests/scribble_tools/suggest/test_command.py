@@ -1,0 +1,81 @@
+"""`scribble_tools suggest` with a tiny model of two folds."""
+
+import csv
+import json
+
+import matplotlib.image
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from scribble_tools.cli import main
+
+
+def run(dataset, model, out, *words):
+    return main(
+        ["suggest", "--dataset", str(dataset), "--model", str(model), "--out", str(out)]
+        + ["--device", "cpu", *words]
+    )
+
+
+@pytest.fixture(scope="module")
+def suggested(trained, tmp_path_factory):
+    model, dataset = trained
+    out = tmp_path_factory.mktemp("suggest") / "next"
+    assert run(dataset, model, out, "--places", "6", "--per-case", "2") == 0
+    return out
+
+
+def test_the_list_has_ranks_places_and_reasons(suggested):
+    rows = list(csv.DictReader((suggested / "suggestions.csv").open()))
+    content = json.loads((suggested / "suggestions.json").read_text())
+    assert [row["rank"] for row in rows] == [str(k) for k in range(1, len(rows) + 1)]
+    assert 0 < len(rows) <= 6 and len(content["places"]) == len(rows)
+    assert content["folds"] == ["0", "1"] and content["predictions_per_case"] == 6
+    values = [float(row["value"]) for row in rows]
+    assert values == sorted(values, reverse=True)
+    cases = [row["case"] for row in rows]
+    assert max(map(cases.count, cases)) <= 2
+    for row in rows:
+        assert row["reason"] and row["in_words"] and row["slice"] == row["z"]
+        assert 0 <= int(row["x"]) < 48 and 0 <= int(row["y"]) < 48
+        # ITK's left and back against 3D Slicer's right and front: the image's grid is at 0
+        assert float(row["R"]) == -float(row["x"]) and float(row["S"]) == 5 * float(row["z"])
+
+
+def test_label_files_hold_the_strokes_and_the_picture_is_one(suggested, trained):
+    _, dataset = trained
+    files = sorted((suggested / "labels").glob("*.nii.gz"))
+    rows = list(csv.DictReader((suggested / "suggestions.csv").open()))
+    assert {path.name.split(".")[0] for path in files} == {row["case"] for row in rows}
+    for path in files:
+        strokes = sitk.GetArrayFromImage(sitk.ReadImage(str(dataset / "labelsTr" / path.name)))
+        values = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+        for label in (0, 1, 2):
+            np.testing.assert_array_equal(values == label, strokes == label)
+    assert matplotlib.image.imread(suggested / "overview.png").shape[0] > 300
+
+
+def test_a_folder_that_may_hold_strokes_is_never_replaced(suggested, trained, capsys):
+    model, dataset = trained
+    before = (suggested / "suggestions.csv").read_bytes()
+    assert run(dataset, model, suggested) == 1
+    assert "may hold strokes of yours" in capsys.readouterr().err
+    assert (suggested / "suggestions.csv").read_bytes() == before
+
+
+def test_one_fold_not_mirrored_says_that_nothing_can_disagree(trained, tmp_path, capsys):
+    model, dataset = trained
+    words = ("--fold", "0", "--no-mirroring", "--cases", "case0", "--format", "slicer")
+    assert run(dataset, model, tmp_path / "next", *words) == 0
+    assert "nothing to disagree" in capsys.readouterr().out
+    assert [p.name for p in (tmp_path / "next" / "labels").glob("case*")] == ["case0.seg.nrrd"]
+    assert not list(tmp_path.glob(".next*")), "nothing temporary is left"
+
+
+def test_missing_cases_are_named_and_nothing_is_written(trained, tmp_path, capsys):
+    model, dataset = trained
+    assert run(dataset, model, tmp_path / "next", "--cases", "case0", "case77", "case78") == 1
+    error = capsys.readouterr().err
+    assert "case77" in error and "case78" in error and "case0_" not in error
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,176 @@
+"""Label files to draw into: the user's format and values, and what is no stroke apart."""
+
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from scribble_tools.dataset.label_set import LabelSet, read_label_set
+from scribble_tools.draw.display_plane import display_plane
+from scribble_tools.images.itksnap_labels import read_label_description
+from scribble_tools.images.slicer_segmentation import count_segment_voxels, read_segments_on_grid
+from scribble_tools.suggest.places import Place
+from scribble_tools.suggest.starting_layers import (
+    read_not_strokes,
+    style_of,
+    write_legends,
+    write_starting_layer,
+)
+
+SHAPE = (4, 30, 30)
+IGNORE = 3
+
+
+def make_image(shape=SHAPE):
+    image = sitk.GetImageFromArray(np.zeros(shape, np.int16))
+    image.SetSpacing((1.0, 1.0, 6.0)[: len(shape)])
+    if len(shape) == 3:
+        image.SetOrigin((-10, 20, 30))
+    return image
+
+
+def make_dataset(folder, scribble="drawn/case.nii.gz", values=None, record=True):
+    folder.mkdir()
+    labels = {"background": 0, "RV": 1, "LV": 2, "ignore": IGNORE}
+    content = {"labels": labels, "file_ending": ".nii.gz", "channel_names": {"0": "MRI"}}
+    (folder / "dataset.json").write_text(json.dumps(content))
+    if record:
+        record = {
+            "scribble_labels": {
+                "classes": {"background": [7], "RV": [5, 6], "LV": [2]},
+                "unlabelled": [0],
+            },
+            "values_of_names": values or {},
+            "cases": {"case": {"part": "Tr", "scribble": scribble}},
+        }
+        (folder / "conversion.json").write_text(json.dumps(record))
+    return folder
+
+
+def drawn(shape=SHAPE):
+    strokes, predicted = np.full(shape, IGNORE), np.zeros(shape, int)
+    strokes[1, 10, 5:12], strokes[1, 25, 2:28] = 1, 0
+    predicted[:, 8:14, 4:14], predicted[:, 18:24, 18:24] = 1, 2
+    return strokes, predicted
+
+
+def place(predicted="LV", index=(2, 21, 21)):
+    return Place("case", index[0], index, "far", {}, predicted, "RV", 0.6, 0.3, 30, 12, 1)
+
+
+def write(dataset, image, strokes, predicted, folder, ending=None, places=None):
+    folder.mkdir()
+    labels = read_label_set(dataset / "dataset.json")
+    plane = display_plane(image, folder / "case.nii.gz")
+    style = style_of(dataset, ending)
+    places = [(3, place())] if places is None else places
+    path, legend = write_starting_layer(
+        style, labels, image, plane, strokes, predicted, places, folder / "case"
+    )
+    write_legends(legend, folder)
+    return path
+
+
+def test_a_label_map_has_the_users_values_and_others_for_what_is_no_stroke(tmp_path):
+    dataset, image, (strokes, predicted) = make_dataset(tmp_path / "d"), make_image(), drawn()
+    path = write(dataset, image, strokes, predicted, tmp_path / "next")
+    assert path.name == "case.nii.gz"
+    read = sitk.ReadImage(str(path))
+    values = sitk.GetArrayFromImage(read)
+    np.testing.assert_array_equal(values == 5, strokes == 1)
+    np.testing.assert_array_equal(values == 7, strokes == 0)
+    assert read.GetOrigin() == image.GetOrigin() and read.GetSpacing() == image.GetSpacing()
+    ring = values == 201
+    assert ring[2].sum() > 15 and ring.sum() == ring[2].sum()
+    rows, columns = np.nonzero(ring[2])
+    assert abs(rows.mean() - 21) < 1 and abs(columns.mean() - 21) < 1
+    free = (strokes == IGNORE) & ~ring
+    np.testing.assert_array_equal((values == 102) & free, (predicted == 2) & free)
+    assert set(np.unique(values)) == {0, 5, 7, 101, 102, 201}
+    names = read_label_description(tmp_path / "next" / "labels.txt")
+    assert names["RV"] == 5 and names["prediction: LV"] == 102 and names["look here 1"] == 201
+    assert read_not_strokes(tmp_path / "next")[0] == [101, 102, 201]
+
+
+def test_slicers_segments_keep_their_names_and_lie_over_each_other(tmp_path):
+    names = {"Outside": 0, "Right ventricle": 1, "Left ventricle": 2}
+    dataset = make_dataset(tmp_path / "d", "drawn/case.seg.nrrd", names)
+    record = json.loads((dataset / "conversion.json").read_text())
+    record["scribble_labels"] = {
+        "classes": {"background": [0], "RV": [1], "LV": [2]},
+        "unlabelled": [IGNORE],
+    }
+    (dataset / "conversion.json").write_text(json.dumps(record))
+    image, (strokes, predicted) = make_image(), drawn()
+    path = write(dataset, image, strokes, predicted, tmp_path / "next")
+    assert path.name == "case.seg.nrrd" and not (tmp_path / "next" / "labels.txt").exists()
+    counts, _ = count_segment_voxels(path)
+    assert [*counts] == [
+        "Outside",
+        "Right ventricle",
+        "Left ventricle",
+        "prediction: RV",
+        "prediction: LV",
+        "look 3: LV or RV?",
+    ]
+    assert counts["prediction: RV"] == (predicted == 1).sum(), "strokes hide nothing of it"
+    labels = read_segments_on_grid(
+        path, image, {**names, **dict.fromkeys([*counts][3:], IGNORE)}, IGNORE, "first"
+    )
+    np.testing.assert_array_equal(labels, strokes)
+    assert all(name.startswith(read_not_strokes(tmp_path)[1]) for name in [*counts][3:])
+
+
+def test_pictures_get_a_grey_png_and_images_without_strokes_only_a_prediction(tmp_path):
+    dataset = make_dataset(tmp_path / "d", "drawn/case.png")
+    image = make_image((30, 30))
+    predicted = drawn()[1][0]
+    path = write(
+        dataset, image, None, predicted, tmp_path / "next", None, [(1, place("RV", (0, 9, 9)))]
+    )
+    assert path.name == "case.png"
+    values = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+    assert values.dtype == np.uint8 and set(np.unique(values)) == {0, 101, 102, 201}
+
+
+def test_another_format_and_no_record(tmp_path):
+    dataset = make_dataset(tmp_path / "d", record=False)
+    image, (strokes, predicted) = make_image(), drawn()
+    path = write(dataset, image, strokes, predicted, tmp_path / "a")
+    values = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+    np.testing.assert_array_equal(values == 1, strokes == 1)
+    assert values[0, 0, 0] == IGNORE, "of dataset.json: 0 is drawn background"
+    path = write(dataset, image, strokes, predicted, tmp_path / "b", ".seg.nrrd")
+    assert {"background", "RV", "LV"} < set(count_segment_voxels(path)[0])
+
+
+def test_values_up_to_255_leave_room(tmp_path):
+    dataset = make_dataset(tmp_path / "d")
+    record = json.loads((dataset / "conversion.json").read_text())
+    record["scribble_labels"]["classes"]["LV"] = [255]
+    (dataset / "conversion.json").write_text(json.dumps(record))
+    image, (strokes, predicted) = make_image(), drawn()
+    path = write(dataset, image, strokes, predicted, tmp_path / "next")
+    values = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+    assert set(np.unique(values)) == {0, 5, 7, 301, 302, 401}
+
+
+def test_regions_without_record_are_drawn_by_value(tmp_path):
+    dataset = make_dataset(tmp_path / "d", record=False)
+    content = json.loads((dataset / "dataset.json").read_text())
+    content["labels"] = {"background": 0, "whole": [1, 2], "core": 2, "ignore": 3}
+    content["regions_class_order"] = [1, 2]
+    (dataset / "dataset.json").write_text(json.dumps(content))
+    assert style_of(dataset).mapping.names == ("background", "label 1", "core")
+    assert isinstance(read_label_set(dataset / "dataset.json"), LabelSet)
+    image, (strokes, predicted) = make_image(), drawn()
+    path = write(dataset, image, strokes, predicted, tmp_path / "next")
+    values = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+    assert {101, 102} <= set(np.unique(values))
+
+
+def test_a_damaged_list_of_what_is_no_stroke_is_refused(tmp_path):
+    (tmp_path / "not_strokes.json").write_text('{"values": ["x"]}')
+    with pytest.raises(ValueError, match="not_strokes.json.*--unlabelled"):
+        read_not_strokes(tmp_path)
