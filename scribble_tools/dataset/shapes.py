@@ -1,0 +1,100 @@
+"""What nnU-Net's JSON files and our own have to hold, for `scribble_tools.json_files.read_json`.
+
+What is optional may be missing, but must be right where it is there. Keys that nobody reads may be
+anything: nnU-Net keeps them, and so do we.
+"""
+
+from scribble_tools.json_files import Either, ListOf, Number, Record, Text, Whole
+
+LABEL = Either((Whole(0), ListOf(Whole(0), least=1)), "a whole number from 0 on, or a list of such")
+"""A class' value, or a region's values."""
+LABELS = Record(
+    optional={"ignore": Whole(0)},
+    others=LABEL,
+    words='names with values, such as {"background": 0, "RV": 1, "ignore": 2}',
+)
+CHANNELS = Record(others=Text(), words='a name for each channel, such as {"0": "MRI"}')
+
+WITH_LABELS = Record(required={"labels": LABELS})
+"""A dataset.json of which only the labels are asked for."""
+DATASET_JSON = Record(
+    required={
+        "labels": LABELS,
+        "channel_names": CHANNELS,
+        "file_ending": Text("the ending of its files, such as .nii.gz"),
+    },
+    optional={"numTraining": Whole(0), "regions_class_order": ListOf(Whole(0))},
+)
+"""A raw data set's dataset.json."""
+
+_CASES = ListOf(Text("the name of a case"), what="a list of cases")
+SPLITS = ListOf(
+    Record(
+        required={"train": _CASES, "val": _CASES},
+        words='a fold, such as {"train": [cases], "val": [cases]}',
+    ),
+    least=1,
+    what='a list of folds, such as {"train": [cases], "val": [cases]}',
+)
+"""splits_final.json, nnU-Net's format."""
+
+PLANS = Record(
+    required={
+        "configurations": Record(
+            others=Record(
+                optional={
+                    "batch_size": Whole(1),
+                    "patch_size": ListOf(Whole(1), least=1),
+                    "spacing": ListOf(Number(), least=1),
+                    "inherits_from": Text("the name of another configuration"),
+                    "architecture": Record(),
+                },
+                words="a configuration",
+            ),
+            words="configurations by name",
+        )
+    },
+    optional={
+        "plans_name": Text(),
+        "dataset_name": Text(),
+        "foreground_intensity_properties_per_channel": Record(others=Record()),
+    },
+)
+"""nnU-Net's plans, and those that `small-plans` makes of them."""
+
+FINGERPRINT = Record(
+    required={
+        "foreground_intensity_properties_per_channel": Record(
+            others=Record(others=Number(), words="statistics by name"), words="channels by number"
+        )
+    },
+    optional={
+        "shapes_after_crop": ListOf(ListOf(Whole(1))),
+        "spacings": ListOf(ListOf(Number())),
+    },
+)
+"""dataset_fingerprint.json."""
+
+MAPPING = Record(
+    required={
+        "classes": Record(others=ListOf(Whole(), least=1), words="values by class name"),
+        "unlabelled": ListOf(Whole()),
+    },
+    words="a label mapping",
+)
+CONVERSION = Record(
+    optional={
+        "format": Text(),
+        "scribble_labels": MAPPING,
+        "dense_labels": MAPPING,
+        "cases": Record(others=Record(optional={"part": Text()}), words="files by case"),
+        "patients": Record(others=Text("the name of a patient"), words="a patient for each case"),
+        "scribbled_cases": _CASES,
+        "num_folds": Whole(0),
+        "seed": Whole(),
+    },
+)
+"""conversion.json, the record beside a converted, generated or drawn data set."""
+
+GENERATED = Record(required={"unlabelled": Whole(0)})
+"""generated.json, the record of `generate` beside a folder of labels."""
