@@ -23,7 +23,11 @@ STARTUP_FILES = {
 # Each lower bound was installed and tested, all of them together: see tests/lower_bounds.txt.
 REQUIREMENTS = [
     "nnunetv2>=2.8",  # the first that looks for trainers in nnUNet_extTrainer
-    "torch>=2.4",  # the first that reads our checkpoints with weights_only=True
+    # Before 2.6 a checkpoint can run code even where it is read with weights_only=True
+    # (CVE-2025-32434, GHSA-53q9-r3pm-6pq6). The next such hole (CVE-2026-24747: opcodes applied
+    # to the wrong types, sizes that do not match; up to 2.9) is closed by scribble_tools.trust,
+    # through which every checkpoint goes first.
+    "torch>=2.6",
     "batchgenerators>=0.25.4",  # older ones invent background where resampled scribbles meet
     "batchgeneratorsv2>=0.3.6",  # older ones do the same where they augment them
     "SimpleITK>=2.2.1",  # reads and writes images; the lowest that nnU-Net 2.8 takes
