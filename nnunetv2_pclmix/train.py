@@ -13,14 +13,12 @@ checkpoint.
 from __future__ import annotations
 
 import argparse
-import codecs
 import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from uuid import uuid4
 
-import numpy as np
 import torch
 from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoint
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -32,6 +30,7 @@ from torch.nn.parallel import DistributedDataParallel as DDP
 
 from nnunetv2_pclmix import discovery
 from nnunetv2_pclmix.training.checkpoint_files import set_aside
+from scribble_tools.trust.checkpoint import load_checkpoint
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -64,20 +63,19 @@ def load_weights(trainer: nnUNetTrainer, filename: str) -> None:
 
     Raises:
         RuntimeError: weights are missing from the file, or of another shape.
-        pickle.UnpicklingError: the file holds more than plain data.
+        OSError, ValueError: the file cannot be read, or holds more than plain data.
     """
     if not trainer.was_initialized:
         trainer.initialize()
     network = trainer.network.module if isinstance(trainer.network, DDP) else trainer.network
     network = network._orig_mod if isinstance(network, OptimizedModule) else network
-    # the stock trainer's checkpoints log numpy's numbers: data, which torch does not know as such
-    kinds = [type(np.dtype(kind)) for kind in ("f4", "f8", "i8")]
-    number = np.float64(0).__reduce__()[0]
-    torch.serialization.add_safe_globals([number, np.dtype, *kinds, codecs.encode])
-    given = torch.load(filename, map_location="cpu", weights_only=True)["network_weights"]
+    content = load_checkpoint(Path(filename))
+    given = content.get("network_weights") if isinstance(content, dict) else None
+    if not isinstance(given, dict):
+        raise ValueError(f"{filename} holds no weights of a network: is it a checkpoint?")
     state = network.state_dict()
     body = [name for name in state if ".seg_layers." not in name]
-    wrong = [n for n in body if n not in given or given[n].shape != state[n].shape]
+    wrong = [n for n in body if getattr(given.get(n), "shape", None) != state[n].shape]
     if wrong:
         raise RuntimeError(
             f"{filename} does not fit this network: {len(wrong)} of {len(body)} weights are "

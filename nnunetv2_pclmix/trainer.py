@@ -536,8 +536,7 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
 
         Raises:
             RuntimeError: the checkpoint is another trainer's, was trained with other settings, or
-                cannot be read.
-            pickle.UnpicklingError: the file holds more than plain data.
+                cannot be read as plain data.
         """
         # nnU-Net loads a file without restrictions. What passes here holds plain data only, so
         # that there is nothing to execute when nnU-Net reads it again below

@@ -6,7 +6,6 @@ import argparse
 import hashlib
 import json
 import os
-import pickle
 import re
 import shutil
 import sys
@@ -19,6 +18,7 @@ from typing import Any
 from nnunetv2_pclmix import __version__
 from scribble_tools.dataset.provenance import package_versions
 from scribble_tools.dataset.writing import write_dataset_atomically, write_json
+from scribble_tools.trust.checkpoint import load_checkpoint
 
 STOCK_TRAINER = "nnUNetTrainer"
 CHECKPOINT = "checkpoint_final.pth"  # what nnU-Net looks for unless told otherwise
@@ -37,21 +37,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Tensors stay in the file until they are used, so that optimiser state costs no memory.
 
     Raises:
-        ValueError: there is no such file, it is damaged, holds more than plain data, or is not
-            a checkpoint of a PCLMix training; the message names the file.
+        OSError, ValueError: there is no such file, it is damaged, holds more than plain data, or
+            is not a checkpoint of a PCLMix training; the message names the file.
     """
-    import torch  # not above: the command line must start where torch is missing, for the doctor
-
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except FileNotFoundError:
-        raise ValueError(f"{path} does not exist") from None
-    except pickle.UnpicklingError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"{path} holds more than plain data, not read: {reason}") from None
-    except (OSError, EOFError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"{path} is no readable checkpoint: {reason}") from None
+    checkpoint = load_checkpoint(path, mmap=True)
     if isinstance(checkpoint, dict) and PROVENANCE in checkpoint:
         raise ValueError(f"{path} is an export already: copy it, or export the training's folder")
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("pclmix"), dict):
@@ -155,7 +144,7 @@ def export_model(
         path = model / f"fold_{fold}" / checkpoint
         try:
             exported[fold] = lean_checkpoint(read_checkpoint(path), path)
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             problems.append(str(error))
     dataset, plans_name = plans.get("dataset_name"), plans.get("plans_name")
     configurations = {str(c["init_args"].get("configuration")) for c in exported.values()}
@@ -221,7 +210,11 @@ def _write_model(model: Path, work: Path, exported: dict[str, dict[str, Any]]) -
 
     for fold, checkpoint in exported.items():
         (work / f"fold_{fold}").mkdir(parents=True)
-        torch.save(checkpoint, work / f"fold_{fold}" / CHECKPOINT)
+        target = work / f"fold_{fold}" / CHECKPOINT
+        try:
+            torch.save(checkpoint, target)
+        except RuntimeError as error:  # torch's for a full disk
+            raise OSError(f"{target} cannot be written: {str(error).splitlines()[0]}") from None
     provenance = {f"fold_{fold}": c[PROVENANCE] for fold, c in exported.items()}
     write_json(provenance, work / f"{PROVENANCE}.json")
     # Postprocessing is kept with the files that applying it asks for. The pickle is copied, not

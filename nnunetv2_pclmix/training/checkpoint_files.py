@@ -6,11 +6,12 @@ import contextlib
 import itertools
 import os
 import shutil
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+
+from scribble_tools.trust.checkpoint import load_checkpoint
 
 LATEST = "checkpoint_latest.pth"
 PREVIOUS = "checkpoint_previous.pth"
@@ -45,16 +46,11 @@ def read_plain(filename: str, warn: Callable[[str], None]) -> tuple[str, dict]:
         The file that was read, and its content, on the CPU.
 
     Raises:
-        RuntimeError: the file is broken, and there is none before it.
-        pickle.UnpicklingError: the file holds more than plain data.
+        RuntimeError: the file is broken or holds more than plain data, and there is none before it.
     """
     try:
-        # torch takes what is no zip file for a pickle, and does not compare checksums
-        with zipfile.ZipFile(filename) as archive:
-            if damaged := archive.testzip():
-                raise OSError(f"{damaged} in it is damaged")
-        return filename, torch.load(filename, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
+        return filename, load_checkpoint(Path(filename))
+    except (OSError, ValueError) as error:
         previous = os.path.join(os.path.dirname(filename), PREVIOUS)
         if os.path.basename(filename) != LATEST or not os.path.isfile(previous):
             raise RuntimeError(

@@ -1,8 +1,8 @@
 """What nnU-Net's model folder tells about a training, without running anything that lies in it.
 
-Checkpoints are pickles. Those of nnUNetTrainerPCLMix hold plain data and are read with
-``weights_only=True``; those of the stock trainer do not, and torch refuses them. What they would
-say of the training stands in its log files too, rounded.
+Checkpoints are pickles: they are read as plain data (`scribble_tools.trust`), and what one that
+holds more would say of the training stands in its log files too, rounded. Anyone may have written
+logs and checkpoints, so whatever is shown of them has bounds.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from scribble_tools.trust import checkpoint as trust
+from scribble_tools.trust.plain_pickle import NotPlain
+
 CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_latest.pth", "checkpoint_best.pth")
-NUMBER = r"[-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|nan|inf)"
+NUMBER = r"[-+]?(?:\d+(?:\.\d*)?(?:e[-+]?\d+)?|nan|inf)"
 # one line of nnU-Net's log per epoch and value, and the series of its logger that holds it
 LOGGED = {
     "train_losses": re.compile(rf": train_loss ({NUMBER})"),
@@ -24,9 +27,13 @@ LOGGED = {
     "seconds_per_epoch": re.compile(rf": Epoch time: ({NUMBER}) s"),
 }
 PSEUDO_DICE = re.compile(r": Pseudo dice \[(.*)\]")
-EPOCH = re.compile(r": Epoch (\d+) *$")
+EPOCH = re.compile(r": Epoch (\d{1,9}) *$")
 WARNING = re.compile(r"^[-\d]+ [:.\d]+: (warning.*)", re.IGNORECASE)
 MOST_WARNINGS = 20
+MOST_EPOCHS = 100_000  # nnU-Net's default is 1000
+LONGEST_LINE = 20_000  # of a log: the Dice of a thousand classes
+MOST_LOG_BYTES = 256 << 20
+LONGEST_FACT, MOST_ENTRIES = 200, 200
 
 
 @dataclass(frozen=True)
@@ -84,22 +91,25 @@ def find_fold(model: Path, fold: str | None = None) -> Path:
 def read_logs(fold: Path) -> tuple[dict[str, list], list[str]]:
     """Series by epoch, and warnings, of a fold's training logs; of epochs that ran twice the later.
 
-    A continued training has one log for each start.
+    A continued training has one log for each start. Epochs from `MOST_EPOCHS` on are not believed.
     """
     epochs: dict[int, dict[str, object]] = {}
     warnings: dict[str, None] = {}
     for path in sorted(fold.glob("training_log_*.txt")):
         epoch: dict[str, object] = {}
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in _lines(path):
             if match := EPOCH.search(line):
-                epoch = epochs[int(match[1])] = {}
+                epoch = {}
+                if int(match[1]) < MOST_EPOCHS:
+                    epochs[int(match[1])] = epoch
             elif match := PSEUDO_DICE.search(line):
                 # numpy 2 writes np.float32(0.4), earlier versions 0.4
                 values = re.sub(r"np\.float\d+\(|\)", "", match[1]).split(",")
                 if all(re.fullmatch(NUMBER, value.strip()) for value in values):
                     epoch["dice_per_class"] = [float(value) for value in values]
             elif match := WARNING.search(line):
-                warnings[match[1].strip()] = None
+                if len(warnings) < MOST_WARNINGS:
+                    warnings[match[1].strip()] = None
             else:
                 for name, pattern in LOGGED.items():
                     if match := pattern.search(line):
@@ -111,7 +121,18 @@ def read_logs(fold: Path) -> tuple[dict[str, list], list[str]]:
         series[name] = [math.nan if value is None else value for value in values]
     if last >= 0 and len(epochs[last]) < len(series):  # the epoch that runs now
         series = {name: values[:-1] for name, values in series.items()}
-    return series, [*warnings][:MOST_WARNINGS]
+    return series, [*warnings]
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """The lines of a log that are not longer than any of nnU-Net's."""
+    if not path.is_file():  # a pipe would make us wait
+        return
+    with path.open(encoding="utf-8", errors="replace") as file:
+        read = 0
+        while read < MOST_LOG_BYTES and (line := file.readline(LONGEST_LINE)):
+            read += len(line)
+            yield line.rstrip("\r\n")
 
 
 def read_checkpoint(fold: Path) -> tuple[dict, str | None]:
@@ -119,17 +140,13 @@ def read_checkpoint(fold: Path) -> tuple[dict, str | None]:
 
     Weights are not read.
     """
-    import pickle
-
-    import torch  # slow to import, and only this needs it
-
     paths = [fold / name for name in CHECKPOINTS if (fold / name).is_file()]
     for path in paths:
         try:
-            # on the device "meta" tensors have no content
-            content = torch.load(path, map_location="meta", mmap=True, weights_only=True)
-        except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError) as error:
-            reason = "it holds more than plain data" if "eights" in str(error) else "damaged"
+            content = trust.read_checkpoint(path, checksums=False).content
+        except (OSError, ValueError) as error:
+            plain = not isinstance(error, NotPlain)
+            reason = "damaged" if plain else "it holds more than plain data, or is damaged"
             return {}, f"{path.name} was not read ({reason}); curves are from the training's log."
         if isinstance(content, dict):
             return content, None
@@ -139,6 +156,8 @@ def read_checkpoint(fold: Path) -> tuple[dict, str | None]:
 def _numbers(values: object) -> list | None:
     """A logger's series, if it is one: numbers, or lists of them."""
     if not isinstance(values, list) or not values:
+        return None
+    if len(values) > MOST_EPOCHS:
         return None
     if all(isinstance(value, (int, float)) for value in values):
         return [float(value) for value in values]
@@ -150,14 +169,12 @@ def _numbers(values: object) -> list | None:
 def logger_series(logging: object) -> dict[str, list]:
     """The series of nnU-Net's logger as a checkpoint holds them; what is no number is left out."""
     series = {
-        str(name): found
-        for name, values in (logging.items() if isinstance(logging, dict) else ())
-        if (found := _numbers(values))
+        str(name): found for name, values in _known(logging).items() if (found := _numbers(values))
     }
     if "dice_per_class_or_region" in series:
         series["dice_per_class"] = series.pop("dice_per_class_or_region")
     start, end = (series.pop(f"epoch_{word}_timestamps", []) for word in ("start", "end"))
-    if start and end:
+    if start and end and not any(isinstance(value, list) for value in (*start, *end)):
         series["seconds_per_epoch"] = [b - a for a, b in zip(start, end, strict=False)]
     return series
 
@@ -175,6 +192,20 @@ def _read_json(path: Path) -> dict:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def _known(content: object) -> dict:
+    """A table of a checkpoint; {} if it is none, or longer than any of ours."""
+    return content if isinstance(content, dict) and len(content) <= MOST_ENTRIES else {}
+
+
+def _is_short(name: object, value: object) -> bool:
+    """Whether an entry is one that a page can show."""
+    parts = value if isinstance(value, (list, tuple)) else (value,)
+    simple = len(parts) <= MOST_ENTRIES and all(
+        part is None or isinstance(part, (bool, int, float, str)) for part in parts
+    )
+    return isinstance(name, str) and simple and len(f"{name}{value}") <= LONGEST_FACT
 
 
 def _plans_facts(model: Path, configuration: str) -> dict[str, str]:
@@ -205,10 +236,11 @@ def read_training(fold: Path) -> Training:
     for name, values in logger_series(checkpoint.get("logging")).items():
         if len(values) >= len(series.get(name, ())):
             series[name] = values
-    ours = checkpoint.get("pclmix")
-    ours = ours if isinstance(ours, dict) else {}
-    settings = ours.get("config")
-    settings = settings if isinstance(settings, dict) else {}
+    noted = _known(checkpoint.get("pclmix"))
+    ours, settings, versions = (
+        {name: value for name, value in table.items() if _is_short(name, value)}
+        for table in (noted, _known(noted.get("config")), _known(noted.get("versions")))
+    )
     dataset = model.parent.name
     facts = {
         "trainer": str(ours.get("trainer_name", trainer)),
@@ -225,8 +257,7 @@ def read_training(fold: Path) -> Training:
         if configuration
         else "",
     }
-    versions = ours.get("versions")
-    for name, version in versions.items() if isinstance(versions, dict) else ():
+    for name, version in versions.items():
         facts.setdefault(f"version of {name}", str(version))
     named = [fold / name for name in ("progress.png", "pclmix_losses.png")]
     pictures = [*named, *sorted((fold / "pclmix_snapshots").glob("epoch_*.png"))]

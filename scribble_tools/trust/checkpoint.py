@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import re
 import stat
@@ -10,6 +11,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
+
+import numpy as np
 
 from scribble_tools.trust.plain_pickle import MOST_BYTES, NotPlain, Storage, read_plain_pickle
 
@@ -47,7 +50,8 @@ def read_checkpoint(path: Path, checksums: bool = True) -> Checkpoint:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no such file, is damaged, or holds more than plain data.
+        NotPlain: a ValueError; it holds more than plain data.
+        ValueError: it is no such file, or is damaged.
     """
     path = Path(path)
     try:
@@ -67,17 +71,26 @@ def load_checkpoint(path: Path, device: str = "cpu", mmap: bool = False) -> Any:
         mmap: leave tensors in the file until they are used.
 
     Raises:
-        FileNotFoundError, ValueError: see `read_checkpoint`; or torch refuses it all the same, as
-            it does numpy's numbers, which checkpoints of nnU-Net's own trainers hold.
+        FileNotFoundError, NotPlain, ValueError: see `read_checkpoint`; or torch refuses it all the
+            same.
     """
     import torch  # slow to import
 
     read_checkpoint(path)
     try:
-        return torch.load(path, map_location=device, weights_only=True, mmap=mmap)
+        with torch.serialization.safe_globals(_numbers_of_numpy()):
+            return torch.load(path, map_location=device, weights_only=True, mmap=mmap)
     except Exception as error:  # torch and pickle raise whatever comes
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(f"{path} is no checkpoint that torch reads as data: {reason}") from None
+
+
+def _numbers_of_numpy() -> list:
+    """What torch is to know for numpy's numbers, which nnU-Net's own trainers log."""
+    scalar = np.float64(0).__reduce__()[0]
+    kinds = [type(np.dtype(kind + size)) for kind in "iuf" for size in "248"]
+    names = [f"numpy.{core}.multiarray.scalar" for core in ("core", "_core")]
+    return [np.dtype, codecs.encode, *kinds, *((scalar, name) for name in names)]
 
 
 def check_checkpoint(file: IO[bytes], name: str, checksums: bool = True) -> Checkpoint:
@@ -93,7 +106,7 @@ def check_checkpoint(file: IO[bytes], name: str, checksums: bool = True) -> Chec
             storages: dict[str, Storage] = {}
             content = read_plain_pickle(archive.read(members["data.pkl"]), storages=storages)
     except NotPlain as error:
-        raise ValueError(f"{name} holds more than plain data, or is damaged: {error}") from None
+        raise NotPlain(f"{name} holds more than plain data, or is damaged: {error}") from None
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
         raise ValueError(f"{name} is no readable checkpoint: {error}") from None
     total = 0

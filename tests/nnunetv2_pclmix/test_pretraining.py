@@ -166,6 +166,6 @@ def test_in_a_group_a_file_that_carries_code_is_not_executed(nnunet, alone, tmp_
 
     path = tmp_path / "evil.pth"
     torch.save({"network_weights": {}, "extra": Evil()}, path)
-    with pytest.raises(Exception, match="[Ww]eights.only"):
+    with pytest.raises(Exception, match="holds more than plain data"):
         load_weights(make_trainer(nnunet), str(path))
     assert not (tmp_path / "executed").exists()

@@ -98,11 +98,62 @@ def test_a_checkpoint_that_is_more_than_data_is_not_executed(fold, tmp_path):
     assert not trap.exists()
     assert training.series["train_losses"] == [1.0, 0.9, 0.8]
     assert training.remarks == [
-        "checkpoint_final.pth was not read (it holds more than plain data); curves are from the "
-        "training's log."
+        "checkpoint_final.pth was not read (it holds more than plain data, or is damaged); curves "
+        "are from the training's log."
     ]
     (fold / "checkpoint_final.pth").write_bytes(pickle.dumps(Evil(trap)))
     assert read_checkpoint(fold)[0] == {} and not trap.exists()
+
+
+def test_the_stock_trainers_checkpoint_is_read_too(fold):
+    """Its log holds numpy's numbers, which are data."""
+    torch.save({"logging": {"train_losses": [np.float32(0.5)] * 3}}, fold / "checkpoint_best.pth")
+    training = read_training(fold)
+    assert training.series["train_losses"] == [0.5] * 3 and not training.remarks
+
+
+def test_numbers_and_tables_without_bounds_are_left_out(fold):
+    laughs: object = "ha"
+    for _ in range(12):
+        laughs = [laughs] * 10
+    logging = {
+        "train_losses": [float("inf"), 1, True],
+        "val_losses": [0.0] * 200_000,
+        "epoch_start_timestamps": [[1.0]],
+        "epoch_end_timestamps": [[2.0]],
+    }
+    config = {"temperature": 1e300, "long": "x" * 1000, "list": [1] * 1000, "deep": [[1]], 3: 4}
+    ours = {
+        "trainer_name": "A",
+        "config": config,
+        "versions": {"torch": "2" * 300},
+        "version": [[]],
+    }
+    torch.save({"logging": logging, "pclmix": ours}, fold / "checkpoint_final.pth")
+    training = read_training(fold)
+    assert training.series["train_losses"] == [math.inf, 1, 1]
+    assert len(training.series["val_losses"]) == 3
+    assert training.settings == {"temperature": 1e300}
+    assert not [name for name in training.facts if name.startswith("version")]
+    torch.save({"logging": laughs}, fold / "checkpoint_final.pth")
+    assert "holds more than plain data" in read_training(fold).remarks[0]
+    torch.save({"logging": {"lrs": [10**400]}}, fold / "checkpoint_final.pth")
+    assert "holds more than plain data" in read_training(fold).remarks[0]
+
+
+def test_a_log_with_a_billion_epochs_or_one_endless_line(fold):
+    log = fold / "training_log_2026_1_1_00_00_00.txt"
+    text = log.read_text()
+    before = read_logs(fold)
+    time = "2026-01-01 00:00:00.0"
+    log.write_text(
+        f"{text}{time}: Epoch 999999999\n{time}: train_loss 7\n{time}: Epoch {'9' * 5000}\n"
+        f"{time}: train_loss {'1' * 10_000_000}x\n"
+    )
+    os.mkfifo(fold / "training_log_2026_1_2_00_00_00.txt")
+    series, warnings = read_logs(fold)
+    assert [*map(len, series.values())] == [*map(len, before[0].values())]
+    assert warnings == before[1]
 
 
 def test_a_damaged_checkpoint_is_no_obstacle(fold):
