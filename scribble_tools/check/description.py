@@ -11,7 +11,7 @@ from pathlib import Path
 from scribble_tools.check.findings import Finding
 from scribble_tools.dataset.label_set import LabelSet, read_label_set
 from scribble_tools.dataset.writing import IGNORE
-from scribble_tools.images.image_files import file_ending_of
+from scribble_tools.images.file_kind import file_ending_of
 
 FILE = "dataset.json"
 EXAMPLE = '{"background": 0, "RV": 1, "ignore": 2}'

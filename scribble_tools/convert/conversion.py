@@ -27,13 +27,8 @@ from scribble_tools.dataset.writing import (
     write_dataset_atomically,
     write_json,
 )
-from scribble_tools.images.image_files import (
-    NATURAL,
-    dataset_file_ending,
-    file_ending_of,
-    read_channels,
-    write_image,
-)
+from scribble_tools.images.file_kind import NATURAL, ending_of_content
+from scribble_tools.images.image_files import dataset_file_ending, read_channels, write_image
 from scribble_tools.images.image_io import geometry_difference, write_labels
 from scribble_tools.images.label_files import Mismatch, read_on_grid
 
@@ -133,7 +128,7 @@ def _read_case_images(case: SourceCase, names: Sequence[str]) -> tuple[list[_Cha
         return [], problems
     first = channels[0]
     for other in channels[1:]:
-        natural = file_ending_of(other.path) in NATURAL
+        natural = ending_of_content(other.path) in NATURAL
         if difference := geometry_difference(first.image, other.image, size_only=natural):
             problems.append(f"{other.path} and {first.path} differ in {difference}")
     found = sum(channel.image.GetNumberOfComponentsPerPixel() for channel in channels)

@@ -23,7 +23,8 @@ from scribble_tools.convert.label_survey import survey_labels
 from scribble_tools.convert.label_words import LabelFiles, interpret_labels
 from scribble_tools.convert.pairing import DENSE, IMAGE, SCRIBBLE, CaseFiles, Place, pair_files
 from scribble_tools.dataset.patients import patient_in
-from scribble_tools.images.image_files import NATURAL, count_channels, file_ending_of, read_channels
+from scribble_tools.images.file_kind import NATURAL, ending_of_content
+from scribble_tools.images.image_files import count_channels, read_channels
 from scribble_tools.images.itksnap_labels import read_label_description
 from scribble_tools.images.slicer_segmentation import OVERLAPS
 
@@ -118,7 +119,7 @@ def _channel_names(files: CaseFiles, names: Sequence[str]) -> dict[str, str]:
     """Channel index to name; without ``names``, only where the file leaves no choice."""
     if not names:
         channels = sum(map(count_channels, files.images))
-        natural = len(files.images) == 1 and file_ending_of(files.images[0]) in NATURAL
+        natural = len(files.images) == 1 and ending_of_content(files.images[0]) in NATURAL
         if channels != 1 and not (natural and channels == len(COLOURS)):
             raise ValueError(
                 f"{files.images[0]}: the case has {channels} channels. If they are meant to be "

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from scribble_tools.convert.label_survey import SEGMENT, LabelSurvey
 from scribble_tools.convert.pairing import DENSE, SCRIBBLE
 from scribble_tools.dataset.label_mapping import BACKGROUND, LabelMapping
-from scribble_tools.images.image_files import NATURAL, file_ending_of
+from scribble_tools.images.file_kind import NATURAL, file_ending_of
 from scribble_tools.images.label_files import GridMismatch, read_on_grid
 from scribble_tools.images.slicer_segmentation import OVERLAPS, read_segments_on_grid
 

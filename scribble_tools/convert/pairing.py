@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 
-from scribble_tools.images.image_files import NATURAL, VOLUMES, file_ending_of, files_below
+from scribble_tools.images.file_kind import READABLE, file_ending_of
+from scribble_tools.images.image_files import files_below
 from scribble_tools.images.slicer_segmentation import ENDING, is_segmentation
 
-READABLE = NATURAL | VOLUMES | {".nii", ".nhdr", ".mhd", ".hdr"}
 CHANNEL = re.compile(r"(.+)_(\d{4})")
 PLACEHOLDER = "{case}"
 IMAGE, SCRIBBLE, DENSE = "image", "scribble", "dense"  # as in --image-pattern

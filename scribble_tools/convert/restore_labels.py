@@ -15,7 +15,7 @@ from tqdm import tqdm
 from scribble_tools.arguments import positive_int
 from scribble_tools.dataset.label_mapping import LabelMapping
 from scribble_tools.dataset.writing import RECORD, find_raw_dataset
-from scribble_tools.images.image_files import NATURAL, VOLUMES, file_ending_of
+from scribble_tools.images.file_kind import NATURAL, VOLUMES, file_ending_of
 from scribble_tools.images.image_io import write_labels
 from scribble_tools.images.segmentation_files import read_labels
 

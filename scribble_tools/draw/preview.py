@@ -25,7 +25,7 @@ from scribble_tools.dataset.label_set import (
 from scribble_tools.dataset.writing import find_raw_dataset, write_json
 from scribble_tools.draw.contact_sheet import Panel, choose_slices, contact_sheet, save_png
 from scribble_tools.draw.display_plane import DisplayPlane, display_plane
-from scribble_tools.images.image_files import NATURAL, file_ending_of
+from scribble_tools.images.file_kind import NATURAL, file_ending_of
 from scribble_tools.images.image_io import geometry_difference, read_image
 from scribble_tools.images.segmentation_files import read_labels
 from scribble_tools.images.slicer_segmentation import is_segmentation

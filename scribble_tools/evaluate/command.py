@@ -37,7 +37,7 @@ from scribble_tools.evaluate.summary import (
     summarise,
     write_report,
 )
-from scribble_tools.images.image_files import NATURAL, file_ending_of
+from scribble_tools.images.file_kind import NATURAL, file_ending_of
 from scribble_tools.images.image_io import geometry_difference
 from scribble_tools.images.segmentation_files import read_labels
 from scribble_tools.parallel import parallel_map

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scribble_tools.convert.pairing import READABLE, stem_of
+from scribble_tools.convert.pairing import stem_of
 from scribble_tools.dataset.label_set import read_label_set
 from scribble_tools.dataset.patients import find_patients
 from scribble_tools.dataset.provenance import package_versions
@@ -29,7 +29,7 @@ from scribble_tools.dataset.writing import (
 )
 from scribble_tools.generate.plan import ScribblePlan, generate_scribbles, seed_words
 from scribble_tools.generate.strokes import BACKGROUND
-from scribble_tools.images.image_files import file_ending_of
+from scribble_tools.images.file_kind import READABLE, file_ending_of
 from scribble_tools.images.image_io import write_labels
 from scribble_tools.images.segmentation_files import read_labels
 from scribble_tools.parallel import parallel_map

@@ -2,67 +2,28 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 import struct
 import zlib
 from pathlib import Path
-from typing import IO, NamedTuple
 
 import numpy as np
 
-HEADER_BYTES = 348  # of NIfTI-1; ITK reads no NIfTI-2
-NIFTI = (".nii", ".nii.gz")
+from scribble_tools.images.file_kind import GIPL, NIFTI_KINDS, readable_kind
+from scribble_tools.images.nifti import HEADER_BYTES, files_of, parse_header, stored_floats
+from scribble_tools.images.unpacking import Content
+
 GIPL_BYTES = {7: 1, 8: 1, 15: 2, 16: 2, 31: 4, 32: 4, 64: 4, 65: 8}  # of a voxel, by its type
+GIPL_HEADER = 256
 
 
-class _Layout(NamedTuple):
-    """How the voxels lie in a file; ``datatype`` as NIfTI numbers it, ``order`` of numpy."""
-
-    order: str
-    datatype: int
-    voxel_bytes: int
-    voxels: int
-    offset: int
-
-    @property
-    def end(self) -> int:
-        return self.offset + self.voxels * self.voxel_bytes
-
-
-def _nifti_layout(header: bytes) -> _Layout | None:
-    """Of NIfTI-1, which includes Analyze; None of something else."""
-    try:
-        order = next(o for o in "<>" if struct.unpack_from(f"{o}i", header) == (HEADER_BYTES,))
-        dim = struct.unpack_from(f"{order}8h", header, 40)
-        datatype, bits = struct.unpack_from(f"{order}2h", header, 70)
-        (offset,) = struct.unpack_from(f"{order}f", header, 108)
-        voxels = math.prod(max(1, n) for n in dim[1 : dim[0] + 1])
-        return _Layout(order, datatype, bits // 8, voxels, int(offset))
-    except (StopIteration, struct.error, ValueError, OverflowError):  # cut off; offset nan or inf
-        return None
-
-
-def _gipl_layout(header: bytes) -> _Layout | None:
+def _gipl_end(header: bytes) -> int | None:
+    """How many bytes a GIPL file must have."""
     try:
         *size, kind = struct.unpack_from(">5H", header)
     except struct.error:
         return None
-    return _Layout(">", 0, GIPL_BYTES.get(kind, 0), math.prod(max(1, n) for n in size), 256)
-
-
-def _open(path: Path) -> IO[bytes]:
-    return gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")
-
-
-def _files_of(path: Path) -> tuple[Path, Path]:
-    """The file with the header and the one with the voxels, which NIfTI and Analyze may part."""
-    pair = {".hdr": (".hdr", ".img"), ".img": (".hdr", ".img")}.get(path.suffix.lower())
-    if pair is None:
-        return path, path
-    header, data = (path.with_suffix(suffix) for suffix in pair)
-    packed = data.with_name(f"{data.name}.gz")
-    return header, packed if packed.exists() and not data.exists() else data
+    return GIPL_HEADER + math.prod(max(1, n) for n in size) * GIPL_BYTES.get(kind, 0)
 
 
 def refuse_cut_off(path: Path) -> None:
@@ -71,26 +32,43 @@ def refuse_cut_off(path: Path) -> None:
     ITK fills with zeros what they lack, which is background in half of a label map.
 
     Raises:
-        ValueError: the file is cut off or damaged.
+        FileNotFoundError, ValueError: see `readable_kind`; the file is cut off or damaged.
     """
-    name = path.name.lower()
-    if not name.endswith((*NIFTI, ".hdr", ".img", ".gipl", ".gz")):
+    kind, name = readable_kind(path), path.name.lower()
+    if kind not in (*NIFTI_KINDS, GIPL) and not name.endswith((".img", ".gipl", ".gz")):
         return
-    header_file, data_file = _files_of(path)
+    header_file, data_file = files_of(path)
     if not data_file.exists():
         return  # the header names another one
     try:
-        with _open(header_file) as file:
-            header = file.read(HEADER_BYTES)
-        with _open(data_file) as file:
-            length = sum(map(len, iter(lambda: file.read(1 << 20), b"")))
+        header = Content(header_file).read(0, HEADER_BYTES)
+        length = sum(map(len, Content(data_file)))
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path} is cut off or damaged ({error})") from None
-    layout = _gipl_layout(header) if ".gipl" in name else _nifti_layout(header)
-    if layout is not None and length < layout.end:
+    if kind == GIPL or ".gipl" in name:
+        end = _gipl_end(header)
+    else:
+        parsed = parse_header(header)
+        end = parsed and parsed.end
+    if end is not None and length < end:
         raise ValueError(
-            f"{path} is cut off: it has {length} bytes of the {layout.end} that its header says"
+            f"{path} is cut off: it has {length} bytes of the {end} that its header says"
         )
+
+
+def has_trailing_bytes(path: Path) -> bool:
+    """Whether bytes follow the content of a packed file, at which some readers stop.
+
+    Raises:
+        ValueError: the file is cut off or damaged.
+    """
+    content = Content(path)
+    try:
+        for _ in content:
+            pass
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{path} is cut off or damaged ({error})") from None
+    return content.trailing
 
 
 def count_not_finite(path: Path, array: np.ndarray) -> int:
@@ -100,12 +78,4 @@ def count_not_finite(path: Path, array: np.ndarray) -> int:
     """
     if not np.issubdtype(array.dtype, np.floating):
         return 0
-    if path.name.lower().endswith(NIFTI):
-        with _open(path) as file:
-            layout = _nifti_layout(file.read(HEADER_BYTES))
-            kind = layout and {16: "f4", 64: "f8"}.get(layout.datatype)
-            if kind:  # else integers with a scale, always finite
-                file.seek(layout.offset)
-                voxels = file.read(layout.end - layout.offset)
-                array = np.frombuffer(voxels, layout.order + kind)
-    return int(np.count_nonzero(~np.isfinite(array)))
+    return int(np.count_nonzero(~np.isfinite(stored_floats(path, array))))

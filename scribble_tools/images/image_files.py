@@ -5,26 +5,34 @@ from __future__ import annotations
 import fnmatch
 import gzip
 import os
-import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import SimpleITK as sitk
 
+from scribble_tools.images.file_integrity import has_trailing_bytes
+from scribble_tools.images.file_kind import (
+    NATURAL,
+    NIFTI,
+    PACKED_NIFTI,
+    TIF,
+    TIFF,
+    VOLUMES,
+    ending_of_content,
+    file_ending_of,
+    is_hidden,
+    kind_of,
+)
 from scribble_tools.images.image_io import read_image, save_image
-
-TIFF = frozenset({".tif", ".tiff"})
-# 2D pictures, whose files say nothing reliable about geometry
-NATURAL = TIFF | {".png", ".bmp", ".jpg", ".jpeg"}
-# volumes that nnU-Net reads as they are
-VOLUMES = frozenset({".nii.gz", ".nrrd", ".mha", ".gipl"})
+from scribble_tools.images.unpacking import Content
 
 
 def files_below(folder: Path, pattern: str = "*") -> list[Path]:
     """Files in a folder and its sub-folders whose names fit a shell pattern, sorted.
 
-    Links to folders are followed, as ``Path.rglob`` does not; each folder is visited once.
+    Hidden ones are passed over, see `is_hidden`. Links to folders are followed, as ``Path.rglob``
+    does not; each folder is visited once.
     """
     found, seen = [], set()
     for parent, folders, names in os.walk(folder, followlinks=True):
@@ -33,12 +41,18 @@ def files_below(folder: Path, pattern: str = "*") -> list[Path]:
             continue
         seen.add(real)
         found += [Path(parent, name) for name in fnmatch.filter(names, pattern)]
-    return sorted(found)
+    return sorted(path for path in found if not is_hidden(path.relative_to(folder)))
 
 
-def file_ending_of(path: Path) -> str:
-    """The ending as nnU-Net counts it: ``.nii.gz`` is one ending."""
-    return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
+def files_in(folder: Path, ending: str = "") -> list[Path]:
+    """Files of this ending directly in a folder, sorted; hidden ones are passed over."""
+    if not folder.is_dir():
+        return []
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.name.endswith(ending) and not is_hidden(Path(path.name))
+    )
 
 
 def dataset_file_ending(images: Sequence[Path]) -> str:
@@ -46,26 +60,10 @@ def dataset_file_ending(images: Sequence[Path]) -> str:
 
     Never ``.bmp``: SimpleITK and nnU-Net disagree on whether an 8-bit BMP is grey or coloured.
     """
-    endings = {file_ending_of(path) for path in images}
+    endings = {ending_of_content(path) for path in images}
     if endings <= NATURAL:
         return ".tif" if endings <= TIFF else ".png"
     return endings.pop() if len(endings) == 1 and endings <= VOLUMES else ".nii.gz"
-
-
-def read_picture(path: Path) -> sitk.Image:
-    """Read an image or label file; a grey BMP as grey, though SimpleITK shows it as RGB.
-
-    Raises:
-        FileNotFoundError, ValueError: see `read_image`.
-    """
-    image = read_image(path)
-    if file_ending_of(path) == ".bmp" and image.GetNumberOfComponentsPerPixel() == 3:
-        with path.open("rb") as file:
-            bits_per_pixel = int.from_bytes(file.read(30)[28:], "little")
-        rgb = sitk.GetArrayViewFromImage(image)
-        if bits_per_pixel <= 8 and (rgb == rgb[..., :1]).all():
-            return sitk.VectorIndexSelectionCast(image, 0)
-    return image
 
 
 def read_channels(path: Path) -> tuple[list[sitk.Image], bool]:
@@ -80,8 +78,8 @@ def read_channels(path: Path) -> tuple[list[sitk.Image], bool]:
     Raises:
         FileNotFoundError, ValueError: no such image, or neither 2D nor 3D nor channels of these.
     """
-    image = read_picture(path)
-    if file_ending_of(path) in NATURAL:
+    image = read_image(path)
+    if ending_of_content(path) in NATURAL:
         if image.GetDimension() != 2:
             raise ValueError(
                 f"{path} has {image.GetSize()[-1]} pages, of which nnU-Net reads one: save every "
@@ -107,28 +105,16 @@ def count_channels(path: Path) -> int:
     return sum(image.GetNumberOfComponentsPerPixel() for image in read_channels(path)[0])
 
 
-def _has_data_elsewhere(path: Path) -> bool:
-    """Whether an NRRD or MetaImage file names another one that holds its voxels."""
-    field = {
-        ".nrrd": rb"(?i)data ?file:(?!=)",
-        ".mha": rb"(?i)ElementDataFile\s*=(?!\s*LOCAL)",
-    }
-    if (pattern := field.get(file_ending_of(path))) is None:
-        return False
-    with path.open("rb") as file:
-        header = file.read(1 << 16)
-    # NRRD's header ends at an empty line, MetaImage's with this very field
-    header = header.split(b"\n\n")[0].split(b"\r\n\r\n")[0]
-    return any(re.match(pattern, line) for line in header.splitlines())
-
-
 def _is_nnunets(path: Path, image: sitk.Image, whole: bool, ending: str) -> bool:
     """Whether the file can be handed to nnU-Net as it is, under ``ending``."""
+    kind = kind_of(path)
     if ending in TIFF:
         # a palette looks like 16-bit RGB here, and nnU-Net would read the bare indices
         wide = image.GetPixelID() == sitk.sitkVectorUInt16
-        return file_ending_of(path) in TIFF and not wide
-    return whole and file_ending_of(path) == ending and not _has_data_elsewhere(path)
+        return kind == TIF and not wide and image.GetNumberOfComponentsPerPixel() in (1, 3, 4)
+    if not whole or kind.endings[:1] != (ending,):
+        return False
+    return not (kind.packed and has_trailing_bytes(path))
 
 
 def write_image(path: Path, image: sitk.Image, whole: bool, target: Path) -> None:
@@ -142,11 +128,11 @@ def write_image(path: Path, image: sitk.Image, whole: bool, target: Path) -> Non
     ending = file_ending_of(target)
     if _is_nnunets(path, image, whole, ending):
         shutil.copyfile(path, target)
-    elif whole and file_ending_of(path) == ".nii" and ending == ".nii.gz":
+    elif whole and kind_of(path) in (NIFTI, PACKED_NIFTI) and ending == ".nii.gz":
         # without name and time of packing, the same file gives the same bytes
-        with path.open("rb") as plain, target.open("wb") as file:
-            with gzip.GzipFile("", "wb", 4, file, mtime=0) as packed:
-                shutil.copyfileobj(plain, packed)
+        with target.open("wb") as file, gzip.GzipFile("", "wb", 4, file, mtime=0) as packed:
+            for chunk in Content(path):
+                packed.write(chunk)
     else:
         try:
             save_image(image, target)

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
 from scribble_tools.images.file_integrity import refuse_cut_off
+from scribble_tools.images.file_kind import BMP, JPG, TIF, FileKind, readable_kind
+from scribble_tools.images.nifti import read_header, shear_in_words
+from scribble_tools.images.pictures import (
+    PICTURES,
+    grey_where_grey,
+    read_tiff,
+    read_with_pillow,
+    refuse_cut_off_picture,
+    refuse_turned,
+)
 
 # ACDC's headers make ITK print "unexpected scales in sform" for every file that is opened. ITK
 # then uses the qform, which is right. Errors are raised as exceptions and stay visible.
@@ -17,37 +29,60 @@ LABEL_TYPES = (np.uint8, np.int16, np.uint16, np.int32)
 
 
 def read_image(path: Path) -> sitk.Image:
-    """Read an image of any format SimpleITK knows, or a TIF of 64 bits.
+    """Read an image or label file of any format that SimpleITK knows, by its content.
+
+    TIF is read with tifffile, as nnU-Net does; a grey BMP is grey, though ITK shows it as RGB.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no image that SimpleITK can read, or it was cut off.
+        ValueError: the file is no image that can be read (see `readable_kind`), was cut off, or is
+            a picture that viewers turn (see `refuse_turned`).
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+    kind = readable_kind(path)
+    if kind in PICTURES:
+        refuse_turned(path, kind)
+    if kind == TIF:
+        return read_tiff(path)
     try:
-        image = sitk.ReadImage(str(path))
+        image = _read_with_itk(path, kind)
     except RuntimeError as error:
-        if path.suffix.lower() in (".tif", ".tiff") and (image := _read_wide_tiff(path)):
+        if kind in PICTURES and (image := read_with_pillow(path)) is not None:
             return image
-        reason = str(error).strip().splitlines()[-1]
-        raise ValueError(f"{path} cannot be read as an image ({reason})") from None
+        raise ValueError(_why_not_read(path, str(error))) from None
     refuse_cut_off(path)
-    return image
+    if kind in (JPG, BMP):
+        refuse_cut_off_picture(path)
+    return grey_where_grey(path, image) if kind == BMP else image
 
 
-def _read_wide_tiff(path: Path) -> sitk.Image | None:
-    """A TIF of 64 bits, as napari saves labels that numpy made, and ITK refuses; None of others."""
-    import tifffile  # few need it
+def _read_with_itk(path: Path, kind: FileKind) -> sitk.Image:
+    """What ITK reads, under a name with the ending that ITK knows such files by."""
+    if not kind.endings or path.name.lower().endswith(kind.endings):
+        return sitk.ReadImage(str(path))
+    with tempfile.TemporaryDirectory() as folder:
+        renamed = Path(folder, f"image{kind.endings[0]}")
+        try:
+            renamed.symlink_to(path.resolve())
+        except OSError:  # Windows forbids links to most users
+            shutil.copyfile(path, renamed)
+        return sitk.ReadImage(str(renamed))
 
-    try:
-        array = tifffile.imread(path)
-        if array.dtype.kind not in "iuf" or array.dtype.itemsize != 8:
-            return None
-        return sitk.GetImageFromArray(array.astype(array.dtype.newbyteorder("=")))
-    except Exception:  # whatever is wrong with the file, SimpleITK's error will be raised
-        return None
+
+def _why_not_read(path: Path, error: str) -> str:
+    reason = error.strip().splitlines()[-1]
+    if "orthonormal" in reason and (header := read_header(path)) is not None:
+        return (
+            f"{path} is sheared: its sform has the axes {shear_in_words(header.sform)}, but ITK "
+            "and nnU-Net read right angles only. Bring the image to a grid of right angles and its "
+            "labels along (nearest neighbour), such as with 3D Slicer's Resample Image or "
+            "nibabel.processing.resample_to_output(IMAGE, order=0 for labels); or, if the shear is "
+            "none of the scan's, keep the voxels and set qform and sform to right angles, in both "
+            "files: IMAGE.set_qform(IMAGE.affine, 1); IMAGE.set_sform(None, 0)"
+        )
+    if "determine ImageIO" in reason:
+        reason = "it is of no known image format"
+    return f"{path} cannot be read as an image ({reason})"
 
 
 def geometry_difference(

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from scribble_tools.images.image_files import NATURAL, file_ending_of, read_picture
-from scribble_tools.images.image_io import geometry_difference
+from scribble_tools.images.file_kind import NATURAL, file_ending_of
+from scribble_tools.images.image_io import geometry_difference, read_image
 from scribble_tools.images.segmentation_files import labels_of
 
 
@@ -39,7 +39,7 @@ def read_label_image(path: Path) -> tuple[sitk.Image, np.ndarray]:
     """
     if file_ending_of(path) in (".jpg", ".jpeg"):
         raise ValueError(f"{path}: JPG changes label numbers when it saves them, use PNG")
-    label = read_picture(path)
+    label = read_image(path)
     if file_ending_of(path) in NATURAL and label.GetNumberOfComponentsPerPixel() > 1:
         raise ValueError(
             f"{path} is a picture in colours or with a palette; labels must be one grey channel "

@@ -23,8 +23,10 @@ from tqdm import tqdm
 
 from scribble_tools.arguments import positive_int
 from scribble_tools.convert.label_survey import only_in_few
-from scribble_tools.convert.pairing import READABLE, stem_of
-from scribble_tools.images.image_files import NATURAL, file_ending_of, files_below, read_picture
+from scribble_tools.convert.pairing import stem_of
+from scribble_tools.images.file_kind import NATURAL, READABLE, file_ending_of
+from scribble_tools.images.image_files import files_below
+from scribble_tools.images.image_io import read_image
 from scribble_tools.images.segmentation_files import labels_of
 from scribble_tools.images.slicer_segmentation import (
     count_segment_voxels,
@@ -141,7 +143,7 @@ def _segmentation_facts(path: Path) -> dict:
 
 def _image_facts(path: Path) -> dict:
     """Facts of a file that SimpleITK reads."""
-    image = read_picture(path)
+    image = read_image(path)
     channels = image.GetNumberOfComponentsPerPixel()
     facts = {
         "dtype": image.GetPixelIDTypeAsString().removeprefix("vector of "),

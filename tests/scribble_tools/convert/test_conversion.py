@@ -15,7 +15,8 @@ from PIL import Image
 
 from scribble_tools.convert.conversion import Source, SourceCase, Target, write_scribble_dataset
 from scribble_tools.dataset.label_mapping import LabelMapping
-from scribble_tools.images.image_files import count_channels, dataset_file_ending, read_picture
+from scribble_tools.images.image_files import count_channels, dataset_file_ending
+from scribble_tools.images.image_io import read_image
 from scribble_tools.images.label_files import GridMismatch, read_on_grid
 
 SHAPE = (3, 6, 5)
@@ -255,7 +256,7 @@ def test_jpg_and_grey_bmp_become_png(tmp_path):
 
 def test_colour_bmp_stays_coloured_though_it_be_grey(tmp_path):
     path = save(tmp_path / "a.bmp", np.repeat(make_image((6, 5, 1), dtype=np.uint8), 3, axis=2))
-    assert read_picture(path).GetNumberOfComponentsPerPixel() == 3
+    assert read_image(path).GetNumberOfComponentsPerPixel() == 3
 
 
 def test_a_palette_in_tif_is_resolved_before_nnunet_sees_bare_indices(tmp_path):

@@ -1,0 +1,241 @@
+"""2D pictures: PNG, JPG, BMP and TIF as nnU-Net reads them, and how they are turned."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from scribble_tools.images.file_kind import BMP, JPG, PNG, TIF, FileKind
+
+ORIENTATION = 274  # tag of EXIF and TIFF
+TURNED = {
+    2: "mirrored left to right",
+    3: "turned by 180 degrees",
+    4: "mirrored top to bottom",
+    5: "mirrored, and turned by 90 degrees to the left",
+    6: "turned by 90 degrees to the right",
+    7: "mirrored, and turned by 90 degrees to the right",
+    8: "turned by 90 degrees to the left",
+}
+# TIF's codes of compression that change values, or may
+LOSSY = {6: "JPEG", 7: "JPEG", 33003: "JPEG 2000", 33005: "JPEG 2000", 34712: "JPEG 2000"} | {
+    34892: "JPEG",
+    34933: "JPEG XR",
+    34934: "JPEG XR",
+    50001: "WebP",
+    50002: "JPEG XL",
+    52546: "JPEG XL",
+}
+PICTURES = (PNG, JPG, BMP, TIF)
+
+
+def orientation_of(path: Path, kind: FileKind) -> int:
+    """How a viewer would turn the picture, as EXIF numbers it; 1 where it stays as it is stored.
+
+    Raises:
+        ValueError: see `read_tiff`.
+    """
+    if kind == TIF:
+        with _open_tiff(path) as file:
+            found = file.pages[0].tags.valueof(ORIENTATION, 1)
+    elif kind in (PNG, JPG):
+        with path.open("rb") as file:
+            blocks = _png_exif(file) if kind == PNG else _jpg_exif(file)
+            found = next((o for block in blocks if (o := _exif_orientation(block))), 1)
+    else:
+        return 1
+    return int(found) if found in TURNED else 1
+
+
+def refuse_turned(path: Path, kind: FileKind) -> None:
+    """Refuse a picture that viewers show otherwise than it is stored; labels may fit either.
+
+    Raises:
+        ValueError: it has an EXIF orientation other than 1.
+    """
+    if (orientation := orientation_of(path, kind)) != 1:
+        raise ValueError(
+            f"{path} has the EXIF orientation {orientation}: viewers show it "
+            f"{TURNED[orientation]}, programs that read its pixels do not, so that labels "
+            "and image may not lie on each other. Save it upright (ImageMagick: mogrify "
+            "-auto-orient FILE, on a copy), and look at image and labels together"
+        )
+
+
+def _png_exif(file) -> Iterator[bytes]:
+    """The EXIF blocks of a PNG, also as older ImageMagick wrote them, in a text."""
+    file.seek(8)
+    while len(head := file.read(8)) == 8:
+        length, name = struct.unpack(">I4s", head)
+        if name in (b"eXIf", b"zTXt", b"tEXt") and length < 1 << 20:
+            data = file.read(length)
+            file.seek(4, 1)
+            if name == b"eXIf":
+                yield data
+                continue
+            key, _, text = data.partition(b"\0")
+            if key not in (b"Raw profile type exif", b"Raw profile type APP1"):
+                continue
+            try:  # a name, the length, and then hexadecimal numbers
+                text = (
+                    zlib.decompressobj().decompress(text[1:], 1 << 20) if name == b"zTXt" else text
+                )
+                yield bytes.fromhex(b"".join(text.split()[2:]).decode("ascii"))
+            except (zlib.error, ValueError):
+                continue
+        elif name == b"IEND":
+            return
+        else:
+            file.seek(length + 4, 1)
+
+
+def _jpg_exif(file) -> Iterator[bytes]:
+    file.seek(2)
+    while len(head := file.read(4)) == 4 and head[0] == 0xFF:
+        marker, length = head[1], int.from_bytes(head[2:], "big")
+        if marker == 0xFF:  # filling
+            file.seek(-3, 1)
+        elif marker == 0xDA:  # here the picture begins
+            return
+        else:
+            data = file.read(length - 2)
+            if marker == 0xE1 and data.startswith(b"Exif\0\0"):
+                yield data
+
+
+def _exif_orientation(block: bytes) -> int:
+    """The orientation in an EXIF block, which is a small TIFF; 0 when there is none in it."""
+    block = block.removeprefix(b"Exif\0\0")
+    order = {b"II": "<", b"MM": ">"}.get(block[:2])
+    try:
+        (start,) = struct.unpack_from(f"{order}I", block, 4)
+        (count,) = struct.unpack_from(f"{order}H", block, start)
+        for k in range(count):
+            tag, kind, _, value = struct.unpack_from(f"{order}HHIH", block, start + 2 + 12 * k)
+            if tag == ORIENTATION and kind == 3:
+                return value
+    except struct.error:
+        pass
+    return 0
+
+
+def _open_tiff(path: Path):
+    import tifffile  # few need it
+
+    try:
+        return tifffile.TiffFile(path)
+    except Exception as error:  # what it raises depends on where the file is damaged
+        raise ValueError(f"{path} cannot be read as an image ({error})") from None
+
+
+def read_tiff(path: Path) -> sitk.Image:
+    """Read a TIF with tifffile, as nnU-Net does: ITK takes tiles for colours and drops channels.
+
+    Tiles, strips and planes, any compression that tifffile unpacks; smaller copies of the picture
+    that the file also holds are passed over. A palette becomes colours. Pages become a third axis.
+
+    Raises:
+        ValueError: the file is damaged, or holds other than real numbers.
+    """
+    with _open_tiff(path) as file:
+        try:
+            series = file.series[0]
+            shapes = [other.shape for other in file.series]
+            array, axes = series.asarray(), series.axes
+            is_palette = series.keyframe.photometric.name == "PALETTE"
+            palette = series.keyframe.colormap if is_palette else None
+        except Exception as error:  # what it raises depends on where the file is damaged
+            raise ValueError(f"{path} cannot be read as an image ({error})") from None
+    if len(shapes) > 1:
+        raise ValueError(
+            f"{path} holds {len(shapes)} pictures of different sizes ({shapes[0]}, {shapes[1]}), "
+            "of which nnU-Net reads the first: save the one that is meant as a file of its own"
+        )
+    if array.dtype.kind not in "iufb" or array.ndim < 2:
+        raise ValueError(f"{path} holds {array.dtype} values in {array.ndim} axes: no picture")
+    samples = 1
+    if "S" in axes:  # such as red, green and blue
+        array = np.moveaxis(array, axes.index("S"), -1)
+        samples = array.shape[-1]
+        array = array[..., 0] if samples == 1 else array
+    if palette is not None and array.dtype.kind == "u" and int(array.max()) < palette.shape[1]:
+        array, samples = np.moveaxis(palette[:, array], 0, -1), len(palette)
+    picture = array.shape[array.ndim - 2 - (samples > 1) :]
+    array = array.reshape(-1, *picture)
+    array = array[0] if len(array) == 1 else array
+    return _as_image(array, samples > 1, _tiff_spacing(path))
+
+
+def read_with_pillow(path: Path) -> sitk.Image | None:
+    """A picture that ITK does not read: grey with transparency, BMP of few bits; None of others."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings(), Image.open(path) as picture:
+            warnings.simplefilter("ignore")
+            if picture.mode == "1":
+                picture = picture.convert("L")
+            if picture.mode not in ("L", "LA", "RGB", "RGBA"):
+                return None
+            array = np.asarray(picture)
+    except Exception:  # whatever is wrong with the file, SimpleITK's error will be raised
+        return None
+    return _as_image(array, array.ndim == 3, (1.0, 1.0))
+
+
+def refuse_cut_off_picture(path: Path) -> None:
+    """Refuse a JPG or BMP that lacks pixels, which ITK fills up without a word.
+
+    Raises:
+        ValueError: the file is cut off or damaged.
+    """
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings(), Image.open(path) as picture:
+            warnings.simplefilter("ignore")
+            picture.load()
+    except Image.DecompressionBombError:
+        pass  # larger than Pillow dares to read
+    except Exception as error:  # what it raises depends on where the file is damaged
+        raise ValueError(f"{path} is cut off or damaged ({error})") from None
+
+
+def grey_where_grey(path: Path, image: sitk.Image) -> sitk.Image:
+    """A grey BMP as one channel, which ITK reads as three."""
+    if image.GetNumberOfComponentsPerPixel() != 3:
+        return image
+    with path.open("rb") as file:
+        bits_per_pixel = int.from_bytes(file.read(30)[28:], "little")
+    rgb = sitk.GetArrayViewFromImage(image)
+    if bits_per_pixel <= 8 and (rgb == rgb[..., :1]).all():
+        return sitk.VectorIndexSelectionCast(image, 0)
+    return image
+
+
+def _as_image(array: np.ndarray, is_vector: bool, spacing: tuple[float, ...]) -> sitk.Image:
+    if array.dtype == bool:
+        array = array.astype(np.uint8)
+    if array.dtype == np.float16:
+        array = array.astype(np.float32)
+    array = np.ascontiguousarray(array, array.dtype.newbyteorder("="))
+    image = sitk.GetImageFromArray(array, isVector=is_vector)
+    image.SetSpacing((*spacing, 1.0)[: image.GetDimension()])
+    return image
+
+
+def _tiff_spacing(path: Path) -> tuple[float, float]:
+    """The size of a pixel as ITK reads it; 1 where it does not."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+        return reader.GetSpacing()[:2]
+    except RuntimeError:
+        return 1.0, 1.0
