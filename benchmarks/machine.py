@@ -28,7 +28,10 @@ def commit() -> str:
     """Abbreviated commit of this checkout, with ``-dirty`` where files differ from it."""
     command = ["git", "describe", "--always", "--dirty"]
     folder = Path(__file__).parent
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True).stdout.strip()
+    try:
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True).stdout.strip()
+    except OSError:  # no git
+        return ""
 
 
 def provenance(device: torch.device) -> dict[str, Any]:

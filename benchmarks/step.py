@@ -27,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -44,7 +45,17 @@ from scribble_tools.text_tables import text_table
 
 TRAINERS = ("nnUNetTrainer", "nnUNetTrainerPCLMix", "nnUNetTrainerPCLMix_whole")
 WIDTH = 140  # of the printed tables
-SECTIONS = ("steps", "parts", "memory", "tensors", "syncs", "inference", "loader", "startup")
+SECTIONS = (
+    "waits",
+    "steps",
+    "parts",
+    "memory",
+    "tensors",
+    "syncs",
+    "inference",
+    "loader",
+    "startup",
+)
 
 
 # ------------------------------------------------------------------ of one trainer
@@ -90,6 +101,40 @@ def count_synchronisations(trainer: Any, batch: dict) -> int:
         finally:
             torch.cuda.set_sync_debug_mode("default")
     return sum("synchroniz" in str(w.message) for w in caught)
+
+
+def waiting_is_an_error(trainer: Any, batches: Sequence[dict]) -> str:
+    """Three steps in which nothing may wait for the GPU but the optimiser and the last transfer.
+
+    Returns:
+        "none", "unknown" without a GPU, or where a step waited first.
+    """
+    on_cuda, step = trainer.device.type == "cuda", trainer._optimizer_step
+
+    def allowed() -> None:
+        # nnU-Net's scaling of the loss asks whether a gradient was infinite
+        torch.cuda.set_sync_debug_mode("default")
+        step()
+
+    trainer.train_step(batches[0])  # the first one compiles, and tries kernels
+    trainer._optimizer_step = allowed if on_cuda else step
+    try:
+        for batch in batches[:3]:
+            if on_cuda:
+                torch.cuda.synchronize()
+                torch.cuda.set_sync_debug_mode("error")
+            trainer.train_step(batch)
+    except RuntimeError as error:
+        if "synchroniz" not in str(error):
+            raise
+        frames = traceback.extract_tb(error.__traceback__)
+        ours = [f"{Path(f.filename).name}:{f.lineno}: {f.line}" for f in frames]
+        return " < ".join(reversed(ours[-6:]))
+    finally:
+        trainer._optimizer_step = step
+        if on_cuda:
+            torch.cuda.set_sync_debug_mode("default")
+    return "none" if on_cuda else "unknown, no GPU"
 
 
 def resident_mib(field: str) -> float | None:
@@ -280,6 +325,14 @@ def measure_plan(plan: str, args: argparse.Namespace) -> dict[str, Any]:
         return lambda: trainer.train_step(batches[np.random.randint(len(batches))])
 
     runs = {name: stepping(trainer) for name, trainer in trainers.items()}
+    if "waits" in args.sections:
+        result["waits"] = {
+            name: waiting_is_an_error(trainer, batches)
+            for name, trainer in trainers.items()
+            if hasattr(trainer, "objective")  # stock looks at every level for annotations
+        }
+        for name in trainers.keys() - result["waits"].keys():
+            runs[name]()  # compiled, too
     if "steps" in args.sections:
         result["steps"] = compare(in_turns(runs, args.rounds, clock))
     if "parts" in args.sections:
@@ -393,6 +446,8 @@ def tables(plan: str, result: dict[str, Any]) -> str:
                 for values in [((row["value"], 0), (row["ratio"], 3))]
             ]
             text.append(text_table((what, "value", "ratio"), rows, WIDTH))
+    for name, found in result.get("waits", {}).items():
+        text.append(f"waits for the GPU in a step of {name}: {found}")
     for name, count in result.get("synchronisations", {}).items():
         text.append(f"synchronisations in a step of {name}: {count}")
     for name, parts in result.get("parts", {}).items():

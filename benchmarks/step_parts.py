@@ -123,7 +123,7 @@ def split_step(trainer: Any, batch: dict, clock: Clock) -> dict[str, float]:
             (trainer.diagnostics, "measure", lambda f: parts.timed("diagnostics", f)),
             (trainer.memory, "enqueue", lambda f: parts.timed("queue", f)),
             (module, "pseudo_labels", lambda f: parts.timed("pseudo label", f)),
-            (module, "stroke_support", lambda f: parts.timed("stroke support", f)),
+            (trainer, "_stroke_support", lambda f: parts.timed("stroke support", f)),
             (module, "draw_mix", parts.mixing),
         ):
             if owner is not None:  # no memory without contrast

@@ -146,6 +146,11 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
             self.memory = PixelMemory(labels.num_classes, size, self.config.embedding_dim)
             self.memory.to(self.device)
         self.diagnostics = StepDiagnostics(self.config, labels)
+        self._stroke_support = stroke_support
+        # several processes exchange counts within the terms, where a graph would break
+        if self._do_i_compile() and not self.is_ddp:
+            self.objective.compile()
+            self._stroke_support = torch.compile(stroke_support, dynamic=False)
         self.class_names = class_names(self.label_manager)
         self.pictures = TrainingPictures(
             Path(self.output_folder),
@@ -308,7 +313,7 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
             output = self._forward(data)
             encoding, support = self.objective.labels, None
             if self.config.stroke_support:
-                support = stroke_support(encoding, output.main[0], targets[0])
+                support = self._stroke_support(encoding, output.main[0], targets[0])
             terms, queued = self.objective.first_pass(
                 output, targets, self.memory, progress, support
             )

@@ -22,7 +22,7 @@ def mean_probabilities(
 
 
 def certainty_label(
-    labels: LabelEncoding, probabilities: Tensor, target: Tensor, threshold: float
+    labels: LabelEncoding, probabilities: Tensor, target: Tensor, threshold: float | Tensor
 ) -> Tensor:
     """Label of the pixels that are certain (PCLMix, uncertainty-guided pixel contrast).
 
@@ -30,7 +30,8 @@ def certainty_label(
         labels: what probabilities and target mean.
         probabilities: (B, C, *spatial) mean prediction p.
         target: (B, T, *spatial) scribbles.
-        threshold: entropy in nats up to which a pixel is certain, see `certainty_threshold`.
+        threshold: entropy in nats up to which a pixel is certain, see `certainty_threshold`; a
+            number or a scalar on the device.
 
     Returns:
         (B, *spatial) int64 exclusive classes: the scribble's where there is one, else the one

@@ -104,6 +104,12 @@ class Objective:
         self.level_weights = [float(w) for w in level_weights]
         self.partial_dice = partial_dice
 
+    def compile(self) -> None:
+        """Let torch.compile fuse what makes the terms, as nnU-Net does with network and Dice."""
+        self.partial_dice = getattr(self.partial_dice, "_orig_mod", self.partial_dice)
+        self._first_terms = torch.compile(self._first_terms, dynamic=False)
+        self.second_pass = torch.compile(self.second_pass, dynamic=False)
+
     def first_pass(
         self,
         output: TrainingOutput,
@@ -126,6 +132,19 @@ class Objective:
             The terms, and what `PixelMemory.enqueue` takes once the terms are back-propagated
             (None without contrast).
         """
+        threshold = certainty_threshold(progress, self.config.certainty_low)
+        # a tensor, because torch.compile compiles for each number anew; filled on the device
+        threshold = output.main[0].new_full((), threshold, dtype=torch.float32)
+        return self._first_terms(output, targets, memory, threshold, support)
+
+    def _first_terms(
+        self,
+        output: TrainingOutput,
+        targets: Sequence[Tensor],
+        memory: PixelMemory | None,
+        threshold: Tensor,
+        support: StrokeSupport | None,
+    ) -> tuple[Terms, tuple[Tensor, Tensor] | None]:
         scribble, names = targets[0], ["scribble_{}"]
         supervision, implied, trust = targets, None, 1.0
         if support is not None and self.config.lambda_background:
@@ -150,7 +169,7 @@ class Objective:
                 terms["heterogeneous"] = self._heterogeneous(output)
         if output.embedding is None:
             return terms, None
-        terms["contrast"], queued = self._contrast(output, scribble, memory, progress)
+        terms["contrast"], queued = self._contrast(output, scribble, memory, threshold)
         return terms, queued
 
     def second_pass(self, output: TrainingOutput, scribble: Tensor, pseudo_label: Tensor) -> Terms:
@@ -220,7 +239,7 @@ class Objective:
         )
 
     def _contrast(
-        self, output: TrainingOutput, scribble: Tensor, memory: PixelMemory, progress: float
+        self, output: TrainingOutput, scribble: Tensor, memory: PixelMemory, threshold: Tensor
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         config, labels = self.config, self.labels
         nothing = labels.num_classes
@@ -237,7 +256,7 @@ class Objective:
                 labels,
                 mean_probabilities(labels, main, auxiliary),
                 resize_nearest(scribble, size),
-                certainty_threshold(progress, config.certainty_low),
+                threshold,
             ).flatten(1)
             if not config.contrast_background:
                 label = label.masked_fill(label == 0, nothing)

@@ -55,9 +55,9 @@ def sample_anchors(
     pair = torch.where(known, image * num_classes + label, nowhere).flatten()  # image and class
     count = torch.zeros(nowhere + 1, dtype=torch.long, device=device)
     count.scatter_add_(0, pair, torch.ones_like(pair))
-    usable = count >= min_pixels
-    usable[nowhere] = False
-    usable &= count > 0
+    usable = count >= max(1, min_pixels)
+    # a number assigned through an index would be copied to the device, and waited for
+    usable &= torch.arange(nowhere + 1, device=device) < nowhere
     quota = (total // usable.sum().clamp(min=1)).clamp(min=1, max=per_class)
 
     easy = (prediction == label).flatten()
