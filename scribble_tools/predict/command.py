@@ -1,0 +1,286 @@
+"""`scribble_tools predict`: a trained model's labels for images as they are."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from scribble_tools.dataset.label_set import read_label_names, read_label_set
+from scribble_tools.dataset.provenance import package_versions
+from scribble_tools.dataset.writing import (
+    find_dataset,
+    find_raw_dataset,
+    write_json,
+    written_atomically,
+)
+from scribble_tools.draw.preview import ShownFiles, preview_case
+from scribble_tools.images.image_files import NATURAL
+from scribble_tools.images.image_io import write_labels
+from scribble_tools.predict.label_writer import (
+    LABEL_FORMATS,
+    label_ending,
+    names_as_drawn,
+    uncertainty_of,
+    write_prediction,
+    write_uncertainty,
+)
+from scribble_tools.predict.new_images import NewImage, find_new_images, write_model_input
+from scribble_tools.predict.nnunet_model import NNUNetModel, TrainedModel, find_model
+
+UNCERTAINTY, PICTURES, RECORD = "uncertainty", "pictures", "prediction.json"
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """How to predict, and what to write beside the labels.
+
+    Attributes:
+        label_format: one of `LABEL_FORMATS`; ``image``: that of the images.
+        uncertainty: write a map of each case's uncertainty, too.
+        pictures: draw a contact sheet of each case.
+        image_patterns, exclude: see `find_new_images`.
+        device: of torch; default: the fastest that there is.
+        mirroring: average over mirrored images, as nnU-Net does; without it is four times faster
+            in 2D and eight times in 3D, and a little worse.
+        overwrite: replace what an earlier prediction wrote.
+    """
+
+    label_format: str = "image"
+    uncertainty: bool = False
+    pictures: bool = True
+    image_patterns: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    device: str | None = None
+    mirroring: bool = True
+    overwrite: bool = False
+
+
+def find_model_of(dataset: str | None, model: Path | None, folds: Sequence[str] | None = None):
+    """The model in a folder, or of that name among the models of a data set in nnUNet_results.
+
+    Args:
+        dataset: id or full name; needed where ``model`` is no folder.
+        model: default: the data set's only one.
+
+    Returns:
+        A `TrainedModel`.
+
+    Raises:
+        FileNotFoundError: there is none, or several and none is named; all are listed.
+        ValueError: nnUNet_results is needed and not set.
+    """
+    if model is not None and model.is_dir():
+        return find_model(model, folds)
+    results = os.environ.get("nnUNet_results")
+    if dataset is None or (model is not None and model.name != str(model)):
+        raise FileNotFoundError(f"{model} is not a folder")
+    if not results:
+        raise ValueError("nnUNet_results is not set: give the folder of the model with --model")
+    root = find_dataset(Path(results), Path(dataset).name)
+    there = sorted(path.name for path in root.iterdir() if any(path.glob("fold_*")))
+    named = [name for name in there if model is None or name == str(model)]
+    if len(named) != 1:
+        listed = "".join(f"\n  --model {name}" for name in there) or "\n  none at all"
+        what = "several models" if model is None and there else f"no model {model or ''}".rstrip()
+        raise FileNotFoundError(f"{root} has {what}. There are:{listed}")
+    return find_model(root / named[0], folds)
+
+
+def predict_images(
+    model: TrainedModel,
+    images: Path,
+    out: Path,
+    options: PredictOptions | None = None,
+    dataset: Path | None = None,
+) -> dict[str, Path]:
+    """Predict images as they are, and write labels in their geometry and format.
+
+    Args:
+        model: see `find_model_of`.
+        images: a folder or a single file.
+        out: folder for the labels; `UNCERTAINTY` and `PICTURES` are folders in it.
+        dataset: the raw data set of the training, whose record knows the names that segments had.
+
+    Returns:
+        Case to label file.
+
+    Raises:
+        FileExistsError: ``out`` holds such files and ``overwrite`` is false.
+        FileNotFoundError, ValueError: no such images, or images that are unreadable or unlike the
+            training's; all are named, and nothing is predicted. Or see `NNUNetModel`.
+    """
+    options = options or PredictOptions()
+    dataset_json = model.folder / "dataset.json"
+    content = json.loads(dataset_json.read_text())
+    channel_names = list(content["channel_names"].values())
+    cases = find_new_images(images, len(channel_names), options.image_patterns, options.exclude)
+    targets = {
+        case.name: out / f"{case.name}{label_ending(case.files[0], options.label_format)}"
+        for case in cases
+    }
+    written = [path for path in targets.values() if path.exists()]
+    if written and not options.overwrite:
+        raise FileExistsError(f"{len(written)} files exist, such as {written[0]}: say --overwrite")
+    out.mkdir(parents=True, exist_ok=True)
+    names = read_label_names(dataset_json)
+    drawn = names_as_drawn(dataset, names)
+    regions = any(len(values) > 1 for values in read_label_set(dataset_json).classes.values())
+    with tempfile.TemporaryDirectory(prefix=".predict.", dir=out) as work:
+        read = _read_all(cases, channel_names, content["file_ending"], Path(work))
+        network = NNUNetModel(model, options.device, options.mirroring)
+        for case in tqdm(cases, "predicting", unit="case"):
+            image, files = read[case.name]
+            found = network.predict(files)
+            path = targets[case.name]
+            with written_atomically(path) as temporary:
+                write_prediction(found.labels, image, temporary, drawn)
+            if options.uncertainty:
+                _write_uncertainty(out, case, image, uncertainty_of(found.probabilities, regions))
+            if options.pictures:
+                labels = Path(work) / f"labels_of_{case.name}{content['file_ending']}"
+                write_labels(found.labels.reshape(image.GetSize()[::-1]), image, labels)
+                shown = ShownFiles(case.name, files[0], predictions={"prediction": labels})
+                picture = out / PICTURES / f"{case.name}.png"
+                preview_case(shown, picture, dataset_json, overwrite=options.overwrite)
+    endings = {path.name.removeprefix(case) for case, path in targets.items()}
+    if len(endings) == 1:  # what scores them reads names of classes and the ending here
+        write_json({**content, "file_ending": endings.pop()}, out / "dataset.json")
+    write_json(_record(model, images, options, cases, drawn), out / RECORD)
+    return targets
+
+
+def _read_all(
+    cases: Sequence[NewImage], channel_names: Sequence[str], ending: str, folder: Path
+) -> dict:
+    """All images, as nnU-Net reads them; what is wrong with any is said before the first hour."""
+    read, problems = {}, []
+    for case in cases:
+        try:
+            read[case.name] = write_model_input(case, channel_names, ending, folder)
+        except (FileNotFoundError, ValueError) as error:
+            problems.append(str(error))
+    if problems:
+        raise ValueError(f"{len(problems)} problems, nothing predicted:\n" + "\n".join(problems))
+    return read
+
+
+def _write_uncertainty(out: Path, case: NewImage, image: object, uncertainty: object) -> None:
+    path = out / UNCERTAINTY / f"{case.name}{label_ending(case.files[0])}"
+    path.parent.mkdir(exist_ok=True)
+    with written_atomically(path) as temporary:
+        write_uncertainty(uncertainty, image, temporary)
+
+
+def _record(
+    model: TrainedModel,
+    images: Path,
+    options: PredictOptions,
+    cases: Sequence[NewImage],
+    names: dict[int, str],
+) -> dict:
+    return {
+        "model": str(model.folder),
+        "folds": list(model.folds),
+        "checkpoint": model.checkpoint,
+        "images": str(images),
+        "cases": {case.name: [str(path) for path in case.files] for case in cases},
+        "labels": {str(value): name for value, name in names.items()},
+        "mirroring": options.mirroring,
+        "versions": package_versions(),
+    }
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this sub-command's arguments and help."""
+    parser.description = (
+        "Labels for new images, by nnU-Net's own prediction. Images are taken as they are, in any\n"
+        "format that convert reads and under any name; labels come in their geometry and format,\n"
+        "with the values of dataset.json. A contact sheet of each case is drawn beside them."
+    )
+    parser.epilog = (
+        "examples:\n"
+        "  scribble_tools predict --dataset 130 --images new_images --out predictions\n"
+        "  scribble_tools predict --dataset 130 --model "
+        "nnUNetTrainerPCLMix_5epochs__nnUNetPlans_small__2d \\\n"
+        "    --images scans --format .seg.nrrd --uncertainty --out predictions\n\n"
+        "Several channels: CASE_0000, CASE_0001, ..., one file that holds all, or a pattern each:\n"
+        "  --image-pattern '{case}/t1.nii.gz' '{case}/t2.nii.gz'\n\n"
+        "Score: scribble_tools evaluate predictions outlined. Original label values:\n"
+        "scribble_tools restore-labels predictions --dataset 130 --out restored."
+    )
+    parser.add_argument(
+        "--dataset", help="that the model was trained on: id or full name, or folder of the raw one"
+    )
+    parser.add_argument(
+        "--model",
+        type=Path,
+        help="folder that nnUNetv2_train wrote, or its name among the data set's models (default: "
+        "the only one)",
+    )
+    parser.add_argument("--fold", nargs="+", dest="folds", help="default: all that are trained")
+    parser.add_argument("--images", type=Path, required=True, help="folder, or one image")
+    parser.add_argument("--image-pattern", nargs="+", default=(), metavar="PATTERN")
+    parser.add_argument(
+        "--exclude", nargs="+", default=(), metavar="GLOB", help="files to pass over, '*_old.*'"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
+    parser.add_argument(
+        "--format",
+        choices=LABEL_FORMATS,
+        default=LABEL_FORMATS[0],
+        dest="label_format",
+        help="of the labels: the image's (default), or .seg.nrrd for 3D Slicer, with the names of "
+        "the segments and colours",
+    )
+    parser.add_argument(
+        "--uncertainty",
+        action="store_true",
+        help=f"write maps to {UNCERTAINTY}/: 0 is certain, 1 is not (of pictures 255)",
+    )
+    parser.add_argument(
+        "--no-pictures", action="store_false", dest="pictures", help="draw no contact sheets"
+    )
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda", "mps"), help="default: the fastest there is"
+    )
+    parser.add_argument(
+        "--no-mirroring",
+        action="store_false",
+        dest="mirroring",
+        help="four times faster in 2D, eight times in 3D, and a little worse",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace files of these names")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the sub-command and return its exit code."""
+    options = PredictOptions(
+        args.label_format,
+        args.uncertainty,
+        args.pictures,
+        args.image_pattern,
+        args.exclude,
+        args.device,
+        args.mirroring,
+        args.overwrite,
+    )
+    if args.model is None and args.dataset is None:
+        raise ValueError("say which model: --dataset 130, or --model FOLDER")
+    model = find_model_of(args.dataset, args.model, args.folds)
+    try:
+        dataset = find_raw_dataset(args.dataset or model.folder.parent.name)
+    except (FileNotFoundError, ValueError):
+        dataset = None  # only names of segments are asked of it
+    print(f"model: {model.folder}, fold {', '.join(model.folds)}, {model.checkpoint}")
+    written = predict_images(model, args.images, args.out, options, dataset)
+    print(f"wrote the labels of {len(written)} cases to {args.out}")
+    if args.pictures:
+        print(f"contact sheets: {args.out / PICTURES}")
+    return 0

@@ -1,0 +1,177 @@
+"""Images that a model is to look at, of any format that `convert` reads: found, read, handed over.
+
+A model wants its training's file ending and channels in files called ``CASE_0000``; here images
+keep their names and formats, and what nnU-Net reads is made from them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from scribble_tools.convert.pairing import CHANNEL, READABLE, compile_pattern, stem_of
+from scribble_tools.images.image_files import (
+    NATURAL,
+    file_ending_of,
+    files_below,
+    read_channels,
+    write_image,
+)
+from scribble_tools.images.image_io import geometry_difference
+from scribble_tools.images.slicer_segmentation import is_segmentation
+
+
+@dataclass(frozen=True)
+class NewImage:
+    """One case to predict.
+
+    Attributes:
+        name: the case's.
+        files: one per channel, or one that holds all of them.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+
+
+def find_new_images(
+    place: Path, channels: int, patterns: Sequence[str] = (), exclude: Sequence[str] = ()
+) -> list[NewImage]:
+    """The images in a folder and below it, or a single file, sorted by name.
+
+    Args:
+        place: a folder, or one image. Segmentations of 3D Slicer beside the images are left alone.
+        channels: what the model wants. Files called ``CASE_0000``, ``CASE_0001`` and so on are one
+            case if they are as many.
+        patterns: as in `compile_pattern`, one per channel; names are the cases' own without.
+        exclude: files to pass over, as shell patterns of the name or the path.
+
+    Raises:
+        FileNotFoundError: no such place, or no image in it.
+        ValueError: files are two of the same case, or channels are missing; all are named.
+    """
+    if place.is_file():
+        return [NewImage(_without_channel(stem_of(place), channels), (place,))]
+    if not place.is_dir():
+        raise FileNotFoundError(f"{place}: no such file or folder")
+    files = [path for path in files_below(place) if _is_wanted(path, place, exclude)]
+    problems: list[str] = []
+    if patterns:
+        found = _by_patterns(files, place, patterns, problems)
+    else:
+        found = _by_names(files, channels, problems)
+    if problems:
+        raise ValueError(f"{place}:\n" + "\n".join(problems))
+    if not found:
+        what = f"that fits {' '.join(patterns)}" if patterns else "of a format that is read"
+        raise FileNotFoundError(f"{place} holds no image {what}")
+    return [NewImage(name, found[name]) for name in sorted(found)]
+
+
+def _is_wanted(path: Path, root: Path, exclude: Sequence[str]) -> bool:
+    below = path.relative_to(root).as_posix()
+    hidden = below.startswith(".") or "/." in below
+    passed_over = any(fnmatch(below, word) or fnmatch(path.name, word) for word in exclude)
+    readable = file_ending_of(path) in READABLE and not is_segmentation(path)
+    return readable and not hidden and not passed_over
+
+
+def _without_channel(stem: str, channels: int) -> str:
+    return re.sub(r"_0000$", "", stem) if channels == 1 else stem
+
+
+def _by_names(
+    files: Sequence[Path], channels: int, problems: list[str]
+) -> dict[str, tuple[Path, ...]]:
+    by_stem: dict[str, Path] = {}
+    for path in files:
+        if (stem := stem_of(path)) in by_stem:
+            problems.append(f"{by_stem[stem]} and {path} would both be {stem}: --exclude one")
+        by_stem[stem] = path
+    numbered: dict[str, dict[int, Path]] = {}
+    for stem, path in by_stem.items():
+        if match := CHANNEL.fullmatch(stem):
+            numbered.setdefault(match[1], {})[int(match[2])] = path
+    found: dict[str, tuple[Path, ...]] = {}
+    for case, of_number in numbered.items():
+        if sorted(of_number) == list(range(channels)) and case not in by_stem:
+            found[case] = tuple(of_number[k] for k in range(channels))
+        elif channels > 1 and case not in by_stem:
+            numbers = ", ".join(f"{number:04d}" for number in sorted(of_number))
+            problems.append(f"{case}: channels {numbers}, but the model wants {channels}")
+    grouped = {path for own in found.values() for path in own}
+    return found | {stem: (path,) for stem, path in by_stem.items() if path not in grouped}
+
+
+def _by_patterns(
+    files: Sequence[Path], root: Path, patterns: Sequence[str], problems: list[str]
+) -> dict[str, tuple[Path, ...]]:
+    channels: dict[str, dict[str, Path]] = {}
+    taken: set[Path] = set()
+    # the longest pattern first: '{case}.nii.gz' also fits what '{case}_t2.nii.gz' is meant for
+    for pattern in sorted(patterns, key=len, reverse=True):
+        regex = compile_pattern(pattern)
+        for path in files:
+            match = regex.fullmatch(path.relative_to(root).as_posix())
+            if match is None or path in taken:
+                continue
+            taken.add(path)
+            own = channels.setdefault(match["case"], {})
+            if pattern in own:
+                problems.append(f"{own[pattern]} and {path} would both be {match['case']}")
+            own[pattern] = path
+    for case, own in channels.items():
+        if missing := [pattern for pattern in patterns if pattern not in own]:
+            problems.append(f"{case}: nothing fits {' '.join(missing)}")
+    return {
+        case: tuple(own[pattern] for pattern in patterns)
+        for case, own in channels.items()
+        if len(own) == len(patterns)
+    }
+
+
+def write_model_input(
+    image: NewImage, channel_names: Sequence[str], ending: str, folder: Path
+) -> tuple[sitk.Image, list[Path]]:
+    """Write a case's channels as nnU-Net reads them, ``CASE_0000`` and so on.
+
+    Args:
+        channel_names: of the model.
+        ending: of the model's training, in its dataset.json.
+
+    Returns:
+        The first channel, which has the geometry that labels are to have, and the files.
+
+    Raises:
+        FileNotFoundError, ValueError: unreadable, or not what the model was trained on; the message
+            names the file.
+    """
+    channels = []
+    for path in image.files:
+        images, whole = read_channels(path)
+        channels += [(path, channel, whole) for channel in images]
+    (path, first, _), *others = channels
+    for other_path, other, _ in others:
+        natural = file_ending_of(other_path) in NATURAL
+        if difference := geometry_difference(first, other, size_only=natural):
+            raise ValueError(f"{other_path} and {path} differ in {difference}")
+    found = sum(channel.GetNumberOfComponentsPerPixel() for _, channel, _ in channels)
+    if found != len(channel_names):
+        raise ValueError(
+            f"{path}: {found} channels, but the model was trained on {len(channel_names)} "
+            f"({', '.join(channel_names)})"
+        )
+    if ending in NATURAL and first.GetDimension() != 2:
+        raise ValueError(f"{path} is a volume, but the model was trained on pictures ({ending})")
+    if ending not in NATURAL and file_ending_of(path) in NATURAL:
+        raise ValueError(f"{path} is a picture, but the model was trained on {ending} files")
+    files = []
+    for k, (source, channel, whole) in enumerate(channels):
+        files.append(folder / f"{image.name}_{k:04d}{ending}")
+        write_image(source, channel, whole, files[-1])
+    return first, files
