@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import io
 import math
@@ -44,6 +45,8 @@ from nnunetv2_pclmix.training.checkpoint_files import (
 from nnunetv2_pclmix.training.dense_validation import DENSE_LABELS, score_validation
 from nnunetv2_pclmix.training.finite_watch import REMEDY, FiniteWatch
 from nnunetv2_pclmix.training.patch_sampling import ANNOTATED_OUTSIDE, PatchesAnywhere
+from nnunetv2_pclmix.watching.clock import TrainingClock
+from nnunetv2_pclmix.watching.components import active_settings, components, describe
 from nnunetv2_pclmix.watching.early_warnings import find_warnings
 from nnunetv2_pclmix.watching.pictures import TrainingPictures
 from nnunetv2_pclmix.watching.step_diagnostics import StepDiagnostics, series_names
@@ -239,11 +242,12 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         check_annotations(self.dataset_class, self.preprocessed_dataset_folder, train_cases, labels)
         if self.local_rank == 0 and self.current_epoch == 0 and not self.disable_checkpointing:
             set_aside(Path(self.output_folder), self.print_to_log_file)
+        for line in describe(type(self).__name__, __version__, self.config):
+            self.print_to_log_file(line)
         super().on_train_start()
         if self.local_rank != 0:
             # other draws than the first process', whose random state is the one that is saved
             torch.manual_seed(torch.initial_seed() + self.local_rank + 1000 * self.current_epoch)
-        self.print_to_log_file(f"PCLMix {__version__}, settings:", self.config)
         self.print_to_log_file(
             f"random seed of torch: {torch.initial_seed()}. The pseudo Dice and validation Dice "
             "that nnU-Net prints are computed on annotated voxels only"
@@ -283,6 +287,12 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         """Fraction of the planned iterations that are done."""
         return self.iteration / max(1, self.num_epochs * self.num_iterations_per_epoch)
 
+    @functools.cached_property
+    def clock(self) -> TrainingClock:
+        """Says how long it takes; made when the first epoch begins, with its final length."""
+        lengths = (self.num_iterations_per_epoch, self.num_val_iterations_per_epoch)
+        return TrainingClock(*lengths, self.num_epochs, self.print_to_log_file)
+
     @property
     def _is_drawn(self) -> bool:
         """Whether the samples of this iteration are drawn: the last one of some epochs."""
@@ -296,6 +306,8 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         """Set the iteration, which the schedules follow, from nnU-Net's epoch counter."""
         super().on_train_epoch_start()
         self.iteration = self.current_epoch * self.num_iterations_per_epoch
+        if self.local_rank == 0:
+            self.clock.begin_epoch(self.current_epoch)
 
     def train_step(self, batch: dict) -> dict:
         """One iteration: a pass, with mix a second, each back-propagated on its own; one step."""
@@ -355,6 +367,8 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         if not self.is_ddp:  # several processes stop together, at the end of the epoch
             self._stop_for(self._finite.problem)
         self.iteration += 1
+        if self.local_rank == 0:
+            self.clock.iteration_done()
         return {"loss": np.asarray(total), "terms": values, "counts": counts}
 
     def _mix(self, data: Tensor, scribble: Tensor, labels: tuple[Tensor, Tensor]) -> tuple:
@@ -453,6 +467,7 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         super().on_epoch_end()
         if self.local_rank == 0:
             self.pictures.draw(epoch, self.logger.get_checkpoint())
+            self.clock.end_epoch()
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
         """nnU-Net's final validation, then dense scores where dense labels exist."""
@@ -499,6 +514,8 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
                 "version": __version__,
                 "versions": package_versions(),
                 "config": asdict(self.config),
+                "components": dict(zip(("on", "off"), components(self.config), strict=True)),
+                "active_settings": active_settings(self.config),
                 "iteration": self.iteration,
                 "num_epochs": self.num_epochs,
                 "torch_seed": torch.initial_seed(),

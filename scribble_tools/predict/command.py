@@ -21,7 +21,6 @@ from scribble_tools.dataset.writing import (
     written_atomically,
 )
 from scribble_tools.draw.preview import ShownFiles, preview_case
-from scribble_tools.images.image_files import NATURAL
 from scribble_tools.images.image_io import write_labels
 from scribble_tools.predict.label_writer import (
     LABEL_FORMATS,

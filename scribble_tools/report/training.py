@@ -226,6 +226,15 @@ def _plans_facts(model: Path, configuration: str) -> dict[str, str]:
         return {}
 
 
+def _components(noted: Mapping) -> dict[str, str]:
+    """What the method had switched on and off, in words."""
+    return {
+        side: "; ".join(map(str, names))
+        for side, names in _known(noted.get("components")).items()
+        if side in ("on", "off") and isinstance(names, list) and _is_short(side, names)
+    }
+
+
 def read_training(fold: Path) -> Training:
     """Gather what the folder of one fold tells; nothing in it is required."""
     model = fold.absolute().parent
@@ -237,9 +246,11 @@ def read_training(fold: Path) -> Training:
         if len(values) >= len(series.get(name, ())):
             series[name] = values
     noted = _known(checkpoint.get("pclmix"))
+    # a setting of a component that is off decides nothing, and is not shown
+    own = (noted, _known(noted.get("active_settings", noted.get("config"))))
     ours, settings, versions = (
         {name: value for name, value in table.items() if _is_short(name, value)}
-        for table in (noted, _known(noted.get("config")), _known(noted.get("versions")))
+        for table in (*own, _known(noted.get("versions")))
     )
     dataset = model.parent.name
     facts = {
@@ -247,6 +258,7 @@ def read_training(fold: Path) -> Training:
         "plans": plans,
         "configuration": configuration,
         "fold": number,
+        **_components(noted),
         **_plans_facts(model, configuration),
         "epochs done": str(len(series["train_losses"])) if series.get("train_losses") else "",
         "epochs planned": str(ours.get("num_epochs", "")),

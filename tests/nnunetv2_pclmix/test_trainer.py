@@ -18,7 +18,7 @@ from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 from nnunetv2.run.run_training import maybe_load_checkpoint
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from nnunetv2_pclmix import discovery, variants
+from nnunetv2_pclmix import __version__, discovery, variants
 from nnunetv2_pclmix.config import ONE_PASS
 from nnunetv2_pclmix.method.dynamic_mix import draw_mix
 from nnunetv2_pclmix.method.network import PCLMixNetwork
@@ -26,6 +26,7 @@ from nnunetv2_pclmix.method.objective import term_weights
 from nnunetv2_pclmix.method.stroke_support import stroke_support
 from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
 from nnunetv2_pclmix.training.finite_watch import TOO_MANY
+from nnunetv2_pclmix.watching.components import describe
 from nnunetv2_pclmix.watching.step_diagnostics import series_names
 from tests.conftest import DATASET, DEFAULT
 
@@ -70,7 +71,8 @@ def test_training_logs_every_term_and_learns_something(nnunet):
         assert len(values) == 6
         assert np.isfinite(values).all()
         assert log.count(f"{name} ") >= 6
-    assert repr(trainer.config) in log
+    assert all(line in log for line in describe("nnUNetTrainerPCLMix", __version__, trainer.config))
+    assert "Time left: about" in log
     scribble = trainer.logger.get_value("pclmix_scribble_main", None)
     assert scribble[-1] < 0.6 * scribble[0]
     assert trainer.logger.get_value("mean_fg_dice", -1) > 0.5
