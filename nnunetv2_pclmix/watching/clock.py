@@ -82,7 +82,10 @@ class TrainingClock:
         left = self._epochs - self._epoch - 1
         if left > 0:
             self._told = True
-            self._log(f"Time left: about {in_words(left * self._epoch_seconds)}, {left} epoch" + "s" * (left > 1))
+            self._log(
+                f"Time left: about {in_words(left * self._epoch_seconds)}, {left} epoch"
+                + "s" * (left > 1)
+            )
 
     def _tell(self, seconds: float) -> None:
         self._told = True

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from scribble_tools.dataset.label_set import read_label_names, read_label_set
 from scribble_tools.dataset.provenance import package_versions
 from scribble_tools.dataset.writing import (
+    IGNORE,
     find_dataset,
     find_raw_dataset,
     write_json,
@@ -32,6 +33,8 @@ from scribble_tools.predict.label_writer import (
 )
 from scribble_tools.predict.new_images import NewImage, find_new_images, write_model_input
 from scribble_tools.predict.nnunet_model import NNUNetModel, TrainedModel, find_model
+from scribble_tools.problems import once_per_kind
+from scribble_tools.trust.verify import verify_model
 
 UNCERTAINTY, PICTURES, RECORD = "uncertainty", "pictures", "prediction.json"
 
@@ -113,7 +116,8 @@ def predict_images(
     Raises:
         FileExistsError: ``out`` holds such files and ``overwrite`` is false.
         FileNotFoundError, ValueError: no such images, or images that are unreadable or unlike the
-            training's; all are named, and nothing is predicted. Or see `NNUNetModel`.
+            training's; all are named, and nothing is predicted. Or see `verify_model` and
+            `NNUNetModel`.
     """
     options = options or PredictOptions()
     dataset_json = model.folder / "dataset.json"
@@ -128,11 +132,12 @@ def predict_images(
     if written and not options.overwrite:
         raise FileExistsError(f"{len(written)} files exist, such as {written[0]}: say --overwrite")
     out.mkdir(parents=True, exist_ok=True)
-    names = read_label_names(dataset_json)
+    names = {v: name for v, name in read_label_names(dataset_json).items() if name != IGNORE}
     drawn = names_as_drawn(dataset, names)
     regions = any(len(values) > 1 for values in read_label_set(dataset_json).classes.values())
     with tempfile.TemporaryDirectory(prefix=".predict.", dir=out) as work:
         read = _read_all(cases, channel_names, content["file_ending"], Path(work))
+        verify_model(model.folder)  # nnU-Net executes what stands in a checkpoint
         network = NNUNetModel(model, options.device, options.mirroring)
         for case in tqdm(cases, "predicting", unit="case"):
             image, files = read[case.name]
@@ -164,9 +169,10 @@ def _read_all(
         try:
             read[case.name] = write_model_input(case, channel_names, ending, folder)
         except (FileNotFoundError, ValueError) as error:
-            problems.append(str(error))
+            problems.append((case.files[0], str(error)))
     if problems:
-        raise ValueError(f"{len(problems)} problems, nothing predicted:\n" + "\n".join(problems))
+        number = f"{len(problems)} of {len(cases)} cases cannot be predicted, nothing was:"
+        raise ValueError("\n".join([number, *once_per_kind(problems)]))
     return read
 
 

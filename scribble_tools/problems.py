@@ -1,0 +1,37 @@
+"""Problems of many files as one message: what is wrong with all of them is said once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+NAMED = 5  # of the files with the same problem
+NUMBER = re.compile(r"\d+(\.\d+)?")
+
+
+def once_per_kind(problems: Iterable[tuple[Path | str, str]]) -> list[str]:
+    """Join problems that differ only in the file and in numbers.
+
+    Args:
+        problems: file, and what is wrong with it; the text may name the file.
+
+    Returns:
+        A text per kind: the first in full, and which other files have the same.
+    """
+    kinds: dict[str, list[tuple[str, str]]] = {}
+    for file, text in problems:
+        name = str(file)
+        text = text if name in text else f"{name}: {text}"
+        kind = NUMBER.sub("#", text.replace(name, "FILE"))
+        kinds.setdefault(kind, []).append((name, text))
+    joined = []
+    for own in kinds.values():
+        (_, first), *others = own
+        if others:
+            named = ", ".join(Path(name).name for name, _ in others[:NAMED])
+            more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
+            number = f"{len(others)} other file" + "s" * (len(others) > 1)
+            first += f"\n  the same in {number}: {named}{more}"
+        joined.append(first)
+    return joined

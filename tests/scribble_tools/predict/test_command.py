@@ -1,0 +1,186 @@
+"""`scribble_tools predict`: images as they are in, labels in their geometry and format out."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from scribble_tools import cli
+from scribble_tools.images.slicer_segmentation import read_segmentation
+from scribble_tools.predict.command import (
+    PredictOptions,
+    find_model_of,
+    predict_images,
+)
+from scribble_tools.predict.label_writer import label_ending, names_as_drawn, uncertainty_of
+from scribble_tools.predict.nnunet_model import NNUNetModel, find_model
+
+
+@pytest.fixture
+def images(trained, tmp_path):
+    """Two cases of the training under other names and in other formats, one of them turned."""
+    _, given = trained
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    image = sitk.ReadImage(str(given / "case0_0000.nii.gz"))
+    image.SetOrigin((7.0, -3.0, 11.0))
+    image.SetDirection((0, 1, 0, 1, 0, 0, 0, 0, -1))
+    sitk.WriteImage(image, str(folder / "anna.nrrd"))
+    shutil.copy(given / "case1_0000.nii.gz", folder / "ben.nii.gz")
+    return folder
+
+
+CPU = PredictOptions(device="cpu", mirroring=False, pictures=False)
+
+
+def test_labels_have_the_images_geometry_and_format(trained, images, tmp_path):
+    model, given = trained
+    written = predict_images(find_model(model), images, tmp_path / "out", CPU)
+    assert {case: path.name for case, path in written.items()} == {
+        "anna": "anna.nrrd",
+        "ben": "ben.nii.gz",
+    }
+    opened = NNUNetModel(find_model(model), "cpu", mirroring=False)
+    for case, source in (("anna", 0), ("ben", 1)):
+        image = sitk.ReadImage(str(images / written[case].name))
+        labels = sitk.ReadImage(str(written[case]))
+        for of in ("Size", "Spacing", "Origin", "Direction"):
+            assert getattr(labels, f"Get{of}")() == pytest.approx(getattr(image, f"Get{of}")())
+        # the voxels are those of nnU-Net's prediction, whatever the header says of their place
+        expected = opened.predict([given / f"case{source}_0000.nii.gz"]).labels
+        if case == "ben":
+            np.testing.assert_array_equal(sitk.GetArrayFromImage(labels), expected)
+    record = json.loads((tmp_path / "out/prediction.json").read_text())
+    assert record["folds"] == ["0", "1"] and record["cases"]["anna"] == [str(images / "anna.nrrd")]
+    assert not (tmp_path / "out/dataset.json").exists()  # of two file endings it could name one
+
+
+def test_for_slicer_with_names_and_colours_uncertainty_and_pictures(trained, images, tmp_path):
+    model, _ = trained
+    options = PredictOptions(".seg.nrrd", uncertainty=True, device="cpu", mirroring=False)
+    dataset = tmp_path / "raw"
+    dataset.mkdir()
+    mapping = {"classes": {"background": [0], "left": [1], "right": [2]}, "unlabelled": [3]}
+    names = {"Outside": 0, "Left kidney": 1, "Right kidney": 2, "Right kidney, cyst": 2}
+    record = {"scribble_labels": mapping, "values_of_names": names}
+    (dataset / "conversion.json").write_text(json.dumps(record))
+    written = predict_images(find_model(model), images, tmp_path / "out", options, dataset)
+    image, segments = read_segmentation(written["anna"])
+    assert [segment.name for segment in segments] == ["Left kidney", "Right kidney"]
+    assert image.GetOrigin() == pytest.approx((7.0, -3.0, 11.0))
+    for case, ending in (("anna", ".nrrd"), ("ben", ".nii.gz")):
+        path = tmp_path / "out/uncertainty" / f"{case}{ending}"
+        values = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+        assert values.dtype == np.float32 and 0 <= values.min() < values.max() <= 1
+        assert (tmp_path / "out/pictures" / f"{case}.png").is_file()
+    assert not [path for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
+
+
+def test_nothing_of_the_users_is_replaced_unasked(trained, images, tmp_path):
+    model, _ = trained
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "ben.nii.gz").write_text("mine")
+    with pytest.raises(FileExistsError, match="1 files exist.*--overwrite"):
+        predict_images(find_model(model), images, out, CPU)
+    assert (out / "ben.nii.gz").read_text() == "mine" and not (out / "anna.nrrd").exists()
+
+
+def test_every_bad_image_is_named_before_anything_is_predicted(trained, images, tmp_path):
+    model, _ = trained
+    (images / "broken.nii.gz").write_bytes(b"no image")
+    for k in range(3):
+        picture = sitk.GetImageFromArray(np.zeros((4, 4), np.uint8))
+        sitk.WriteImage(picture, str(images / f"photo{k}.png"))
+    with pytest.raises(ValueError) as caught:
+        predict_images(find_model(model), images, tmp_path / "out", CPU)
+    text = str(caught.value)
+    assert text.startswith("4 of 6 cases cannot be predicted, nothing was:")
+    assert text.count("is a picture, but the model was trained on .nii.gz files") == 1
+    assert "the same in 2 other files: photo1.png, photo2.png" in text and "broken.nii.gz" in text
+    assert not [*(tmp_path / "out").iterdir()]
+
+
+def test_a_model_that_is_more_than_plain_data_is_refused(trained, images, tmp_path):
+    import pickle
+
+    model = shutil.copytree(trained[0], tmp_path / "model")
+    ran = tmp_path / "ran"
+
+    class Evil:
+        def __reduce__(self):
+            return (ran.write_text, ("it ran",))
+
+    (model / "fold_0/checkpoint_final.pth").write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(ValueError, match="checkpoint_final.pth"):
+        predict_images(find_model(model), images, tmp_path / "out", CPU)
+    assert not ran.exists()
+
+
+def test_models_are_found_by_name_and_by_data_set(trained, tmp_path, monkeypatch):
+    model, _ = trained
+    monkeypatch.setenv("nnUNet_results", str(model.parent.parent))
+    found = find_model(model)
+    assert find_model_of("901", None) == find_model_of(None, model) == found
+    assert find_model_of("901", model.relative_to(model.parent), ["1"]).folds == ("1",)
+    with pytest.raises(FileNotFoundError, match=f"no model other(.|\n)*--model {model.name}"):
+        find_model_of("901", tmp_path.relative_to(tmp_path) / "other")
+    with pytest.raises(FileNotFoundError, match="is not a folder"):
+        find_model_of("901", tmp_path / "none")
+    monkeypatch.delenv("nnUNet_results")
+    with pytest.raises(ValueError, match="nnUNet_results is not set"):
+        find_model_of("901", None)
+
+
+def test_command_line(trained, images, tmp_path, capsys, monkeypatch):
+    model, _ = trained
+    monkeypatch.setenv("nnUNet_results", str(model.parent.parent))
+    (images / "anna.nrrd").unlink()
+    out = tmp_path / "out"
+    line = ["predict", "--dataset", "901", "--images", str(images), "--out", str(out)]
+    assert cli.main([*line, "--device", "cpu", "--no-mirroring", "--fold", "0"]) == 0
+    printed = capsys.readouterr().out
+    assert "fold 0, checkpoint_final.pth" in printed and "labels of 1 cases" in printed
+    assert json.loads((out / "dataset.json").read_text())["file_ending"] == ".nii.gz"
+    assert cli.main(["predict", "--images", str(images), "--out", str(out)]) == 1
+    assert "say which model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "ending"),
+    [
+        ("a.nii.gz", "image", ".nii.gz"),
+        ("a.nii", "image", ".nii"),
+        ("a.mhd", "image", ".mha"),
+        ("a.jpg", "image", ".png"),
+        ("a.bmp", "image", ".png"),
+        ("a.tiff", "image", ".tiff"),
+        ("a.nii.gz", ".seg.nrrd", ".seg.nrrd"),
+    ],
+)
+def test_endings_of_labels(tmp_path, name, wanted, ending):
+    assert label_ending(tmp_path / name, wanted) == ending
+
+
+def test_a_picture_has_no_segmentation_of_slicer(tmp_path):
+    with pytest.raises(ValueError, match="is a picture"):
+        label_ending(tmp_path / "a.png", ".seg.nrrd")
+
+
+def test_names_are_the_classes_where_nothing_else_is_known(tmp_path):
+    names = {0: "background", 1: "RV"}
+    assert names_as_drawn(None, names) == names
+    assert names_as_drawn(tmp_path, names) == names
+    (tmp_path / "conversion.json").write_text("[1]")
+    assert names_as_drawn(tmp_path, names) == names
+
+
+def test_uncertainty_is_the_entropy():
+    p = np.array([[0.5, 1.0, 0.9], [0.5, 0.0, 0.1]], np.float32)[:, None, None]
+    entropy = -(0.9 * np.log2(0.9) + 0.1 * np.log2(0.1))
+    np.testing.assert_allclose(uncertainty_of(p, False)[0, 0], [1, 0, entropy], atol=1e-5)
+    np.testing.assert_allclose(uncertainty_of(p[1:], True)[0, 0], [1, 0, entropy], atol=1e-5)
+    thirds = np.full((3, 1, 1, 1), 1 / 3, np.float32)
+    np.testing.assert_allclose(uncertainty_of(thirds, False), 1, atol=1e-6)

@@ -1,0 +1,102 @@
+"""Which files make up a case to predict, and what nnU-Net gets of them."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from scribble_tools.predict.new_images import NewImage, find_new_images, write_model_input
+
+
+def save(path, size=(6, 5, 3), components=1, spacing=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shape = size[::-1] + ((components,) if components > 1 else ())
+    array = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
+    image = sitk.GetImageFromArray(array, isVector=components > 1)
+    image.SetSpacing(spacing or (1.0,) * len(size))
+    sitk.WriteImage(image, str(path))
+    return path
+
+
+def names(found):
+    return {case.name: [path.name for path in case.files] for case in found}
+
+
+def test_names_and_formats_are_taken_as_they_are(tmp_path):
+    for name in ("anna.nrrd", "b/ben.mha", "scan_2024.nii.gz", "carl_0000.nii.gz", ".hidden.nrrd"):
+        save(tmp_path / name)
+    (tmp_path / "anna.seg.nrrd").touch()
+    (tmp_path / "notes.txt").touch()
+    assert names(find_new_images(tmp_path, 1)) == {
+        "anna": ["anna.nrrd"],
+        "ben": ["ben.mha"],
+        "carl": ["carl_0000.nii.gz"],
+        "scan_2024": ["scan_2024.nii.gz"],
+    }
+    assert names(find_new_images(tmp_path, 1, exclude=["b/*", "scan*"])).keys() == {"anna", "carl"}
+    one = find_new_images(tmp_path / "carl_0000.nii.gz", 1)
+    assert names(one) == {"carl": ["carl_0000.nii.gz"]}
+
+
+def test_numbers_of_patients_are_no_channels(tmp_path):
+    for number in (0, 1, 2):
+        save(tmp_path / f"patient_{number:04d}.nrrd")
+    assert len(find_new_images(tmp_path, 1)) == 3
+    (case,) = find_new_images(tmp_path, 3)
+    assert case.name == "patient" and len(case.files) == 3
+    with pytest.raises(ValueError, match="patient: channels 0000, 0001, 0002, but the model wan"):
+        find_new_images(tmp_path, 2)
+
+
+def test_patterns_name_the_channels(tmp_path):
+    for case in ("a", "b"):
+        for channel in ("t1", "t2"):
+            save(tmp_path / case / f"{channel}.nii.gz")
+    patterns = ["{case}/t1.nii.gz", "{case}/t2.nii.gz"]
+    found = find_new_images(tmp_path, 2, patterns)
+    assert names(found) == dict.fromkeys("ab", ["t1.nii.gz", "t2.nii.gz"])
+    (tmp_path / "b/t2.nii.gz").unlink()
+    with pytest.raises(ValueError, match=r"b: nothing fits \{case\}/t2.nii.gz"):
+        find_new_images(tmp_path, 2, patterns)
+
+
+def test_what_is_not_clear_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such file or folder"):
+        find_new_images(tmp_path / "none", 1)
+    with pytest.raises(FileNotFoundError, match="holds no image of a format that is read"):
+        find_new_images(tmp_path, 1)
+    save(tmp_path / "a.nrrd")
+    save(tmp_path / "b/a.mha")
+    with pytest.raises(ValueError, match="would both be a: --exclude one"):
+        find_new_images(tmp_path, 1)
+
+
+def test_channels_come_from_files_or_from_one_file(tmp_path):
+    one, two = save(tmp_path / "a_0000.nrrd"), save(tmp_path / "a_0001.nrrd")
+    both = save(tmp_path / "b.nrrd", components=2)
+    out = tmp_path / "out"
+    out.mkdir()
+    for case in (NewImage("a", (one, two)), NewImage("b", (both,))):
+        image, files = write_model_input(case, ["T1", "T2"], ".nii.gz", out)
+        assert [path.name for path in files] == [f"{case.name}_{k:04d}.nii.gz" for k in (0, 1)]
+        assert image.GetSize() == (6, 5, 3)
+        assert all(sitk.ReadImage(str(path)).GetSize() == (6, 5, 3) for path in files)
+
+
+@pytest.mark.parametrize(
+    ("size", "name", "ending", "channels", "message"),
+    [
+        ((6, 5, 3), "a.nrrd", ".nii.gz", ["T1", "T2"], r"1 channels, .* trained on 2 \(T1, T2\)"),
+        ((6, 5), "a.png", ".nii.gz", ["T1"], "is a picture, but"),
+        ((6, 5, 3), "a.nrrd", ".png", ["T1"], "is a volume, but"),
+    ],
+)
+def test_images_unlike_the_trainings_are_refused(tmp_path, size, name, ending, channels, message):
+    case = NewImage("a", (save(tmp_path / name, size),))
+    with pytest.raises(ValueError, match=message):
+        write_model_input(case, channels, ending, tmp_path)
+
+
+def test_channels_on_different_grids_are_refused(tmp_path):
+    files = save(tmp_path / "a.nrrd"), save(tmp_path / "b.nrrd", spacing=(2.0, 1.0, 1.0))
+    with pytest.raises(ValueError, match="differ in spacing"):
+        write_model_input(NewImage("a", files), ["T1", "T2"], ".nii.gz", tmp_path)
