@@ -231,7 +231,9 @@ def _components(noted: Mapping) -> dict[str, str]:
     return {
         side: "; ".join(map(str, names))
         for side, names in _known(noted.get("components")).items()
-        if side in ("on", "off") and isinstance(names, list) and _is_short(side, names)
+        if side in ("on", "off")
+        and isinstance(names, list)
+        and all(_is_short(side, words) for words in names[:MOST_ENTRIES])
     }
 
 
