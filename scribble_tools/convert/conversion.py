@@ -17,6 +17,7 @@ from scribble_tools.arguments import positive_int
 from scribble_tools.dataset.label_mapping import LabelMapping
 from scribble_tools.dataset.provenance import package_versions
 from scribble_tools.dataset.replacing import entries_to_keep, refuse_own_source
+from scribble_tools.dataset.updates import refuse_lost_updates
 from scribble_tools.dataset.writing import (
     IGNORE,
     RECORD,
@@ -173,7 +174,7 @@ def _read_case_labels(
     return arrays, problems
 
 
-def _convert_case(
+def convert_case(
     folder: Path, ending: str, source: Source, case: SourceCase
 ) -> tuple[int, list[str]]:
     """Write one case; return its dimension, and its problems instead of raising the first."""
@@ -245,6 +246,7 @@ def write_scribble_dataset(source: Source, target: Target) -> Path:
     splits = _splits(target, {case.name: case.patient for case in training})
     keep: list[str] = []
     if target.overwrite:
+        refuse_lost_updates(target.out / dataset)
         files = [(*c.images, c.scribble, c.dense) for c in source.cases]
         refuse_own_source(target.out / dataset, [path for own in files for path in own if path])
         tests = {case.part for case in source.cases} - {TRAINING}
@@ -257,7 +259,7 @@ def write_scribble_dataset(source: Source, target: Target) -> Path:
             if case.dense:
                 (folder / f"labels{case.part}_dense").mkdir(exist_ok=True)
         with ThreadPoolExecutor(target.num_processes) as pool:
-            results = pool.map(partial(_convert_case, folder, ending, source), source.cases)
+            results = pool.map(partial(convert_case, folder, ending, source), source.cases)
             outcomes = list(tqdm(results, "converting", len(source.cases), unit="case"))
         problems = [problem for _, own in outcomes for problem in own]
         problems += _dimension_problems(source.cases, [dimension for dimension, _ in outcomes])
@@ -301,14 +303,21 @@ def _record(source: Source, target: Target, splits: Sequence | None) -> dict:
     }
 
 
-def add_target_arguments(parser: argparse.ArgumentParser, name: str | None = None) -> None:
-    """Add the arguments that `target_of` reads; ``name``: default name of the data set."""
+def add_target_arguments(
+    parser: argparse.ArgumentParser, name: str | None = None, needs_name: bool = True
+) -> None:
+    """Add the arguments that `target_of` reads.
+
+    Args:
+        name: default name of the data set.
+        needs_name: without a default the name must be given.
+    """
     parser.add_argument("--dataset-id", type=int, required=True, help="nnU-Net data set id, 1-999")
     parser.add_argument("--out", type=Path, required=True, help="your nnUNet_raw folder")
     parser.add_argument(
         "--name",
         default=name,
-        required=name is None,
+        required=name is None and needs_name,
         help="gives DatasetNNN_NAME" + (f" (default: {name})" if name else ""),
     )
     parser.add_argument(

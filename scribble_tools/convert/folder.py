@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import SimpleITK as sitk
 
+from scribble_tools.convert.case_patients import assign_patients
 from scribble_tools.convert.conversion import (
     Source,
     SourceCase,
@@ -22,7 +21,7 @@ from scribble_tools.convert.conversion import (
 from scribble_tools.convert.label_survey import survey_labels
 from scribble_tools.convert.label_words import LabelFiles, interpret_labels
 from scribble_tools.convert.pairing import DENSE, IMAGE, SCRIBBLE, CaseFiles, Place, pair_files
-from scribble_tools.dataset.patients import patient_in
+from scribble_tools.convert.update_command import add_update_arguments, run_update
 from scribble_tools.images.file_kind import NATURAL, ending_of_content
 from scribble_tools.images.image_files import count_channels, read_channels
 from scribble_tools.images.itksnap_labels import read_label_description
@@ -64,57 +63,6 @@ class FolderOptions:
     overlaps: str = OVERLAPS[0]
 
 
-def read_patients(path: Path) -> dict[str, str]:
-    """Read a CSV table (comma or semicolon) with the columns ``case`` and ``patient``.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: a column is missing, a case stands twice, or the file is not UTF-8.
-    """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 ({error}): save it as CSV UTF-8") from None
-    table = csv.DictReader(lines, delimiter=";" if lines and ";" in lines[0] else ",")
-    if not {"case", "patient"} <= set(table.fieldnames or ()):
-        raise ValueError(f"{path} needs the columns case,patient; found {table.fieldnames}")
-    rows = [(row["case"], row["patient"]) for row in table]
-    if len(dict(rows)) < len(rows):
-        raise ValueError(f"{path} names a case twice")
-    return dict(rows)
-
-
-def assign_patients(
-    cases: Mapping[str, CaseFiles], root: Path, options: FolderOptions
-) -> dict[str, str]:
-    """Case to patient: by table, by regular expression, or every case its own.
-
-    Raises:
-        FileNotFoundError, ValueError: see `read_patients`; no regular expression; cases without
-            patient, all of which are named.
-    """
-    if options.patients is not None:
-        patients = read_patients(options.patients)
-        where = str(options.patients)
-    elif options.patient_regex is not None:
-        try:
-            regex = re.compile(options.patient_regex)
-        except re.error as error:
-            raise ValueError(f"--patient-regex {options.patient_regex!r}: {error}") from None
-        patients = {}
-        for case, files in cases.items():
-            below = files.images[0].relative_to(root).as_posix()
-            patients[case] = patient_in(case, regex) or patient_in(below, regex)
-        where = f"--patient-regex {options.patient_regex!r}"
-    else:
-        return {case: case for case in cases}
-    if missing := sorted(set(cases) - {case for case, patient in patients.items() if patient}):
-        raise ValueError(f"{where} gives no patient for the cases {', '.join(missing)}")
-    return {case: patients[case] for case in cases}
-
-
 def _channel_names(files: CaseFiles, names: Sequence[str]) -> dict[str, str]:
     """Channel index to name; without ``names``, only where the file leaves no choice."""
     if not names:
@@ -144,7 +92,7 @@ def folder_source(
             patients or channel names are missing. The message lists all cases concerned.
     """
     found = pair_files(images, scribbles, dense, options.exclude, options.mixed)
-    patients = assign_patients(found, images[0].folder, options)
+    patients = assign_patients(found, images[0].folder, options.patients, options.patient_regex)
     channel_names = _channel_names(next(iter(found.values())), options.channel_names)
     names = options.label_description and read_label_description(options.label_description)
 
@@ -214,6 +162,10 @@ examples:
       --labels background=1 cell=2 --unlabelled 0 255 --patient-regex '(dish\\d+)' \\
       --dataset-id 132 --name MyCells --out "$nnUNet_raw"
 
+  more strokes, such as those drawn into what `suggest` wrote
+    scribble_tools convert folder --update --scribbles next/labels --dataset-id 130 \\
+      --out "$nnUNet_raw"
+
 pairing: an image and its label file have the same name without ending; nnU-Net's _0000, _0001 for
 the channels may follow the image's. Where names differ, say a pattern: {case} stands for the
 case's name, * for anything within a name. A pattern with a slash is the path below the folder,
@@ -224,7 +176,7 @@ one without is the name in any sub-folder. Images and labels may lie in one fold
         option = "dense" if role == DENSE else f"{role}s"
         note = ", for scoring only, never trained on" * (role == DENSE)
         files.add_argument(
-            f"--{option}", type=Path, required=role != DENSE, help=f"folder of the {what}{note}"
+            f"--{option}", type=Path, required=role == SCRIBBLE, help=f"folder of the {what}{note}"
         )
         files.add_argument(
             f"--{role}-pattern",
@@ -298,7 +250,8 @@ one without is the name in any sub-folder. Images and labels may lie in one fold
     choice.add_argument(
         "--patients", type=Path, metavar="CSV", help="table with the columns case,patient"
     )
-    add_target_arguments(parser)
+    add_update_arguments(parser)
+    add_target_arguments(parser, needs_name=False)
 
 
 def _configuration(image: sitk.Image) -> str:
@@ -310,6 +263,12 @@ def _configuration(image: sitk.Image) -> str:
 
 def run(args: argparse.Namespace) -> int:
     """Run the sub-command and return its exit code."""
+    if args.update:
+        return run_update(args)
+    if missing := [f"--{name}" for name in ("images", "name") if not getattr(args, name)]:
+        raise ValueError(f"say {' and '.join(missing)} (only --update does without)")
+    if args.erase:
+        raise ValueError("--erase is for --update only")
     options = FolderOptions(
         **{name: getattr(args, name) for name in FolderOptions.__dataclass_fields__}
     )

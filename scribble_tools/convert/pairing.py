@@ -167,6 +167,74 @@ def _listed(what: str, items: Sequence[Path | str], remedy: str) -> str:
     return "\n  ".join(lines) + f"\n {remedy}"
 
 
+def _images_of(
+    images: Sequence[Place],
+    labelled: Collection[str],
+    exclude: Sequence[str],
+    taken: set[Path],
+    problems: list[str],
+) -> dict[str, tuple[Path, ...]]:
+    """Case to its images, see `pair_files`; files in ``taken`` are something else."""
+    if len(images) == 1 and images[0].pattern is None:
+        stems = _find(images[0], exclude, taken, problems)
+        return _group_channels(stems, labelled, problems)
+    found: dict[Place, dict[str, Path]] = {}
+    # the longest pattern first: '{case}.nii.gz' also fits what '{case}_t2.nii.gz' is meant for
+    for place in sorted(images, key=lambda place: -len(place.pattern)):
+        found[place] = _find(place, exclude, taken, problems)
+        taken |= set(found[place].values())
+    per_channel = [found[place] for place in images]
+    cases = {case for channel in per_channel for case in channel}
+    for place, channel in zip(images, per_channel, strict=True):
+        if missing := sorted(cases - set(channel)):
+            problems.append(f"no {place.pattern!r} for the cases {', '.join(missing)}")
+    return {
+        case: tuple(channel[case] for channel in per_channel if case in channel) for case in cases
+    }
+
+
+def pair_with_dataset(
+    known: Collection[str],
+    images: Sequence[Place],
+    scribbles: Place,
+    exclude: Sequence[str] = (),
+) -> tuple[dict[str, Path], dict[str, CaseFiles]]:
+    """Pair scribble files with the cases of a data set, and with new images.
+
+    Args:
+        known: the data set's cases.
+        images: of cases that it has not; none: there are no new ones.
+
+    Returns:
+        Case to scribble file, of known cases; and the files of new cases that have a scribble.
+
+    Raises:
+        FileNotFoundError, ValueError: see `pair_files`; scribble files that are of no known case
+            and of no new image. All are named.
+    """
+    problems: list[str] = []
+    if images:
+        scribbles = _tell_apart(scribbles, images)
+    found = _find(scribbles, exclude, (), problems)
+    new = {case: path for case, path in found.items() if case not in known}
+    images_of: dict[str, tuple[Path, ...]] = {}
+    if images and new:
+        images_of = _images_of(images, new, exclude, set(found.values()), problems)
+    if lost := sorted(set(new) - set(images_of)):
+        paths = [new[case] for case in lost]
+        remedy = (
+            "Of which case are they? Cases of the data set: "
+            + ", ".join(sorted(known)[:LISTED])
+            + ", ..." * (len(known) > LISTED)
+            + f".{_pattern_hint(scribbles, lost, known)} New images: say --images"
+        )
+        problems.append(_listed("scribble files of no case", paths, remedy))
+    if problems:
+        raise ValueError("files that do not pair up:\n" + "\n".join(problems))
+    paired = {case: CaseFiles(images_of[case], new[case]) for case in sorted(new)}
+    return {case: path for case, path in sorted(found.items()) if case in known}, paired
+
+
 def pair_files(
     images: Sequence[Place],
     scribbles: Place,
@@ -200,24 +268,7 @@ def pair_files(
     scribbles = _tell_apart(scribbles, images)
     scribble_of = _find(scribbles, exclude, taken, problems)
     taken |= set(scribble_of.values()) if scribbles.pattern else set()
-    if len(images) == 1 and images[0].pattern is None:
-        stems = _find(images[0], exclude, taken, problems)
-        images_of = _group_channels(stems, scribble_of, problems)
-    else:
-        found: dict[Place, dict[str, Path]] = {}
-        # the longest pattern first: '{case}.nii.gz' also fits what '{case}_t2.nii.gz' is meant for
-        for place in sorted(images, key=lambda place: -len(place.pattern)):
-            found[place] = _find(place, exclude, taken, problems)
-            taken |= set(found[place].values())
-        per_channel = [found[place] for place in images]
-        cases = {case for channel in per_channel for case in channel}
-        for place, channel in zip(images, per_channel, strict=True):
-            if missing := sorted(cases - set(channel)):
-                problems.append(f"no {place.pattern!r} for the cases {', '.join(missing)}")
-        images_of = {
-            case: tuple(channel[case] for channel in per_channel if case in channel)
-            for case in cases
-        }
+    images_of = _images_of(images, scribble_of, exclude, taken, problems)
     free = set(images_of) - set(scribble_of)
     for place, files in ((scribbles, scribble_of), (dense, dense_of)):
         if lost := sorted(set(files) - set(images_of)):

@@ -92,6 +92,8 @@ CONVERSION = Record(
         "scribbled_cases": _CASES,
         "num_folds": Whole(0),
         "seed": Whole(),
+        "values_of_names": Record(others=Whole(), words="a value for each name"),
+        "updates": ListOf(Record(), what="a list of updates"),
     },
 )
 """conversion.json, the record beside a converted, generated or drawn data set."""

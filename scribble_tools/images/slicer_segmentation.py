@@ -126,6 +126,7 @@ def read_segments_on_grid(
     elsewhere: int,
     overlaps: str = "refuse",
     resample: bool = False,
+    passed_over: tuple[str, ...] = (),
 ) -> np.ndarray:
     """Read a segmentation as labels (*spatial) on the voxel grid of ``image``.
 
@@ -136,6 +137,7 @@ def read_segments_on_grid(
             (``ignore``) or the label that stands ``first`` in ``label_of``.
         resample: bring a segmentation whose voxels do not coincide with the image's there
             (nearest neighbour) instead of refusing it.
+        passed_over: beginnings of the names of segments that are as if they were not there.
 
     Raises:
         FileNotFoundError, ValueError: see `read_segmentation`; overlaps; segments that have
@@ -144,6 +146,7 @@ def read_segments_on_grid(
         GridMismatch: the voxels do not coincide with the image's.
     """
     segmentation, segments = read_segmentation(path)
+    segments = [segment for segment in segments if not segment.name.startswith(passed_over)]
     labels = np.full(image.GetSize()[::-1], elsewhere, np.int32)
     if _has_no_voxels(segmentation):
         return labels

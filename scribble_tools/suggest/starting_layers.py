@@ -7,7 +7,6 @@ the file as it took the first one. What is no stroke has values, or segment name
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,11 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from scribble_tools.dataset.drawn_labels import read_drawn_labels
 from scribble_tools.dataset.label_mapping import BACKGROUND, LabelMapping
-from scribble_tools.dataset.label_set import LabelSet, read_label_set
-from scribble_tools.dataset.writing import RECORD, write_json
+from scribble_tools.dataset.label_set import LabelSet
+from scribble_tools.dataset.not_strokes import LOOK, NOT_STROKES, PREDICTION
+from scribble_tools.dataset.writing import write_json
 from scribble_tools.draw.contact_sheet import colour_of
 from scribble_tools.draw.display_plane import DisplayPlane
 from scribble_tools.images.image_files import NATURAL, VOLUMES, file_ending_of
@@ -27,9 +28,7 @@ from scribble_tools.images.slicer_segmentation import ENDING, is_segmentation
 from scribble_tools.images.slicer_writer import NewSegment, write_segmentation
 from scribble_tools.suggest.places import Place
 
-NOT_STROKES = "not_strokes.json"
 DESCRIPTION = "labels.txt"  # of ITK-SNAP
-PREDICTION, LOOK = "prediction: ", "look "  # begin the names of what is no stroke
 MARK = (1.0, 0.0, 1.0)
 SMALLEST_RING, LARGEST_RING = 5, 15  # radius in smallest voxel sides
 
@@ -40,12 +39,12 @@ class LabelStyle:
 
     Attributes:
         ending: ``.seg.nrrd`` of 3D Slicer, or that of a label map.
-        mapping: the label map's values; None for 3D Slicer.
+        mapping: values of a label map.
         segments: class name to the name of its segment in 3D Slicer.
     """
 
     ending: str
-    mapping: LabelMapping | None
+    mapping: LabelMapping
     segments: Mapping[str, str]
 
     @property
@@ -63,31 +62,14 @@ def style_of(dataset: Path, ending: str | None = None) -> LabelStyle:
     Args:
         ending: another one than the user's, such as ``.seg.nrrd``.
     """
-    labels = read_label_set(dataset / "dataset.json")
-    try:
-        record = json.loads((dataset / RECORD).read_text())
-        mapping = LabelMapping.from_json(record["scribble_labels"])
-        files = [Path(c["scribble"]) for c in record.get("cases", {}).values() if c["scribble"]]
-        values = {**record.get("values_of_names", {})}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        mapping, files, values = None, [], {}
-    if mapping is None:
-        # by value, as `LabelMapping` counts; a region's values get names of their own
-        names = {own[0]: name for name, own in labels.classes.items() if len(own) == 1}
-        values_used = sorted(labels.values - {0})
-        classes = {BACKGROUND: (0,), **{names.get(v, f"label {v}"): (v,) for v in values_used}}
-        mapping = LabelMapping(classes, () if labels.ignore is None else (labels.ignore,))
-    segments = {name: name for name in mapping.names}
-    if files and is_segmentation(files[0]):
-        label_of = mapping.labels
-        for name in mapping.names:
-            own = [segment for segment, label in values.items() if label == label_of[name]]
-            segments[name] = own[0] if own else name
-        ending = ending or ENDING
-    elif files:
-        own = file_ending_of(files[0])
-        ending = ending or (own if own in VOLUMES | {".nii", ".png", ".tif", ".tiff"} else None)
-    return LabelStyle(ending or "", mapping, segments)
+    drawn = read_drawn_labels(dataset)
+    segments = {name: name for name in drawn.mapping.names}
+    if drawn.files and is_segmentation(drawn.files[0]):
+        segments, own = drawn.segment_of, ENDING
+    else:
+        own = file_ending_of(drawn.files[0]) if drawn.files else ""
+        own = own if own in VOLUMES | {".nii", ".png", ".tif", ".tiff"} else ""
+    return LabelStyle(ending or own, drawn.mapping, segments)
 
 
 def ring_mm(place: Place, spacing_mm: Sequence[float]) -> float:
@@ -208,22 +190,3 @@ def write_legends(
         looks = [value for value in other if legend[value][0].startswith(LOOK)]
         shared = {**legend, **{v: (f"{LOOK}here {k}", MARK) for k, v in enumerate(looks, 1)}}
         write_label_description(shared, folder / DESCRIPTION)
-
-
-def read_not_strokes(folder: Path) -> tuple[list[int], tuple[str, ...]]:
-    """Values and beginnings of segment names that are no strokes, of files in ``folder``.
-
-    Raises:
-        ValueError: the file is damaged.
-    """
-    path = folder / NOT_STROKES
-    if not path.is_file():
-        return [], (PREDICTION, LOOK)
-    try:
-        content = json.loads(path.read_text())
-        return [int(v) for v in content["values"]], tuple(map(str, content["segments"]))
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path} does not say which labels are no strokes ({error}): take it away and name "
-            "them with --unlabelled"
-        ) from None

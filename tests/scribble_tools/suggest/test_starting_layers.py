@@ -7,12 +7,12 @@ import pytest
 import SimpleITK as sitk
 
 from scribble_tools.dataset.label_set import LabelSet, read_label_set
+from scribble_tools.dataset.not_strokes import read_not_strokes
 from scribble_tools.draw.display_plane import display_plane
 from scribble_tools.images.itksnap_labels import read_label_description
 from scribble_tools.images.slicer_segmentation import count_segment_voxels, read_segments_on_grid
 from scribble_tools.suggest.places import Place
 from scribble_tools.suggest.starting_layers import (
-    read_not_strokes,
     style_of,
     write_legends,
     write_starting_layer,

@@ -1,0 +1,68 @@
+"""Which patient the cases of a folder are of, as the user says it."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from scribble_tools.convert.pairing import CaseFiles
+from scribble_tools.dataset.patients import patient_in
+
+
+def read_patients(path: Path) -> dict[str, str]:
+    """Read a CSV table (comma or semicolon) with the columns ``case`` and ``patient``.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a column is missing, a case stands twice, or the file is not UTF-8.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 ({error}): save it as CSV UTF-8") from None
+    table = csv.DictReader(lines, delimiter=";" if lines and ";" in lines[0] else ",")
+    if not {"case", "patient"} <= set(table.fieldnames or ()):
+        raise ValueError(f"{path} needs the columns case,patient; found {table.fieldnames}")
+    rows = [(row["case"], row["patient"]) for row in table]
+    if len(dict(rows)) < len(rows):
+        raise ValueError(f"{path} names a case twice")
+    return dict(rows)
+
+
+def assign_patients(
+    cases: Mapping[str, CaseFiles], root: Path, patients_csv: Path | None, patient_regex: str | None
+) -> dict[str, str]:
+    """Case to patient: by table, by regular expression, or every case its own.
+
+    Args:
+        root: folder of the images.
+        patients_csv: see `read_patients`.
+        patient_regex: its first group, or its whole match, in the case's name or else in the
+            image's path below ``root``, is the patient.
+
+    Raises:
+        FileNotFoundError, ValueError: see `read_patients`; no regular expression; cases without
+            patient, all of which are named.
+    """
+    if patients_csv is not None:
+        patients = read_patients(patients_csv)
+        where = str(patients_csv)
+    elif patient_regex is not None:
+        try:
+            regex = re.compile(patient_regex)
+        except re.error as error:
+            raise ValueError(f"--patient-regex {patient_regex!r}: {error}") from None
+        patients = {}
+        for case, files in cases.items():
+            below = files.images[0].relative_to(root).as_posix()
+            patients[case] = patient_in(case, regex) or patient_in(below, regex)
+        where = f"--patient-regex {patient_regex!r}"
+    else:
+        return {case: case for case in cases}
+    if missing := sorted(set(cases) - {case for case, patient in patients.items() if patient}):
+        raise ValueError(f"{where} gives no patient for the cases {', '.join(missing)}")
+    return {case: patients[case] for case in cases}

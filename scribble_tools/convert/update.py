@@ -1,0 +1,298 @@
+"""`convert folder --update`: corrected and added strokes into a data set that is there already.
+
+Folds, patients and label values stay as the first conversion made them, so that models before and
+after can be compared. Earlier strokes stay where the new files say nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from scribble_tools.convert.conversion import Source, SourceCase, convert_case
+from scribble_tools.convert.pairing import CaseFiles, Place, pair_with_dataset
+from scribble_tools.convert.stroke_changes import (
+    ClassChange,
+    StrokeReader,
+    UpdateOptions,
+    count_changes,
+    merge,
+)
+from scribble_tools.dataset.drawn_labels import read_drawn_labels
+from scribble_tools.dataset.label_mapping import LabelMapping
+from scribble_tools.dataset.shapes import CONVERSION, DATASET_JSON
+from scribble_tools.dataset.writing import RECORD, read_splits, write_json
+from scribble_tools.images.image_io import write_labels
+from scribble_tools.images.label_files import Mismatch
+from scribble_tools.images.segmentation_files import read_labels
+from scribble_tools.json_files import read_json
+from scribble_tools.text_tables import text_table
+
+SPLITS = "splits_final.json"
+EARLIER = "labelsTr_before_update_"
+
+
+@dataclass(frozen=True)
+class Update:
+    """What an update did.
+
+    Attributes:
+        changes: of classes whose voxels are others than before.
+        same: cases whose files say nothing new.
+        new: cases that the data set did not have.
+        kept: voxels of earlier strokes that the new files lack, and that stay.
+        earlier: folder with the earlier labels of the changed cases; None where none changed.
+    """
+
+    changes: Sequence[ClassChange]
+    same: Sequence[str]
+    new: Sequence[str]
+    kept: int
+    earlier: Path | None
+
+    @property
+    def changed(self) -> list[str]:
+        """Cases of the data set with other strokes than before."""
+        return [
+            case for case in dict.fromkeys(c.case for c in self.changes) if case not in self.new
+        ]
+
+
+def update_dataset(
+    dataset: Path,
+    scribbles: Place,
+    images: Sequence[Place] = (),
+    patients_of: Callable[[Mapping[str, CaseFiles]], Mapping[str, str]] | None = None,
+    options: UpdateOptions | None = None,
+) -> Update:
+    """Bring corrected or added strokes into a raw data set.
+
+    Its folds stay; new cases go where their patient is, those of a new patient to the fold that
+    validates on the fewest cases. The earlier labels of what changes are copied to a folder of
+    their own, and conversion.json says what was done.
+
+    Args:
+        images: of new cases.
+        patients_of: patient of every new case; default: every case has its own.
+
+    Raises:
+        FileNotFoundError, ValueError: the data set or files cannot be used; the message lists all
+            of them, and nothing is written.
+    """
+    options = options or UpdateOptions()
+    content = read_json(dataset / "dataset.json", DATASET_JSON)
+    record_path = dataset / RECORD
+    record = read_json(record_path, CONVERSION) if record_path.is_file() else {}
+    drawn = read_drawn_labels(dataset)
+    if not drawn.mapping.unlabelled:
+        raise ValueError(f"{dataset} has no ignore label: it was not made of strokes")
+    ending, ignore = content["file_ending"], drawn.mapping.labels["ignore"]
+    labels_folder = dataset / "labelsTr"
+    known = {path.name.removesuffix(ending) for path in labels_folder.glob(f"*{ending}")}
+    files, added = pair_with_dataset(known, images, scribbles, options.exclude)
+    reader = StrokeReader(drawn, scribbles.folder, options)
+    with tempfile.TemporaryDirectory(prefix=f".{dataset.name}.", dir=dataset.parent) as work:
+        staged = Path(work)
+        (staged / "labelsTr").mkdir()
+        (staged / "imagesTr").mkdir()
+        one = partial(_update_case, dataset, ending, ignore, drawn.mapping, reader, staged, options)
+        with ThreadPoolExecutor(options.num_threads) as pool:
+            results = pool.map(one, files.items())
+            outcomes = list(tqdm(results, "reading", len(files), unit="case"))
+        problems = [problem for _, _, own in outcomes for problem in own]
+        patients = patients_of(added) if patients_of and added else {}
+        cases, source = _new_cases(added, patients, content, drawn.mapping, reader)
+        for case in cases:
+            problems += convert_case(staged, ending, source, case)[1]
+        if problems:
+            raise ValueError(f"{len(problems)} problems, nothing written:\n" + "\n".join(problems))
+        changes = [change for own, _, _ in outcomes for change in own]
+        for case in cases:
+            labels = read_labels(staged / "labelsTr" / f"{case.name}{ending}")[0]
+            empty = np.full_like(labels, ignore)
+            changes += count_changes(case.name, empty, labels, drawn.mapping.labels, ignore)
+        changed = {change.case for change in changes}
+        earlier = _next_folder(dataset) if changed & set(files) else None
+        found = Update(
+            changes,
+            [case for case in files if case not in changed],
+            [case.name for case in cases],
+            sum(kept for _, kept, _ in outcomes),
+            earlier,
+        )
+        if not changed and not cases:
+            return found
+        if cases:
+            write_json({**content, "numTraining": len(known) + len(cases)}, staged / "dataset.json")
+            if (dataset / SPLITS).is_file():
+                known_patients = record.get("patients", {})
+                splits = read_splits(dataset / SPLITS)
+                write_json(extend_splits(splits, known_patients, cases), staged / SPLITS)
+        if record:
+            write_json(_extended(record, scribbles.folder, cases, found), staged / RECORD)
+        _publish(staged, dataset, found, ending)
+    return found
+
+
+def _update_case(
+    dataset: Path,
+    ending: str,
+    ignore: int,
+    mapping: LabelMapping,
+    reader: StrokeReader,
+    staged: Path,
+    options: UpdateOptions,
+    item: tuple[str, Path],
+) -> tuple[list[ClassChange], int, list[str]]:
+    """Merge one case's strokes; returns changes, kept voxels and problems."""
+    case, path = item
+    try:
+        before, grid = read_labels(dataset / "labelsTr" / f"{case}{ending}")
+        new = reader.read(path, grid)
+        after, kept = merge(before, new, ignore, options.erase)
+        if not options.erase or (after != ignore).any():
+            changes = count_changes(case, before, after, mapping.labels, ignore)
+            if changes:
+                write_labels(after, grid, staged / "labelsTr" / f"{case}{ending}")
+            return changes, kept, []
+        return [], 0, [f"{path} holds no stroke at all, and --erase would leave none"]
+    except Mismatch as error:
+        return [], 0, [f"{path} {error}"]
+    except (OSError, ValueError) as error:
+        message = str(error)
+        return [], 0, [message if str(path) in message else f"{path} {message}"]
+
+
+def _new_cases(
+    added: Mapping[str, CaseFiles],
+    patients: Mapping[str, str],
+    content: Mapping,
+    mapping: LabelMapping,
+    reader: StrokeReader,
+) -> tuple[list[SourceCase], Source]:
+    cases = [
+        SourceCase(name, patients.get(name, name), files.images, files.scribble)
+        for name, files in added.items()
+    ]
+    # the reader has mapped the values already
+    as_they_are = LabelMapping(
+        {name: (k,) for k, name in enumerate(mapping.names)}, (len(mapping.names),)
+    )
+    source = Source("folder", cases, as_they_are, content["channel_names"], None, reader.read)
+    return cases, source
+
+
+def extend_splits(
+    splits: Sequence[Mapping[str, Sequence[str]]],
+    patients: Mapping[str, str],
+    cases: Sequence[SourceCase],
+) -> list[dict[str, list[str]]]:
+    """Folds with new cases in them; no old case changes sides.
+
+    Args:
+        patients: patient of every old case.
+        cases: new ones.
+    """
+    folds = [{side: list(fold[side]) for side in ("train", "val")} for fold in splits]
+    owner = dict(patients)
+    for case in sorted(cases, key=lambda case: case.name):
+        of_patient = {name for name, patient in owner.items() if patient == case.patient}
+        sides = [bool(of_patient & set(fold["val"])) for fold in folds]
+        if not any(sides) and not any(of_patient & set(fold["train"]) for fold in folds):
+            smallest = min(range(len(folds)), key=lambda k: len(folds[k]["val"]))
+            sides = [k == smallest for k in range(len(folds))]
+        for fold, validates in zip(folds, sides, strict=True):
+            side = "val" if validates else "train"
+            fold[side] = sorted([*fold[side], case.name])
+        owner[case.name] = case.patient
+    return folds
+
+
+def _extended(record: Mapping, folder: Path, cases: Sequence[SourceCase], found: Update) -> dict:
+    entry = {
+        "scribbles": str(folder),
+        "changed": found.changed,
+        "new": list(found.new),
+        "earlier": found.earlier and found.earlier.name,
+        "changes": [vars(change) for change in found.changes],
+    }
+    new = {
+        case.name: {
+            "part": case.part,
+            "images": [str(path) for path in case.images],
+            "scribble": str(case.scribble),
+            "dense": None,
+        }
+        for case in cases
+    }
+    return {
+        **record,
+        "patients": {**record.get("patients", {}), **{c.name: c.patient for c in cases}},
+        "cases": {**record.get("cases", {}), **new},
+        "updates": [*record.get("updates", ()), entry],
+    }
+
+
+def _next_folder(dataset: Path) -> Path:
+    """``labelsTr_before_update_1``, or the next number that is free."""
+    number = 1
+    while (folder := dataset / f"{EARLIER}{number}").exists():
+        number += 1
+    return folder
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+def _publish(staged: Path, dataset: Path, found: Update, ending: str) -> None:
+    """Keep the earlier labels apart, then put every new file into its place."""
+    if found.earlier is not None:
+        copies = staged / "earlier"
+        copies.mkdir()
+        for case in found.changed:
+            name = f"{case}{ending}"
+            shutil.copy2(dataset / "labelsTr" / name, copies / name)
+        umask = os.umask(0)
+        os.umask(umask)
+        copies.chmod(0o777 & ~umask)
+        copies.rename(found.earlier)
+    # the record comes last: it says what is there
+    new = sorted(_files_below(staged), key=lambda path: path.name == RECORD)
+    for path in new:
+        os.replace(path, dataset / path.relative_to(staged))
+
+
+def in_words(found: Update, most_rows: int = 60) -> str:
+    """What an update did, for the terminal."""
+    lines = []
+    if found.changes:
+        rows = [
+            (c.case, c.name, c.before, f"+{c.added}", c.recoloured, c.gone, c.after)
+            for c in found.changes[:most_rows]
+        ]
+        header = ("case", "class", "before", "added", "from others", "gone", "after")
+        lines.append(text_table(header, rows))
+        if len(found.changes) > most_rows:
+            lines.append(f"and {len(found.changes) - most_rows} more, all in {RECORD}")
+    lines.append(
+        f"{len(found.changed)} cases changed, {len(found.new)} new, "
+        f"{len(found.same)} with nothing new"
+    )
+    if found.kept:
+        lines.append(
+            f"{found.kept} voxels of earlier strokes are not in the new files; they stay "
+            "(--erase takes them away)"
+        )
+    if found.earlier is not None:
+        lines.append(f"the labels as they were before: {found.earlier}")
+    return "\n".join(lines)

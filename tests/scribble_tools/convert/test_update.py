@@ -1,0 +1,253 @@
+"""`convert folder --update`: more strokes into the same data set."""
+
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from scribble_tools.cli import main
+from scribble_tools.convert.conversion import SourceCase
+from scribble_tools.convert.stroke_changes import count_changes, merge
+from scribble_tools.convert.update import extend_splits
+from tests.scribble_tools.images.test_slicer_segmentation import write_seg
+
+SHAPE = (3, 12, 14)
+IGNORE = 3
+
+
+def write(path, array):
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing((1.0, 1.0, 5.0))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sitk.WriteImage(image, str(path))
+
+
+def strokes(**extra):
+    """User's values: 4 background, 1 RV, 2 LV, 0 unlabelled."""
+    values = np.zeros(SHAPE, np.uint8)
+    values[0, 2, 1:6], values[0, 5, 1:6], values[0, 9, 1:12] = 1, 2, 4
+    return values
+
+
+@pytest.fixture
+def raw(tmp_path):
+    """A data set of four cases of two patients each with an own fold."""
+    generator = np.random.default_rng(0)
+    for patient in (1, 2, 3):
+        for time in "ab":
+            name = f"p{patient}_{time}"
+            write(tmp_path / "images" / f"{name}.nii.gz", generator.normal(0, 1, SHAPE))
+            write(tmp_path / "drawn" / f"{name}.nii.gz", strokes())
+    assert main(convert(tmp_path, "images", "drawn", *LABELS)) == 0
+    return tmp_path / "raw" / "Dataset130_Hearts"
+
+
+LABELS = (
+    "--labels background=4 RV=1 LV=2 --unlabelled 0 --name Hearts --patient-regex (p\\d+)".split()
+)
+
+
+def convert(root, images, scribbles, *words):
+    folders = ["--images", str(root / images)] if images else []
+    return [
+        *"convert folder --dataset-id 130 --scribbles".split(),
+        str(root / scribbles),
+        *folders,
+        *("--out", str(root / "raw")),
+        *words,
+    ]
+
+
+def update(raw, *words, images=None, scribbles="next"):
+    return main(convert(raw.parents[1], images, scribbles, "--update", *words))
+
+
+def labels_of(raw, case, folder="labelsTr"):
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(raw / folder / f"{case}.nii.gz")))
+
+
+def record_of(raw):
+    return json.loads((raw / "conversion.json").read_text())
+
+
+def snapshot(folder):
+    return {p: p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_added_and_corrected_strokes_go_in_and_the_earlier_ones_stay(raw, capsys):
+    before = labels_of(raw, "p1_a")
+    splits = (raw / "splits_final.json").read_bytes()
+    new = np.zeros(SHAPE, np.uint8)
+    new[2, 4, 2:8] = 1  # added
+    new[0, 5, 1:3] = 1  # what was LV
+    write(raw.parents[1] / "next" / "p1_a.nii.gz", new)
+    capsys.readouterr()
+    assert update(raw) == 0
+    after = labels_of(raw, "p1_a")
+    assert (after[2, 4, 2:8] == 1).all() and [*after[0, 5, 1:6]] == [1, 1, 2, 2, 2]
+    untouched = np.ones(SHAPE, bool)
+    untouched[2, 4, 2:8] = untouched[0, 5, 1:3] = False
+    np.testing.assert_array_equal(after[untouched], before[untouched])
+    assert (raw / "splits_final.json").read_bytes() == splits
+    np.testing.assert_array_equal(labels_of(raw, "p1_a", "labelsTr_before_update_1"), before)
+    assert len(list((raw / "labelsTr_before_update_1").iterdir())) == 1
+    out = capsys.readouterr().out
+    rows = {tuple(line.split()) for line in out.splitlines()}
+    assert ("p1_a", "RV", "5", "+6", "2", "0", "13") in rows
+    assert ("p1_a", "LV", "5", "+0", "0", "2", "3") in rows
+    assert "1 cases changed, 0 new" in out and "19 voxels of earlier strokes" in out
+    (entry,) = record_of(raw)["updates"]
+    assert entry["changed"] == ["p1_a"] and entry["earlier"] == "labelsTr_before_update_1"
+
+
+def test_the_same_files_again_change_nothing(raw, capsys):
+    files = snapshot(raw)
+    assert update(raw, scribbles="drawn") == 0
+    assert snapshot(raw) == files
+    assert "0 cases changed, 0 new, 6 with nothing new" in capsys.readouterr().out
+
+
+def test_erase_takes_away_what_the_new_file_lacks(raw):
+    new = strokes()
+    new[0, 5] = 0
+    new[1, 5, 1:6] = 2
+    write(raw.parents[1] / "next" / "p2_b.nii.gz", new)
+    assert update(raw, "--erase") == 0
+    after = labels_of(raw, "p2_b")
+    assert (after[0, 5] == IGNORE).all() and (after[1, 5, 1:6] == 2).all()
+    assert (labels_of(raw, "p2_b", "labelsTr_before_update_1")[0, 5, 1:6] == 2).all()
+    write(raw.parents[1] / "next" / "p2_b.nii.gz", np.zeros(SHAPE, np.uint8))
+    assert update(raw, "--erase") == 1, "no stroke would be left"
+
+
+def test_a_new_case_keeps_to_its_patient_and_a_new_patient_gets_a_fold(raw, capsys):
+    root, generator = raw.parents[1], np.random.default_rng(1)
+    for name in ("p2_c", "p9_a"):
+        write(root / "more" / f"{name}.nii.gz", generator.normal(0, 1, SHAPE))
+        write(root / "next" / f"{name}.nii.gz", strokes())
+    write(root / "next" / "p1_a.nii.gz", strokes())
+    before = json.loads((raw / "splits_final.json").read_text())
+    assert update(raw, "--patient-regex", r"(p\d+)", images="more") == 0
+    assert "install-splits 130 --overwrite" in capsys.readouterr().out
+    after = json.loads((raw / "splits_final.json").read_text())
+    for old, new in zip(before, after, strict=True):
+        assert set(old["train"]) <= set(new["train"]) and set(old["val"]) <= set(new["val"])
+        side = "val" if "p2_a" in old["val"] else "train"
+        assert "p2_c" in new[side]
+        assert set(new["train"]) | set(new["val"]) == set(old["train"] + old["val"]) | {
+            "p2_c",
+            "p9_a",
+        }
+    assert sum("p9_a" in fold["val"] for fold in after) == 1
+    assert json.loads((raw / "dataset.json").read_text())["numTraining"] == 8
+    assert (
+        record_of(raw)["patients"]["p9_a"] == "p9" and (raw / "imagesTr/p9_a_0000.nii.gz").exists()
+    )
+    np.testing.assert_array_equal(labels_of(raw, "p9_a"), labels_of(raw, "p1_b"))
+    assert main(["check", str(raw)]) == 0
+
+
+def test_what_suggest_wrote_beside_the_strokes_is_no_stroke(raw):
+    root = raw.parents[1]
+    values = strokes()
+    values[1, 2:6, 2:6], values[1, 8, 2:9] = 101, 201  # a prediction and a mark
+    values[1, 4, 3:5] = 1  # what the user drew
+    write(root / "next" / "p3_a.nii.gz", values)
+    files = snapshot(raw)
+    assert update(raw) == 1, "nobody says what 101 and 201 are"
+    assert snapshot(raw) == files
+    (root / "next" / "not_strokes.json").write_text('{"values": [101, 201], "segments": []}')
+    assert update(raw) == 0
+    after = labels_of(raw, "p3_a")
+    assert (after[1] != IGNORE).sum() == 2 and (after[1, 4, 3:5] == 1).all()
+
+
+def test_unlabelled_says_it_by_hand(raw):
+    values = strokes()
+    values[1, 2:6, 2:6] = 77
+    write(raw.parents[1] / "next" / "p3_a.nii.gz", values)
+    assert update(raw, "--unlabelled", "77") == 0
+    assert (labels_of(raw, "p3_a")[1] == IGNORE).all()
+
+
+def test_a_segmentation_of_slicer_passes_over_predictions_and_marks(tmp_path):
+    image = sitk.GetImageFromArray(np.random.default_rng(0).normal(0, 1, SHAPE))
+    image.SetSpacing((1.0, 1.0, 5.0))
+    layer = np.zeros(SHAPE, np.uint8)
+    layer[0, 2, 1:6], layer[0, 9, 1:12] = 1, 2
+    segments = [("Right ventricle", 1, 0), ("Outside", 2, 0)]
+    for name in ("a", "b"):
+        (tmp_path / "images").mkdir(exist_ok=True)
+        sitk.WriteImage(image, str(tmp_path / "images" / f"{name}.nii.gz"))
+        write_seg(tmp_path / "drawn" / f"{name}.seg.nrrd", image, layer, segments)
+    words = ["--labels", "background=Outside", "RV=Right ventricle", "--name", "Hearts"]
+    assert main(convert(tmp_path, "images", "drawn", *words)) == 0
+    raw = tmp_path / "raw" / "Dataset130_Hearts"
+    more = np.zeros((3, *SHAPE), np.uint8)
+    more[0] = layer
+    more[0, 2, 4, 3:8] = 2  # a new background stroke, under a prediction and a mark
+    more[1, 2, 3:7, 2:9], more[2, 2, 4, 2:9] = 1, 1
+    names = [*segments, ("prediction: RV", 1, 1), ("look 1: RV or background?", 1, 2)]
+    write_seg(tmp_path / "next" / "a.seg.nrrd", image, more, names)
+    assert update(raw) == 0
+    after = labels_of(raw, "a")
+    assert (after[2] != 2).sum() == 5 and (after[2, 4, 3:8] == 0).all()
+
+
+def test_all_problems_are_named_and_nothing_is_written(raw, capsys):
+    root = raw.parents[1]
+    for name, value, shape in (("p1_a", 9, SHAPE), ("p1_b", 1, (2, 2, 2))):
+        array = np.zeros(shape, np.uint8)
+        array[0, 0, 0] = value
+        write(root / "next" / f"{name}.nii.gz", array)
+    files = snapshot(raw)
+    capsys.readouterr()
+    assert update(raw) == 1
+    error = capsys.readouterr().err
+    assert "p1_a.nii.gz holds the values [9]" in error and "p1_b.nii.gz" in error
+    write(root / "next" / "stranger.nii.gz", strokes())
+    assert update(raw) == 1
+    error = capsys.readouterr().err
+    assert "stranger.nii.gz" in error and "say --images" in error
+    assert snapshot(raw) == files and not list(raw.parent.glob(".*"))
+
+
+def test_added_strokes_are_not_lost_by_a_later_overwrite(raw, capsys):
+    new = strokes()
+    new[2, 4, 2:8] = 1
+    write(raw.parents[1] / "next" / "p1_a.nii.gz", new)
+    assert update(raw) == 0
+    files = snapshot(raw)
+    assert main(convert(raw.parents[1], "images", "drawn", *LABELS, "--overwrite")) == 1
+    assert "strokes that --update added" in capsys.readouterr().err
+    assert snapshot(raw) == files
+
+
+@pytest.mark.parametrize("words", [["--labels", "RV=1"], ["--overwrite"], ["--mixed"]])
+def test_what_an_update_cannot_change_is_refused(raw, words, capsys):
+    assert update(raw, *words, scribbles="drawn") == 1
+    assert f"leave out {words[0]}" in capsys.readouterr().err
+
+
+def test_a_first_conversion_needs_images_and_a_name(tmp_path, capsys):
+    assert main(convert(tmp_path, None, "drawn")) == 1
+    assert "--images and --name" in capsys.readouterr().err
+
+
+def test_merge_and_counts_by_hand():
+    earlier, new = np.array([3, 3, 1, 1, 2, 0]), np.array([1, 3, 3, 2, 2, 3])
+    merged, kept = merge(earlier, new, 3)
+    assert merged.tolist() == [1, 3, 1, 2, 2, 0] and kept == 2
+    assert merge(earlier, new, 3, erase=True)[0] is new
+    rows = count_changes("c", earlier, merged, {"background": 0, "RV": 1, "LV": 2, "ignore": 3}, 3)
+    found = {r.name: (r.before, r.added, r.recoloured, r.gone, r.after) for r in rows}
+    assert found == {"RV": (2, 1, 0, 1, 2), "LV": (1, 0, 1, 0, 2)}
+
+
+def test_folds_grow_evenly_by_patient():
+    splits = [{"train": ["a"], "val": ["b"]}, {"train": ["b"], "val": ["a"]}]
+    new = [SourceCase(f"n{k}", f"q{k // 2}", ()) for k in range(4)]
+    grown = extend_splits(splits, {"a": "A", "b": "B"}, new)
+    assert grown[0] == {"train": ["a", "n2", "n3"], "val": ["b", "n0", "n1"]}
+    assert grown[1] == {"train": ["b", "n0", "n1"], "val": ["a", "n2", "n3"]}
