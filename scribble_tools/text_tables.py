@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 
@@ -40,3 +41,9 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> s
         f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |"
         for line in lines
     )
+
+
+def natural(name: str) -> list[tuple[bool, int, str]]:
+    """A key that sorts names as people do: 3, 5, 10, 40."""
+    parts = re.findall(r"\d+|\D+", name)
+    return [(not p.isdigit(), int(p) if p.isdigit() else 0, p.casefold()) for p in parts]

@@ -25,7 +25,9 @@ SMALLEST_INCHES = 1.0  # a narrower panel stands in a column of this width
 GAP_INCHES = 0.06
 STROKE_DOTS = 4  # a scribble is drawn about this wide, or as wide as it is
 LETTER = 0.6  # of the font's size: about the width of a letter
-TITLE_POINTS, TEXT_POINTS, FOOTER_POINTS = 10, 8, 6.5
+TITLE_POINTS, TEXT_POINTS, FOOTER_POINTS = 10, 8, 7
+LEFT_INCHES = 1.35 * TEXT_POINTS / 72 + 2 * GAP_INCHES  # a line of text beside the rows
+TALLEST_INCHES = 3.6
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,7 @@ def contact_sheet(
     title: str = "",
     edges: Sequence[str] | None = None,
     notes: Sequence[str] = (),
+    sheet_inches: float | None = None,
 ) -> Figure:
     """Draw rows of slices, with the bare image and then every panel as columns.
 
@@ -153,6 +156,8 @@ def contact_sheet(
         title: above the sheet.
         edges: letters for the left, right, top and bottom of the picture.
         notes: sentences for the sheet's footer.
+        sheet_inches: width that the panels are to fill, as far as that makes none taller than
+            `TALLEST_INCHES`; default: panels of `PANEL_INCHES`.
 
     Raises:
         ValueError: a panel's shape differs from the image's, or there is no such slice.
@@ -167,6 +172,9 @@ def contact_sheet(
     rows, columns = image.shape[1:3]
     height_mm, width_mm = rows * spacing_mm[0], columns * spacing_mm[1]
     inches_per_mm = PANEL_INCHES / max(height_mm, width_mm)
+    if sheet_inches is not None:
+        wide = (sheet_inches - LEFT_INCHES) / (len(panels) + 1) - GAP_INCHES
+        inches_per_mm = min(wide / width_mm, TALLEST_INCHES / height_mm)
     panel_size = inches_per_mm * width_mm, inches_per_mm * height_mm
     stroke_mm = STROKE_DOTS / (inches_per_mm * DOTS_PER_INCH)
     stored = [panel.labels[slices] for panel in panels]
@@ -245,7 +253,7 @@ def _empty_sheet(
     width, height = panel_size
     pitch_x, pitch_y = (max(side, SMALLEST_INCHES) + GAP_INCHES for side in panel_size)
     entries = [(LETTER * len(handle.get_label()) + 3.5) * TEXT_POINTS / 72 for handle in handles]
-    left = _line_inches(TEXT_POINTS) + 2 * GAP_INCHES
+    left = LEFT_INCHES
     sheet_width = max(
         left + pitch_x * len(column_titles), max(entries, default=0) + 2 * GAP_INCHES, 3.0
     )

@@ -6,7 +6,7 @@ import argparse
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from scribble_tools.dataset.label_set import (
 from scribble_tools.dataset.writing import find_raw_dataset, write_json
 from scribble_tools.draw.contact_sheet import Panel, choose_slices, contact_sheet, save_png
 from scribble_tools.draw.display_plane import DisplayPlane, display_plane
+from scribble_tools.draw.surroundings import outside_in_words, surroundings
 from scribble_tools.images.file_kind import NATURAL, file_ending_of
 from scribble_tools.images.image_io import geometry_difference, read_image
 from scribble_tools.images.segmentation_files import read_labels
@@ -79,8 +80,21 @@ class ShownCase:
     label_names: Mapping[int, str]
     notes: Sequence[str]
 
-    def sheet(self, slices: Sequence[int], title: str) -> Figure:
-        """The contact sheet with these slices as rows."""
+    def cropped(self) -> ShownCase:
+        """The surroundings of strokes and reference alone, see `surroundings`."""
+        window = surroundings(self.panels, self.plane.spacing_mm)
+        if window is None:
+            return self
+        part = (slice(None), *window)
+        return replace(
+            self,
+            image=self.image[part],
+            panels=[replace(panel, labels=panel.labels[part]) for panel in self.panels],
+            notes=[*self.notes, outside_in_words(self.panels, window)],
+        )
+
+    def sheet(self, slices: Sequence[int], title: str, sheet_inches: float | None = None) -> Figure:
+        """The contact sheet with these slices as rows, see `contact_sheet`."""
         return contact_sheet(
             self.image,
             self.panels,
@@ -90,6 +104,7 @@ class ShownCase:
             title,
             self.plane.edges,
             self.notes,
+            sheet_inches,
         )
 
 
@@ -142,15 +157,17 @@ def preview_case(
     out: Path,
     dataset_json: Path | None = None,
     slices: Sequence[int] | None = None,
-    max_slices: int = 3,
+    max_slices: int | None = 3,
     overwrite: bool = False,
+    crop: bool = False,
 ) -> dict:
     """Write the contact sheet of one case as PNG.
 
     Args:
         dataset_json: see `read_case`.
-        slices: to show, as numbered in the file; default: up to ``max_slices`` that have scribbles
-            (``contact_sheet.choose_slices``).
+        slices: to show, as numbered in the file; default: up to ``max_slices`` (None: all) that
+            have scribbles (``contact_sheet.choose_slices``).
+        crop: show, and scale the greys to, the surroundings of strokes and reference.
 
     Returns:
         ``picture`` (file name), ``slices``, ``slice_axis`` (``"x"``, ``"y"`` or ``"z"`` of the
@@ -168,6 +185,8 @@ def preview_case(
         raise FileExistsError(f"{out} exists already: choose another name or say --overwrite")
     _refuse_no_slices(max_slices)
     shown = read_case(files, dataset_json)
+    max_slices = len(shown.image) if max_slices is None else max_slices
+    shown = shown.cropped() if crop else shown
     slices = choose_slices(shown.panels[0], max_slices) if slices is None else list(slices)
     sheet = shown.sheet(slices, files.name)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -186,8 +205,8 @@ def preview_case(
     }
 
 
-def _refuse_no_slices(max_slices: int) -> None:
-    if max_slices < 1:
+def _refuse_no_slices(max_slices: int | None) -> None:
+    if max_slices is not None and max_slices < 1:
         raise ValueError(f"{max_slices} slices: at least 1 must be shown")
 
 
@@ -284,12 +303,17 @@ def find_case_files(
 
 
 def _draw(
-    out: Path, dataset_json: Path, max_slices: int, overwrite: bool, files: ShownFiles
+    out: Path,
+    dataset_json: Path,
+    max_slices: int | None,
+    overwrite: bool,
+    crop: bool,
+    files: ShownFiles,
 ) -> dict | str:
     """The entry of one case, or what is wrong with it, to report all at once."""
     picture = out / f"{files.name}.png"
     try:
-        return preview_case(files, picture, dataset_json, None, max_slices, overwrite)
+        return preview_case(files, picture, dataset_json, None, max_slices, overwrite, crop)
     except (ValueError, OSError) as error:
         return str(error)
 
@@ -315,9 +339,10 @@ def preview_dataset(
     reference: Path | None = None,
     cases: Sequence[str] | None = None,
     channel: int = 0,
-    max_slices: int = 3,
+    max_slices: int | None = 3,
     num_processes: int = 2,
     overwrite: bool = False,
+    crop: bool = False,
 ) -> dict[str, dict]:
     """Write one contact sheet per case to the folder ``out``, and preview.json beside them.
 
@@ -341,7 +366,7 @@ def preview_dataset(
             "choose another folder or say --overwrite"
         )
     entries = _read_index(out / INDEX)
-    draw = partial(_draw, out, dataset / "dataset.json", max_slices, overwrite)
+    draw = partial(_draw, out, dataset / "dataset.json", max_slices, overwrite, crop)
     results = parallel_map(draw, found, num_processes, "drawing")
     drawn, problems = {}, []
     for files, result in zip(found, results, strict=True):
@@ -407,6 +432,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-slices", type=int, default=3, help="rows per picture, at most (default: 3)"
     )
     parser.add_argument(
+        "--all-slices",
+        action="store_const",
+        const=None,
+        dest="max_slices",
+        help="a row for every slice that has scribbles",
+    )
+    parser.add_argument(
+        "--crop",
+        action="store_true",
+        help="show only the surroundings of strokes and reference, with greys for them",
+    )
+    parser.add_argument(
         "-np", type=positive_int, default=2, dest="num_processes", help="processes (default: 2)"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace existing pictures")
@@ -438,6 +475,7 @@ def run(args: argparse.Namespace) -> int:
             args.max_slices,
             args.num_processes,
             args.overwrite,
+            args.crop,
         )
         print(f"wrote {len(drawn)} pictures and {INDEX} to {args.out}")
         return 0
@@ -450,6 +488,8 @@ def run(args: argparse.Namespace) -> int:
     dataset_json = find_dataset_json(folders)
     if dataset_json is not None and not is_nnunets(dataset_json):
         dataset_json = None
-    preview_case(files, args.out, dataset_json, args.slice, args.max_slices, args.overwrite)
+    preview_case(
+        files, args.out, dataset_json, args.slice, args.max_slices, args.overwrite, args.crop
+    )
     print(f"wrote {args.out}")
     return 0

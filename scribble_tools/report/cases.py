@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import matplotlib
@@ -20,7 +20,9 @@ from scribble_tools.images.image_io import read_image
 from scribble_tools.report.pictures import blend, encode_figure
 
 SLICES = 3  # rows of a contact sheet
-DOTS_PER_INCH = 100  # of a sheet, whose smallest letters are 6.5 points: 9 pixels
+DOTS_PER_INCH = 100  # of a sheet, whose smallest letters are 7 points: 10 pixels
+SHEET_INCHES = 12.2  # as wide as the page
+STRIP_INCHES = 9.0  # of one row on the first screen
 THUMBNAIL_PIXELS = 64
 
 
@@ -140,7 +142,17 @@ def look_at(
     }
     slices = choose_slices(shown.panels[0], SLICES)
     # names of classes and cases are text, not formulas, whatever dollars are in them
+    near = shown.cropped()
     with matplotlib.rc_context({"text.parse_math": False}):
-        sheet = encode_figure(shown.sheet(slices, files.name), DOTS_PER_INCH, max_bytes)
-    thumbnail = _thumbnail(shown, next(iter(files.predictions)))
+        sheet = encode_figure(near.sheet(slices, "", SHEET_INCHES), DOTS_PER_INCH, max_bytes)
+    thumbnail = _thumbnail(near, next(iter(files.predictions)))
     return CaseLook(files.name, sheet, thumbnail, unscored, voxel_ml)
+
+
+def draw_strip(dataset_json: Path, files: ShownFiles) -> bytes:
+    """One slice of a case as WebP, for the first screen."""
+    shown = read_case(files, dataset_json).cropped()
+    shown = replace(shown, notes=[])
+    with matplotlib.rc_context({"text.parse_math": False}):
+        sheet = shown.sheet(choose_slices(shown.panels[0], 1), "", STRIP_INCHES)
+        return encode_figure(sheet, DOTS_PER_INCH)

@@ -13,7 +13,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -36,8 +36,9 @@ from scribble_tools.evaluate.statistics import (
     wilcoxon_p,
 )
 from scribble_tools.parallel import parallel_map
-from scribble_tools.report.cases import CaseLook, image_grid, look_at
+from scribble_tools.report.cases import CaseLook, draw_strip, image_grid, look_at
 from scribble_tools.report.training import Training, find_fold, read_training
+from scribble_tools.text_tables import natural
 
 # base64 makes four bytes of three; with figures and tables 200 cases stay below 20 MB
 ALL_SHEETS_BYTES, LARGEST_SHEET_BYTES = 11_000_000, 120_000
@@ -97,6 +98,7 @@ class ReportData:
             figure.
         resampled: "patients" or "cases", which the confidence intervals rest on, and how many.
         record: how the data set was made, as far as it says.
+        typical: the median case, and a picture of it.
     """
 
     dataset: Path
@@ -114,6 +116,7 @@ class ReportData:
     compared: Sequence[ComparedRow] = ()
     comparison: Mapping[str, dict] | None = None
     record: Mapping[str, object] = field(default_factory=dict)
+    typical: tuple[str, bytes] | None = None
 
     @property
     def prediction(self) -> Prediction:
@@ -131,6 +134,20 @@ class ReportData:
         tables = self.prediction.tables
         names = ("dice", "disagreement_percent", "islands")
         return next(tables[n] for n in names if np.isfinite(tables[n].overall).any())
+
+    @property
+    def worst_first(self) -> list[int]:
+        """Rows of the cases, the worst first; equal ones, and those without a value, by name."""
+        table = self.ranking
+        sign = 1 if table.metric.better == "higher" else -1
+        values = [math.inf if math.isnan(v) else sign * v for v in table.overall.tolist()]
+        return sorted(range(len(values)), key=lambda k: (values[k], natural(self.cases[k])))
+
+    @property
+    def median(self) -> int:
+        """Row of the case in the middle of those that have a value."""
+        known = [row for row in self.worst_first if math.isfinite(self.ranking.overall[row])]
+        return known[len(known) // 2]
 
 
 def find_predictions(folder: Path, ending: str, fold: str | None = None) -> Path:
@@ -364,7 +381,7 @@ def gather(
     if other is not None:
         comparison, compared = _compare(found[0], found[1], classes, groups, patients)
     training = found[0].training
-    return ReportData(
+    data = ReportData(
         dataset=dataset,
         labels=labels,
         classes=classes,
@@ -381,6 +398,9 @@ def gather(
         comparison=comparison,
         record=_record(dataset),
     )
+    name = cases[data.median]
+    shown = next(case for case in files if case.name == name)
+    return replace(data, typical=(name, draw_strip(dataset / "dataset.json", shown)))
 
 
 def _training_of(predictions: Path) -> Training | None:

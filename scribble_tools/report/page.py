@@ -37,6 +37,7 @@ from scribble_tools.report.figures import (
 )
 from scribble_tools.report.pictures import encode_figure, encode_file, svg_uri, webp_uri
 from scribble_tools.report.training import Training
+from scribble_tools.report.verdict import difference, title_of, verdict
 from scribble_tools.text_tables import interval, number
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -107,7 +108,8 @@ def _columns(data: ReportData) -> list[tuple[Metric, np.ndarray]]:
 def _cases(data: ReportData, columns: Sequence[tuple[Metric, np.ndarray]]) -> list[dict]:
     outcomes = _outcomes(data.prediction)
     rows = []
-    for row, case in enumerate(data.cases):
+    for row in data.worst_first:
+        case = data.cases[row]
         look, special = data.looks[case], outcomes.get(case, {})
         rows.append(
             {
@@ -151,20 +153,20 @@ def _summary(data: ReportData) -> tuple[list[Metric], list[dict]]:
 
 
 def _extremes(data: ReportData, cases: Sequence[Mapping]) -> tuple[Metric, list[dict]]:
-    """Best, median and worst case."""
+    """Worst, median and best case, of ``cases`` in that order."""
     table = data.ranking
-    known = np.flatnonzero(np.isfinite(table.overall))
-    order = known[np.argsort(table.overall[known], kind="stable")]
-    order = order[::-1] if table.metric.better == "higher" else order
-    places = {"best": 0, "median": (len(order) - 1) // 2, "worst": len(order) - 1}
+    values = dict(zip(data.cases, table.overall, strict=True))
+    known = [case for case in cases if math.isfinite(values[case["name"]])]
+    places = {"worst": 0, "median": len(known) // 2, "best": len(known) - 1}
     chosen: dict[int, str] = {}
     for word, place in places.items():
         chosen[place] = f"{chosen[place]} and {word}" if place in chosen else word
     return table.metric, [
         {
             "word": word,
-            "value": number(table.overall[order[place]], table.metric.decimals),
-            **cases[order[place]],
+            "value": number(values[known[place]["name"]], table.metric.decimals),
+            "index": cases.index(known[place]),
+            **known[place],
         }
         for place, word in chosen.items()
     ]
@@ -279,6 +281,18 @@ def _cards(data: ReportData) -> list[tuple[str, str, str]]:
             between = interval(numbers, metric.decimals)
             detail = "" if between == "-" else f"95 % CI {between}"
             cards.append((title, number(numbers["mean"], metric.decimals), detail))
+    if compared := difference(data):
+        title, numbers, _ = compared
+        metric = data.ranking.metric
+        between = interval(numbers, metric.decimals, signed=True)
+        detail = "" if between == "-" else f"95 % CI {between}"
+        cards.append(
+            (
+                f"{title}, against {data.predictions[1].title}",
+                number(numbers["mean"], metric.decimals, signed=True),
+                detail,
+            )
+        )
     training = data.prediction.training
     if not data.scored and training and (agreement := training.series.get(AGREEMENT)):
         percent = number(100 * (1 - agreement[-1]), 2)
@@ -342,7 +356,18 @@ def render(data: ReportData, command: str) -> str:
         "cases": [{key: c[key] for key in ("name", "values", "outcomes")} for c in cases],
     }
     return environment.get_template("report.html.j2").render(
-        title=f"{data.dataset.name}: {training.name if training else data.prediction.folder.name}",
+        title=title_of(data),
+        verdict=verdict(data),
+        typical=data.typical
+        and {
+            "case": data.typical[0],
+            "picture": webp_uri(data.typical[1]),
+            "value": number(data.ranking.overall[data.median], data.ranking.metric.decimals),
+        },
+        worst_first=next(
+            (k for k, (m, _) in enumerate(columns) if m.name == data.ranking.metric.name), None
+        ),
+        lowest_first=data.ranking.metric.better == "higher",
         folder=str(data.prediction.folder),
         command=command,
         made=datetime.now().astimezone().isoformat(" ", "minutes"),

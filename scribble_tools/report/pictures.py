@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 QUALITY = 60  # WebP's: more shows nothing more of label maps over images
-SMALLEST_SCALE = 0.5  # a contact sheet below half its size cannot be read any more
+SMALLEST_SCALE = 0.75  # the letters of a contact sheet cannot be read below that
 EFFORT = 2  # of 6: files a few per cent larger, in half the time
 
 

@@ -21,7 +21,7 @@ from scribble_tools.dataset.not_strokes import LOOK, NOT_STROKES, PREDICTION
 from scribble_tools.dataset.writing import write_json
 from scribble_tools.draw.contact_sheet import colour_of
 from scribble_tools.draw.display_plane import DisplayPlane
-from scribble_tools.images.image_files import NATURAL, VOLUMES, file_ending_of
+from scribble_tools.images.file_kind import NATURAL, VOLUMES, file_ending_of
 from scribble_tools.images.image_io import write_labels
 from scribble_tools.images.itksnap_labels import write_label_description
 from scribble_tools.images.slicer_segmentation import ENDING, is_segmentation

@@ -96,7 +96,8 @@
   // ------------------------------------------------------------- pictures of a case
 
   const viewer = byId("viewer");
-  let current = null;
+  let current = null; // what was clicked, and gets the focus back
+  let shownRow = null;
 
   const element = (tag, text, scope) => {
     const made = document.createElement(tag);
@@ -105,10 +106,31 @@
     return made;
   };
 
+  const single = (alone) => {
+    for (const id of ["previous", "next"]) byId(id).hidden = alone;
+    byId("viewer-numbers").parentElement.hidden = alone;
+    byId("viewer-body").scrollTop = 0;
+  };
+
+  // what is enlarged stays named: the caption does not scroll with the picture
+  const showFigure = (figure, opener) => {
+    current = opener;
+    const [first, ...rest] = figure.querySelector("figcaption").textContent.split(": ");
+    byId("viewer-title").textContent = rest.length ? first : "";
+    byId("viewer-note").textContent = rest.length ? rest.join(": ") : first;
+    const picture = figure.querySelector("img").cloneNode();
+    byId("viewer-sheet").replaceChildren(picture);
+    single(true);
+  };
+
   const show = (row) => {
-    current = row;
+    current = row.querySelector(".open");
+    shownRow = row;
     const { name, values, outcomes } = cases[index(row)];
     byId("viewer-title").textContent = name;
+    byId("viewer-note").textContent = columns
+      .map((column, c) => `${column.title} ${format(values[c][0], column)}`)
+      .slice(0, 3).join(", ");
     byId("viewer-sheet").replaceChildren(
       byId(`sheet-${index(row)}`).content.cloneNode(true),
     );
@@ -123,12 +145,12 @@
       return line;
     });
     byId("viewer-numbers").replaceChildren(head, ...lines);
-    viewer.scrollTop = 0;
+    single(false);
   };
 
   const step = (by) => {
     const shown = rows.filter((row) => !row.hidden);
-    const next = shown[shown.indexOf(current) + by];
+    const next = shown[shown.indexOf(shownRow) + by];
     if (next) show(next);
   };
 
@@ -138,11 +160,24 @@
     show(button.closest("tr"));
     viewer.showModal();
   });
-  viewer.addEventListener("close", () => current.querySelector(".open").focus());
+  document.querySelectorAll(".enlarge").forEach((button) => {
+    button.addEventListener("click", () => {
+      const { case: number } = button.dataset;
+      if (number !== undefined) {
+        show(rows.find((row) => row.dataset.index === number));
+        current = button;
+      } else {
+        showFigure(button.closest("figure"), button);
+      }
+      viewer.showModal();
+    });
+  });
+  viewer.addEventListener("close", () => current.focus());
   viewer.addEventListener("click", (event) => {
     if (event.target === viewer) viewer.close(); // the backdrop
   });
   viewer.addEventListener("keydown", (event) => {
+    if (byId("next").hidden) return;
     if (event.key === "ArrowLeft") step(-1);
     if (event.key === "ArrowRight") step(1);
   });

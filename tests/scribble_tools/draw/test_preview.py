@@ -13,7 +13,13 @@ from matplotlib.image import imread
 
 from scribble_tools.cli import main
 from scribble_tools.draw.contact_sheet import COLOURS
-from scribble_tools.draw.preview import distinct_titles, find_case_files, preview_dataset
+from scribble_tools.draw.preview import (
+    ShownFiles,
+    distinct_titles,
+    find_case_files,
+    preview_dataset,
+    read_case,
+)
 
 DATASET = "Dataset007_Organs"
 CASES = ("a", "b")
@@ -361,3 +367,28 @@ def test_a_label_map_with_another_header_is_shown_with_a_remark(root, monkeypatc
     assert single(root) == 0
     text = " ".join(text.get_text() for text in figures[0].axes[0].texts).replace("\n", " ")
     assert "The header of the scribble is unlike the image's: spacing [1.0, 1.0, 8.0]" in text
+
+
+def test_all_slices_and_the_strokes_surroundings_on_request(tmp_path):
+    shape = (5, 60, 64)
+    scribble = np.full(shape, 3, np.uint8)
+    for k in range(4):
+        scribble[k, 20:24, 30:36] = 1
+    image = np.random.default_rng(0).random(shape)
+    for array, name in ((image, "image"), (scribble, "scribble")):
+        written = sitk.GetImageFromArray(array)
+        written.SetSpacing((1.0, 1.0, 5.0))
+        sitk.WriteImage(written, str(tmp_path / f"{name}.nii.gz"))
+    words = ["--image", tmp_path / "image.nii.gz", "--scribble", tmp_path / "scribble.nii.gz"]
+    heights = []
+    for name, more in (("few", []), ("all", ["--all-slices"]), ("crop", ["--crop"])):
+        out = tmp_path / f"{name}.png"
+        assert main(["preview", *map(str, words), "--out", str(out), *more]) == 0
+        heights.append(imread(out).shape[0])
+    assert heights[1] > 1.2 * heights[0]
+    files = ShownFiles("case", tmp_path / "image.nii.gz", tmp_path / "scribble.nii.gz")
+    shown = read_case(files)
+    near = shown.cropped()
+    assert near.image.shape[1] < 40 and near.panels[0].labels.shape == near.image.shape
+    np.testing.assert_array_equal((near.panels[0].labels == 1).sum(), (scribble == 1).sum())
+    assert "Cropped to the surroundings" in near.notes[-1]

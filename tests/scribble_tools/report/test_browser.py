@@ -20,6 +20,7 @@ pytestmark = pytest.mark.skipif(
     not (BROWSER and DRIVER),
     reason="no chromium and chromedriver here: apt-get install chromium chromium-driver",
 )
+WORST = "<img src=x onerror=alert(1)>&q"  # case of the page, whose name is full of markup
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
     "--disable-background-networking --disable-component-update --disable-sync "
@@ -31,7 +32,7 @@ FLAGS = (
 def page(tmp_path_factory):
     """A report of four cases, compared with another model, one name full of markup."""
     root = tmp_path_factory.mktemp("report")
-    cases = (*CASES[:3], "<img src=x onerror=alert(1)>&q")
+    cases = (*CASES[:3], WORST)
     dataset = make_dataset(root, cases)
     fold = make_model(root, "Ours", cases)
     other = make_predictions(root / "other", cases, offset=1)
@@ -106,9 +107,12 @@ def test_every_picture_is_shown_and_described(opened):
 
 
 def test_headings_sort_both_ways(opened):
-    assert shown_cases(opened) == sorted(shown_cases(opened))
     head, values = column(opened, "Dice")
-    assert values == [0.823, 1.0, 0.951, 0.893], "by name; the last name begins with a sign"
+    assert values == [0.823, 0.893, 0.951, 1.0], "the worst case stands first"
+    assert head.get_attribute("aria-sort") == "ascending"
+    by_css(opened, "#table [data-sort=name] button")[0].click()
+    assert shown_cases(opened) == sorted(shown_cases(opened))
+    assert column(opened, "Dice")[1] == [0.823, 1.0, 0.951, 0.893], "by name, signs first"
     head.find_element(By.TAG_NAME, "button").click()
     assert head.get_attribute("aria-sort") == "ascending"
     assert column(opened, "Dice")[1] == sorted(values)
@@ -119,6 +123,7 @@ def test_headings_sort_both_ways(opened):
 
 
 def test_a_class_shows_its_own_values(opened):
+    by_css(opened, "#table [data-sort=name] button")[0].click()
     selection = Select(by_css(opened, "#class")[0])
     selection.select_by_visible_text("other")
     assert column(opened, "Dice")[1][1:] == [1.0, 0.993, 0.986]
@@ -129,7 +134,7 @@ def test_a_class_shows_its_own_values(opened):
 
 def test_filters_by_name_and_by_value(opened):
     by_css(opened, "#find")[0].send_keys("P1_")
-    assert shown_cases(opened) == ["p1_a", "p1_b"]
+    assert shown_cases(opened) == ["p1_b", "p1_a"]
     assert by_css(opened, "#count")[0].text == "2 of 4 cases"
     Select(by_css(opened, "#metric")[0]).select_by_visible_text("Dice")
     by_css(opened, "#limit")[0].send_keys("0.99")
@@ -175,7 +180,7 @@ def test_leafing_keeps_to_the_cases_that_are_shown(opened):
     by_css(opened, "#table tbody tr:not([hidden]) .open")[0].click()
     for _ in range(4):
         by_css(opened, "#next")[0].click()
-    assert by_css(opened, "#viewer-title")[0].text == "p1_b"
+    assert by_css(opened, "#viewer-title")[0].text == "p1_a"
 
 
 def test_markup_in_names_is_shown_as_text(opened):
@@ -191,3 +196,45 @@ def test_print_shows_tables_and_no_controls(opened):
         assert by_css(opened, "#table tbody tr")[3].is_displayed()
     finally:
         opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+def test_the_first_screen_has_title_verdict_picture_and_difference(opened):
+    screen = opened.execute_script("return innerHeight")
+    title, picture = by_css(opened, "h1")[0], by_css(opened, ".typical img")[0]
+    assert title.text == "Organs: 4 cases segmented by Ours, compared with other"
+    words = by_css(opened, ".verdict")[0]
+    assert "Mean Dice over 4 cases" in words.text and "Against other:" in words.text
+    cards = by_css(opened, ".cards")[0]
+    assert "Dice, against other" in cards.text
+    for element in (title, words, picture, cards):
+        assert element.rect["y"] + element.rect["height"] <= screen
+
+
+def test_an_enlarged_picture_keeps_its_caption_in_sight(opened):
+    opened.execute_script("document.querySelector('#result .enlarge').scrollIntoView()")
+    for button in (by_css(opened, "#comparison .enlarge")[0], by_css(opened, ".extreme button")[0]):
+        opened.execute_script("arguments[0].click()", button)
+        assert dialog_is_open(opened)
+        body = by_css(opened, "#viewer-body")[0]
+        opened.execute_script("arguments[0].scrollTop = 1e6", body)
+        bar = by_css(opened, ".bar")[0].rect
+        top = opened.execute_script("return scrollY")
+        assert bar["y"] >= top and by_css(opened, "#viewer-note")[0].text
+        by_css(opened, "#viewer form button")[0].click()
+    assert by_css(opened, "#viewer-title")[0].get_attribute("textContent") == WORST
+
+
+def test_nothing_overflows_a_narrow_screen(opened):
+    opened.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": True},
+    )
+    try:
+        assert opened.execute_script("return document.documentElement.scrollWidth") == 400
+        inner = """return [...document.querySelectorAll("main *, header *")].filter(
+            (e) => e.getBoundingClientRect().right > 401 && !e.closest(".wide, .scroll")).length"""
+        assert opened.execute_script(inner) == 0
+        widths = [i.size["width"] for i in by_css(opened, ".extreme img")]
+        assert min(widths) >= 600, "letters in pictures stay readable"
+    finally:
+        opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

@@ -75,7 +75,7 @@ def test_scores_are_those_of_evaluate(root, capsys):
     assert numbers["roles"] == dict.fromkeys(VALIDATION, "validation")
     assert numbers["training"]["series"]["train_losses"] == [1.0, 0.9, 0.8]
     assert numbers["check"]["num_cases"] == 4
-    assert "Best and median</strong>: p2_a" in page and "Worst</strong>: p3_a" in page
+    assert "Median and best</strong>: p2_a" in page and "Worst</strong>: p3_a" in page
     assert "WARNING: all pixels are uncertain" in page
 
 

@@ -1,0 +1,106 @@
+"""What a report says first, in sentences: how good, what is weakest and wrong, better or not."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from scribble_tools.report.data import ReportData, Table
+from scribble_tools.text_tables import number
+
+FAR_OFF = 20  # per cent of a class's volume
+MANY_ISLANDS = 1.0  # per case
+PLURAL = {"validation": "validation cases", "training": "training cases", "test": "test cases"}
+
+
+def what_was_predicted(data: ReportData) -> str:
+    """``12 validation cases``; ``cases`` where their roles differ or are not known."""
+    roles = {data.roles.get(case, "") for case in data.cases}
+    words = PLURAL.get(roles.pop(), "cases") if len(roles) == 1 else "cases"
+    return f"{len(data.cases)} {words if len(data.cases) > 1 else words[:-1]}"
+
+
+def title_of(data: ReportData) -> str:
+    """The report's title in words."""
+    name = re.sub(r"^Dataset\d{3}_", "", data.dataset.name).replace("_", " ")
+    training = data.prediction.training
+    by = training.name.split("__")[0] if training else data.prediction.title
+    against = f", compared with {data.predictions[1].title}" if len(data.predictions) > 1 else ""
+    return f"{name}: {what_was_predicted(data)} segmented by {by}{against}"
+
+
+def _worst_class(table: Table, classes: Sequence[str]) -> str:
+    means = [row["mean"] for row in table.statistics[:-1]]
+    known = [k for k, mean in enumerate(means) if math.isfinite(mean)]
+    best_first = sorted(known, key=means.__getitem__, reverse=table.metric.better == "higher")
+    if len(best_first) < 2:
+        return ""
+    name, value = classes[best_first[-1]], means[best_first[-1]]
+    return f"Weakest is {name}, {number(value, table.metric.decimals)}."
+
+
+def _scores(data: ReportData) -> list[str]:
+    table = data.ranking
+    mean, metric = table.statistics[-1]["mean"], table.metric
+    if not math.isfinite(mean):
+        return []
+    worst = data.worst_first[0]
+    what = "Mean Dice" if metric.name == "dice" else f"Mean {metric.title}"
+    value = number(table.overall[worst], metric.decimals)
+    return [
+        f"{what} over {what_was_predicted(data)} is {number(mean, metric.decimals)}.",
+        _worst_class(table, data.classes),
+        f"The worst case is {data.cases[worst]}, {value}." if len(data.cases) > 1 else "",
+    ]
+
+
+def _faults(data: ReportData) -> list[str]:
+    """What is systematically wrong, so that a reader knows what to look for."""
+    said = []
+    tables = data.prediction.tables
+    errors = [row["mean"] for row in tables["volume_error_percent"].statistics[:-1]]
+    for size, sign in (("large", 1), ("small", -1)):
+        off = [
+            f"{name} ({error:+.0f} %)"
+            for name, error in zip(data.classes, errors, strict=True)
+            if sign * error > FAR_OFF
+        ]
+        if off:
+            said.append(f"Predicted too {size} on average: {', '.join(off)}.")
+    islands = tables["islands"].statistics[-1]["mean"]
+    if math.isfinite(islands) and islands >= MANY_ISLANDS:
+        said.append(f"There are {number(islands, 1)} islands per case beyond the largest pieces.")
+    missed = sum(score.outcome == "missed" for score in data.prediction.scores)
+    if missed:
+        said.append(f"A class that is there was missed altogether {missed} times.")
+    return said
+
+
+def difference(data: ReportData) -> tuple[str, Mapping[str, float], str] | None:
+    """Of the ranking metric over all classes: title, PRED minus OTHER, and a sentence."""
+    metric = data.ranking.metric
+    rows = [n for name, m, n in data.compared if name is None and m.name == metric.name]
+    if not rows or not math.isfinite(rows[0]["mean"]):
+        return None
+    numbers = rows[0]
+    size = number(abs(numbers["mean"]), metric.decimals)
+    gain = numbers["mean"] if metric.better == "higher" else -numbers["mean"]
+    sides = np.sign([numbers["ci_low"], numbers["ci_high"]])
+    cases = f"better in {numbers['better']}, worse in {numbers['worse']} of {numbers['n']} cases"
+    if math.isnan(numbers["ci_low"]) or sides[0] * sides[1] <= 0:
+        what = f"no clear difference in {metric.title} ({size} on average)"
+    else:
+        what = f"{'better' if gain > 0 else 'worse'} by {size} {metric.title}"
+    title = data.predictions[1].title
+    return metric.title, numbers, f"Against {title}: {what}, {cases}."
+
+
+def verdict(data: ReportData) -> list[str]:
+    """Sentences: how good, what is weakest, what is wrong, and how the other model compares."""
+    sentences = [*_scores(data), *_faults(data)]
+    if compared := difference(data):
+        sentences.append(compared[2])
+    return [sentence for sentence in sentences if sentence]

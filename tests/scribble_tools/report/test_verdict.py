@@ -1,0 +1,106 @@
+"""What a report says first."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from scribble_tools.cli import main
+from scribble_tools.report.data import gather
+from scribble_tools.report.verdict import difference, title_of, verdict
+from scribble_tools.text_tables import natural
+from tests.scribble_tools.report.example import (
+    CASES,
+    make_dataset,
+    make_model,
+    make_predictions,
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("verdict")
+    dataset = make_dataset(root)
+    fold = make_model(root, "Ours", CASES)
+    other = make_predictions(root / "other", CASES, offset=1)
+    return gather(dataset, fold.parent, other=other, num_processes=1)
+
+
+def test_the_title_says_what_was_segmented_by_what(data):
+    assert title_of(data) == "Organs: 4 cases segmented by Ours, compared with other"
+
+
+def test_the_worst_case_is_first_and_the_median_in_the_middle(data):
+    assert [data.cases[row] for row in data.worst_first] == ["p3_a", "p2_a", "p1_b", "p1_a"]
+    assert data.typical[0] == data.cases[data.median] == "p1_b"
+    assert data.typical[1][8:12] == b"WEBP"
+
+
+def test_the_verdict_names_weakest_class_worst_case_faults_and_the_difference(data):
+    sentences = verdict(data)
+    dice = data.prediction.tables["dice"].statistics
+    assert sentences[0] == f"Mean Dice over 4 cases is {dice[-1]['mean']:.3f}."
+    assert sentences[1].startswith("Weakest is organ, ")
+    assert sentences[2].startswith("The worst case is p3_a, 0.8")
+    assert any("1.5 islands per case" in sentence for sentence in sentences)
+    assert sentences[-1].startswith("Against other: better by 0.0")
+    assert sentences[-1].endswith("better in 4, worse in 0 of 4 cases.")
+
+
+def test_a_class_of_a_wrong_size_is_said_to_be():
+    rows = [{"mean": 25.0}, {"mean": -80.0}, {"mean": 3.0}, {"mean": 0.0}]
+    calm = [{"mean": math.nan}] * 4
+    tables = {
+        "dice": SimpleNamespace(
+            metric=SimpleNamespace(name="dice", title="Dice", better="higher", decimals=3),
+            statistics=calm,
+            overall=np.array([math.nan]),
+        ),
+        "volume_error_percent": SimpleNamespace(statistics=rows),
+        "islands": SimpleNamespace(statistics=calm),
+    }
+    prediction = SimpleNamespace(tables=tables, scores=[SimpleNamespace(outcome="missed")])
+    fake = SimpleNamespace(
+        prediction=prediction,
+        classes=("RV", "MYO", "LV"),
+        cases=("a",),
+        ranking=tables["dice"],
+        compared=(),
+        roles={},
+    )
+    assert verdict(fake) == [
+        "Predicted too large on average: RV (+25 %).",
+        "Predicted too small on average: MYO (-80 %).",
+        "A class that is there was missed altogether 1 times.",
+    ]
+
+
+def test_a_difference_whose_interval_holds_0_is_none(data):
+    title, numbers, sentence = difference(data)
+    unclear = {**numbers, "ci_low": -0.1, "ci_high": 0.1}
+    rows = [(None, data.ranking.metric, unclear)]
+    fake = SimpleNamespace(
+        ranking=data.ranking, compared=rows, predictions=data.predictions, cases=data.cases
+    )
+    assert title == "Dice" and "better by" in sentence
+    assert "no clear difference in Dice" in difference(fake)[2]
+
+
+def test_names_sort_as_people_sort_them():
+    names = ["case40", "case5", "Case10", "case3", "b", "a12b3", "a12b20", "7"]
+    assert sorted(names, key=natural) == [
+        *("7", "a12b3", "a12b20", "b"),
+        *("case3", "case5", "Case10", "case40"),
+    ]
+
+
+def test_without_references_the_verdict_rests_on_the_strokes(tmp_path):
+    dataset = make_dataset(tmp_path, reference=False)
+    fold = make_model(tmp_path, "Ours", CASES)
+    found = gather(dataset, fold.parent, num_processes=1)
+    assert verdict(found)[0].startswith("Mean scribble disagreement % over 4 cases is ")
+    out = tmp_path / "report.html"
+    words = ["report", "--dataset", str(dataset), "--model", str(fold.parent), "--out", str(out)]
+    assert main([*words, "-np", "1"]) == 0
+    assert "A typical case, the median" in out.read_text()
