@@ -246,12 +246,12 @@ def write_scribble_dataset(source: Source, target: Target) -> Path:
     splits = _splits(target, {case.name: case.patient for case in training})
     keep: list[str] = []
     if target.overwrite:
-        refuse_lost_updates(target.out / dataset)
         files = [(*c.images, c.scribble, c.dense) for c in source.cases]
         refuse_own_source(target.out / dataset, [path for own in files for path in own if path])
         tests = {case.part for case in source.cases} - {TRAINING}
         new = [name for part in tests for name in (f"images{part}", f"labels{part}_dense")]
         keep = entries_to_keep(target.out / dataset, [case.name for case in training], new)
+        refuse_lost_updates(target.out / dataset)
     with write_dataset_atomically(target.out, dataset, target.overwrite, keep) as folder:
         (folder / "labelsTr").mkdir()
         for case in source.cases:
