@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import tempfile
@@ -17,16 +16,27 @@ from tqdm import tqdm
 from scribble_tools.arguments import positive_int
 from scribble_tools.check.splits import patients_of
 from scribble_tools.dataset.label_set import LabelSet, read_label_names, read_label_set
+from scribble_tools.dataset.shapes import DATASET_JSON
 from scribble_tools.dataset.writing import find_raw_dataset
 from scribble_tools.draw.contact_sheet import save_png
 from scribble_tools.draw.display_plane import display_plane
 from scribble_tools.images.segmentation_files import read_labels
 from scribble_tools.images.slicer_segmentation import ENDING
-from scribble_tools.predict.nnunet_model import NNUNetModel, TrainedModel, find_model
+from scribble_tools.json_files import read_json
+from scribble_tools.predict.command import find_model_of
+from scribble_tools.predict.new_images import find_new_images, write_model_input
+from scribble_tools.predict.nnunet_model import NNUNetModel, TrainedModel
 from scribble_tools.suggest.listing import in_words, row_of, write_list
 from scribble_tools.suggest.overview import ShownPlace, overview_figure
 from scribble_tools.suggest.places import Place
-from scribble_tools.suggest.search import CaseToDraw, Judged, judge, rank_cases, read_grey
+from scribble_tools.suggest.search import (
+    CaseToDraw,
+    Judged,
+    describe_annotated,
+    judge,
+    rank_cases,
+    read_grey,
+)
 from scribble_tools.suggest.starting_layers import (
     style_of,
     write_legends,
@@ -72,13 +82,10 @@ def training_cases(dataset: Path, cases: Sequence[str] | None = None) -> list[Ca
 
     Raises:
         FileNotFoundError: no such cases, or images without labels; all are named.
-        ValueError: dataset.json has no file ending.
+        ValueError: dataset.json cannot be used.
     """
-    try:
-        content = json.loads((dataset / "dataset.json").read_text())
-        ending, channels = content["file_ending"], len(content["channel_names"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{dataset / 'dataset.json'} cannot be used ({error})") from None
+    content = read_json(dataset / "dataset.json", DATASET_JSON)
+    ending, channels = content["file_ending"], len(content["channel_names"])
     there = sorted(
         path.name.removesuffix(f"_0000{ending}")
         for path in (dataset / "imagesTr").glob(f"*_0000{ending}")
@@ -102,6 +109,7 @@ def suggest(
     model: TrainedModel,
     out: Path,
     options: SuggestOptions | None = None,
+    annotated: Sequence[CaseToDraw] = (),
 ) -> Suggestions:
     """Look for the places where a stroke would teach most, and write the folder ``out``.
 
@@ -111,6 +119,7 @@ def suggest(
     Args:
         cases: with images as nnU-Net reads them for this model.
         dataset: raw data set of the model, which tells names and formats.
+        annotated: of cases without annotation: those that the model was trained on.
 
     Raises:
         FileExistsError: there is such a folder, which may hold strokes.
@@ -126,12 +135,15 @@ def suggest(
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.absolute().parent) as work:
         predicted, judged = Path(work) / "predicted", {}
         predicted.mkdir()
+        known = {case.name: describe_annotated(case, labels) for case in annotated}
         for case in tqdm(cases, "predicting", unit="case"):
             members = (own.probabilities for own in network.predict_members(case.images))
-            judged[case.name], own = judge(case, members, labels, network.region_values)
+            judged[case.name], own = judge(
+                case, members, labels, network.region_values, with_areas=not annotated
+            )
             np.savez_compressed(predicted / f"{case.name}.npz", labels=own)
         patients, _ = patients_of(dataset, [*judged], None)
-        places = rank_cases(judged, options.places, options.per_case, patients)
+        places = rank_cases(judged, options.places, options.per_case, patients, known)
         if not places:
             raise ValueError(
                 "nothing speaks for a stroke anywhere: all is predicted with certainty"
@@ -235,11 +247,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dataset", required=True, help="id, full name or folder of the raw data")
     parser.add_argument(
-        "--model", type=Path, required=True, help="folder that nnUNetv2_train wrote"
+        "--model",
+        type=Path,
+        help="folder that nnUNetv2_train wrote, or its name among the data set's models (default: "
+        "the only one)",
     )
     parser.add_argument("--fold", nargs="+", dest="folds", help="default: all that are trained")
     parser.add_argument("--out", type=Path, required=True, help="a new folder")
-    parser.add_argument("--cases", nargs="+", help="default: all training cases")
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--cases", nargs="+", help="default: all training cases")
+    choice.add_argument(
+        "--images",
+        type=Path,
+        help="folder of images without annotation, as they are, to look at instead: which of them "
+        "to annotate, and where",
+    )
     parser.add_argument(
         "--places", type=positive_int, default=40, help="of the list, at most (default: 40)"
     )
@@ -266,15 +288,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the sub-command and return its exit code."""
     dataset = find_raw_dataset(args.dataset)
-    model = find_model(args.model, args.folds)
+    model = find_model_of(dataset.name, args.model, args.folds)
     options = SuggestOptions(
         args.places, args.per_case, args.label_format, args.device, args.mirroring
     )
     print(f"model: {model.folder}, fold {', '.join(model.folds)}, {model.checkpoint}")
-    cases = training_cases(dataset, args.cases)
-    found = suggest(cases, dataset, model, args.out, options)
+    if args.images is None:
+        found = suggest(training_cases(dataset, args.cases), dataset, model, args.out, options)
+    else:
+        with tempfile.TemporaryDirectory(prefix="scribble_tools.") as work:
+            cases = new_cases(args.images, dataset, Path(work))
+            known = training_cases(dataset)
+            found = suggest(cases, dataset, model, args.out, options, known)
     print(_summary(found, args.out))
     return 0
+
+
+def new_cases(images: Path, dataset: Path, work: Path) -> list[CaseToDraw]:
+    """Images as they are, handed over to nnU-Net in the folder ``work``.
+
+    Raises:
+        FileNotFoundError, ValueError: there are none, or some are unlike the training's, or bear
+            the name of a case of the data set; all are named.
+    """
+    content = read_json(dataset / "dataset.json", DATASET_JSON)
+    names, ending = [*content["channel_names"].values()], content["file_ending"]
+    cases, problems = [], []
+    for image in find_new_images(images, len(names)):
+        if (dataset / "labelsTr" / f"{image.name}{ending}").exists():
+            problems.append(f"{image.files[0]}: {dataset.name} has a case of this name already")
+            continue
+        try:
+            _, files = write_model_input(image, names, ending, work)
+            cases.append(CaseToDraw(image.name, tuple(files)))
+        except (OSError, ValueError) as error:
+            problems.append(str(error))
+    if problems:
+        raise ValueError(f"{len(problems)} problems, nothing predicted:\n" + "\n".join(problems))
+    return cases
 
 
 def _summary(found: Suggestions, out: Path) -> str:

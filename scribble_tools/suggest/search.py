@@ -103,11 +103,13 @@ def judge(
     members: Iterable[np.ndarray],
     labels: LabelSet,
     region_values: Sequence[int] | None = None,
+    with_areas: bool = True,
 ) -> tuple[Judged, np.ndarray]:
     """Judge one case by itself; return what is found, and the labels (*spatial) of all together.
 
     Args:
         members: probabilities (classes, z, y, x) of every fold and mirrored image; see `combine`.
+        with_areas: slices are compared by what is predicted in them, too.
 
     Raises:
         FileNotFoundError, ValueError: the files of the case cannot be used.
@@ -150,7 +152,9 @@ def judge(
     judged = Judged(
         case,
         places,
-        describe_slices(as_stored(plane, grey), doubt.labels, [*labels.classes.values()]),
+        describe_slices(
+            as_stored(plane, grey), doubt.labels, [*labels.classes.values()] if with_areas else []
+        ),
         annotated,
         [_middle(own) for own in doubt.labels],
         spacing_mm,
@@ -158,6 +162,22 @@ def judge(
         doubt.members,
     )
     return judged, predicted.astype(np.uint8 if doubt.labels.max() < 256 else np.uint16)
+
+
+def describe_annotated(case: CaseToDraw, labels: LabelSet) -> tuple[np.ndarray, np.ndarray]:
+    """Descriptions of a case's slices, without areas, and which of them are annotated.
+
+    Raises:
+        FileNotFoundError, ValueError: the files of the case cannot be used.
+    """
+    image, grey = read_grey(case.images[0])
+    plane = display_plane(image, case.images[0])
+    pictures = as_stored(plane, grey)
+    strokes = as_stored(plane, read_labels(case.strokes)[0])
+    if strokes.shape != pictures.shape:
+        raise ValueError(f"{case.strokes} is of another size than {case.images[0]}")
+    annotated = (strokes != labels.ignore).any(axis=(1, 2))
+    return describe_slices(pictures, strokes, []), annotated
 
 
 def as_cut(plane: DisplayPlane, array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
@@ -181,11 +201,19 @@ def rank_cases(
     number: int | None = None,
     per_case: int | None = None,
     patients: Mapping[str, str] | None = None,
+    annotated: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> list[Place]:
-    """The places of all cases, best first, see `places.rank`."""
+    """The places of all cases, best first, see `places.rank`.
+
+    Args:
+        annotated: of further cases, see `describe_annotated`: what is unlike them is new.
+    """
+    known = {f"annotated {name}": own for name, own in (annotated or {}).items()}
     novelty = novelty_of_slices(
-        {name: own.descriptions for name, own in judged.items()},
-        {name: own.annotated for name, own in judged.items()},
+        {name: own.descriptions for name, own in judged.items()}
+        | {name: descriptions for name, (descriptions, _) in known.items()},
+        {name: own.annotated for name, own in judged.items()}
+        | {name: slices for name, (_, slices) in known.items()},
     )
     places = [
         place

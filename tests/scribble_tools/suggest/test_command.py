@@ -9,6 +9,7 @@ import pytest
 import SimpleITK as sitk
 
 from scribble_tools.cli import main
+from scribble_tools.images.slicer_segmentation import count_segment_voxels
 
 
 def run(dataset, model, out, *words):
@@ -79,3 +80,22 @@ def test_missing_cases_are_named_and_nothing_is_written(trained, tmp_path, capsy
     error = capsys.readouterr().err
     assert "case77" in error and "case78" in error and "case0_" not in error
     assert not list(tmp_path.iterdir())
+
+
+def test_images_without_annotation_are_looked_at_as_they_are(trained, tmp_path, capsys):
+    model, dataset = trained
+    for name in ("new_1", "new_2"):
+        image = sitk.ReadImage(str(dataset / "imagesTr" / "case1_0000.nii.gz"))
+        image = sitk.Cast(image * 2 if name == "new_2" else image, sitk.sitkFloat32)
+        (tmp_path / "images").mkdir(exist_ok=True)
+        sitk.WriteImage(image, str(tmp_path / "images" / f"{name}.nrrd"))
+    out = tmp_path / "next"
+    words = ["--images", str(tmp_path / "images"), "--no-mirroring", "--format", "slicer"]
+    assert run(dataset, model, out, *words) == 0
+    rows = list(csv.DictReader((out / "suggestions.csv").open()))
+    assert {row["case"] for row in rows} == {"new_1", "new_2"}
+    counts, _ = count_segment_voxels(out / "labels" / "new_1.seg.nrrd")
+    assert counts["left"] == 0 and any(name.startswith("look ") for name in counts)
+    sitk.WriteImage(image, str(tmp_path / "images" / "case1.nrrd"))
+    assert run(dataset, model, tmp_path / "again", *words) == 1
+    assert "case1.nrrd: Dataset901_Tiny has a case of this name" in capsys.readouterr().err
