@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
-from scribble_tools.dataset.label_set import read_label_set
+from scribble_tools.dataset.raw import read_label_set
 from scribble_tools.evaluate.command import evaluate_folders
 from scribble_tools.evaluate.summary import summarise
 

@@ -9,15 +9,16 @@ the clip range becomes that of air, table and bone, and the organs share a small
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scribble_tools.dataset.label_set import read_label_set
+from scribble_tools.dataset import shapes
+from scribble_tools.dataset.raw import read_label_set
 from scribble_tools.dataset.writing import write_json
+from scribble_tools.json_files import read_json
 
 # nnU-Net is imported where it is needed: the command line must start without it, for the doctor
 if TYPE_CHECKING:
@@ -138,10 +139,10 @@ def read_fingerprint(folder: Path) -> dict:
     path = folder / "dataset_fingerprint.json"
     if not path.is_file():
         raise ValueError(f"{path} does not exist: run nnUNetv2_extract_fingerprint first")
-    fingerprint = json.loads(path.read_text())
-    if not isinstance(fingerprint, dict) or STATISTICS not in fingerprint:
-        raise ValueError(f"{path} has no {STATISTICS}: run nnUNetv2_extract_fingerprint --clean")
-    return fingerprint
+    try:
+        return read_json(path, shapes.FINGERPRINT)
+    except ValueError as error:
+        raise ValueError(f"{error}\nrun nnUNetv2_extract_fingerprint --clean") from None
 
 
 def replace_statistics(
@@ -158,7 +159,7 @@ def replace_statistics(
     if MARK not in fingerprint:
         write_json(fingerprint, copy)
     elif copy.is_file():
-        stock = json.loads(copy.read_text())
+        stock = read_json(copy, shapes.FINGERPRINT)
     changed = {**fingerprint, STATISTICS: statistics, MARK: SOURCE}
     if changed != fingerprint:
         write_json(changed, folder / "dataset_fingerprint.json")
@@ -167,7 +168,7 @@ def replace_statistics(
 
 def outdated_plans(folder: Path, statistics: dict[str, dict[str, float]]) -> list[str]:
     """Names of the plans in ``folder`` that hold other statistics."""
-    plans = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+    plans = {path.stem: read_json(path) for path in sorted(folder.glob("*.json"))}
     return [
         name
         for name, content in plans.items()

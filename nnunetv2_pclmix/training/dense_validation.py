@@ -7,10 +7,10 @@ the finished model. Nothing is trained with them or selected by them.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from scribble_tools.dataset.label_set import LabelSet, read_label_set
+from scribble_tools.dataset.label_set import LabelSet, label_set_of
+from scribble_tools.dataset.raw import read_dataset_json
 from scribble_tools.dataset.writing import write_json
 from scribble_tools.evaluate.command import evaluate_folders
 from scribble_tools.evaluate.summary import finite_or_none, summarise
@@ -77,7 +77,8 @@ def dense_summary(
     Raises:
         OSError, RuntimeError, ValueError: a file cannot be read, or does not fit its prediction.
     """
-    ending = json.loads(dataset_json.read_text()).get("file_ending", ".nii.gz")
+    content = read_dataset_json(dataset_json)
+    ending = content.get("file_ending", ".nii.gz")
     predicted = {path.name for path in validation.glob(f"*{ending}")}
     if dense_labels is None or not dense_labels.is_dir():
         return None
@@ -87,7 +88,7 @@ def dense_summary(
     cases = sorted(name.removesuffix(ending) for name in available)
     # the ignore label is no class and, in a dense label map, no voxel has it; where one has, it is
     # left out of the scores
-    labels: LabelSet = read_label_set(dataset_json)
+    labels: LabelSet = label_set_of(content["labels"])
     evaluation = evaluate_folders(validation, dense_labels, labels, ending, num_processes, cases)
     summary = summarise(evaluation.scores)
     return {

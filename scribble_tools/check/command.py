@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 from collections.abc import Collection, Sequence
@@ -33,7 +32,10 @@ from scribble_tools.check.findings import (
 from scribble_tools.check.preprocessed import ct_findings, preprocessed_findings
 from scribble_tools.check.resampling_loss import add_up, resample_case
 from scribble_tools.check.splits import patients_of, split_findings
-from scribble_tools.dataset.writing import RECORD, find_raw_dataset, write_json
+from scribble_tools.dataset import shapes
+from scribble_tools.dataset.raw import read_record
+from scribble_tools.dataset.writing import find_raw_dataset, write_json
+from scribble_tools.json_files import ListOf, Record, read_json
 from scribble_tools.parallel import parallel_map
 
 RESAMPLED_CASES = 20
@@ -67,7 +69,7 @@ def _resampling(
     items = [(files.images, files.label) for files in cases[::step]]
     classes = classes_of(about.labels)
     try:
-        planned = json.loads(plans_file.read_text())["configurations"]
+        planned = read_json(plans_file, shapes.PLANS)["configurations"]
         if unknown := sorted(set(configurations) - set(planned)):
             raise ValueError(f"no configuration {', '.join(unknown)}, only {', '.join(planned)}")
         work = partial(
@@ -101,8 +103,8 @@ def _resampling(
 def _unscribbled(folder: Path, cases: Collection[str]) -> set[str]:
     """Cases that `generate` left without scribbles because it was told so."""
     try:
-        return set(cases) - set(json.loads((folder / RECORD).read_text())["scribbled_cases"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return set(cases) - set(read_record(folder)["scribbled_cases"])
+    except (OSError, ValueError, KeyError):
         return set()
 
 
@@ -220,9 +222,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _refuse_other_file(path: Path) -> None:
     """Only findings are replaced by findings."""
     try:
-        if path.exists() and "findings" not in json.loads(path.read_text()):
-            raise ValueError
-    except (ValueError, TypeError, OSError):
+        if path.exists():
+            read_json(path, Record(required={"findings": ListOf(Record())}))
+    except (ValueError, OSError):
         raise FileExistsError(
             f"{path} exists and is no earlier --json of this command: choose another name"
         ) from None

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scribble_tools.check.findings import Finding
-from scribble_tools.dataset.label_set import LabelSet, read_label_set
+from scribble_tools.dataset.label_set import LabelSet, label_set_of
+from scribble_tools.dataset.raw import FILE, read_dataset_json
 from scribble_tools.dataset.writing import IGNORE
 from scribble_tools.images.file_kind import file_ending_of
+from scribble_tools.json_files import Record
 
-FILE = "dataset.json"
 EXAMPLE = '{"background": 0, "RV": 1, "ignore": 2}'
 
 
@@ -48,7 +49,7 @@ def _is_label(own: object) -> bool:
     )
 
 
-def _read_labels(path: Path, content: Mapping) -> tuple[LabelSet | None, list[Finding]]:
+def _read_labels(content: Mapping) -> tuple[LabelSet | None, list[Finding]]:
     raw = content.get("labels")
     if isinstance(raw, dict) and raw and all(str(name).isdigit() for name in raw):
         return None, [
@@ -62,7 +63,7 @@ def _read_labels(path: Path, content: Mapping) -> tuple[LabelSet | None, list[Fi
         message = f"labels is {json.dumps(raw)}"
         remedy = f'Write names with integer values: "labels": {EXAMPLE}'
         return None, [_error("labels-unusable", message, remedy)]
-    labels = read_label_set(path)
+    labels = label_set_of(raw)
     return labels, _judge_labels(raw, labels, content)
 
 
@@ -152,11 +153,10 @@ def read_description(folder: Path) -> tuple[Description, list[Finding]]:
     path = folder / FILE
     findings = []
     try:
-        content = json.loads(path.read_text())
-        if not isinstance(content, dict):
-            raise ValueError(f"it holds a {type(content).__name__}")
+        content = read_dataset_json(path, Record())
     except (OSError, ValueError) as error:
-        reason = "is missing" if not path.exists() else f"cannot be read ({error})"
+        said = str(error).removeprefix(f"{path}").removeprefix(":").strip()
+        reason = "is missing" if not path.exists() else f"cannot be read ({said})"
         findings.append(
             _error(
                 "dataset-json",
@@ -167,7 +167,7 @@ def read_description(folder: Path) -> tuple[Description, list[Finding]]:
             )
         )
         return Description(None, (), _usable_ending(folder, {})[0]), findings
-    labels, label_findings = _read_labels(path, content)
+    labels, label_findings = _read_labels(content)
     ending, ending_findings = _usable_ending(folder, content)
     findings += label_findings + ending_findings
     channels = content.get("channel_names", content.get("modality"))

@@ -10,6 +10,8 @@ from nnunetv2_pclmix.commands.ct_fingerprint import MARK
 from scribble_tools.check.case_files import TrainingCase
 from scribble_tools.check.description import Description
 from scribble_tools.check.findings import Finding
+from scribble_tools.dataset.raw import FILE, read_dataset_json
+from scribble_tools.json_files import Record, read_json
 
 AGAIN = "Run nnUNetv2_plan_and_preprocess again"
 
@@ -20,7 +22,7 @@ def ct_findings(preprocessed: Path | None, about: Description) -> list[Finding]:
     if not channels or about.labels is None or about.labels.ignore is None:
         return []
     try:
-        if MARK in json.loads((preprocessed / "dataset_fingerprint.json").read_text()):
+        if MARK in read_json(preprocessed / "dataset_fingerprint.json", Record()):
             return []  # corrected already
     except (OSError, ValueError, TypeError):
         pass  # not extracted yet
@@ -47,7 +49,7 @@ def preprocessed_findings(
     """
     findings = []
     try:
-        labels = json.loads((preprocessed / "dataset.json").read_text())["labels"]
+        labels = read_dataset_json(preprocessed / FILE)["labels"]
         if content and labels != content.get("labels"):
             message = (
                 f"labels were {json.dumps(labels)} when the data set was preprocessed, now they "

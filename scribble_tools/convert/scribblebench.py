@@ -8,7 +8,6 @@ values 0 to N: ``highest``, where N is unlabelled and 0 the background scribble,
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -29,30 +28,27 @@ from scribble_tools.convert.conversion import (
 )
 from scribble_tools.dataset.label_mapping import BACKGROUND, LabelMapping
 from scribble_tools.dataset.patients import patient_in
+from scribble_tools.dataset.raw import FILE, RawDataset
 from scribble_tools.dataset.writing import IGNORE
 from scribble_tools.images.segmentation_files import read_labels
 
 CONVENTIONS = ("highest", "zero")
 
 
-def _read_dataset_json(path: Path) -> tuple[dict[str, int], dict[str, str], str]:
+def _read_dense_dataset(folder: Path) -> tuple[dict[str, int], dict[str, str], str]:
     """Labels, channel names and file ending of a dense nnU-Net data set."""
-    try:
-        content = json.loads(path.read_text())
-        labels = {name: int(value) for name, value in content["labels"].items()}
-        channels, ending = dict(content["channel_names"]), content["file_ending"]
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such file: is it an nnU-Net raw data set?") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    raw = RawDataset.read(folder, tolerate=("splits", "record"))  # the new set gets its own
+    labels = dict(raw.content["labels"])
+    if regions := [name for name, own in labels.items() if isinstance(own, list)]:
         raise ValueError(
-            f"{path} is no dataset.json of nnU-Net v2 with one value per label "
-            f"({type(error).__name__}: {error})"
-        ) from None
+            f"{folder / FILE}: one value per label is needed, but {', '.join(regions)} are regions"
+        )
     if IGNORE in labels or sorted(labels.values()) != [*range(len(labels))]:
         raise ValueError(
-            f"{path}: labels must be consecutive, dense and start with 0, got {labels}"
+            f"{folder / FILE}: labels must be consecutive, dense and start with 0, got {labels}"
         )
-    return dict(sorted(labels.items(), key=lambda item: item[1])), channels, ending
+    labels = dict(sorted(labels.items(), key=lambda item: item[1]))
+    return labels, dict(raw.content["channel_names"]), raw.file_ending
 
 
 def _find_cases(
@@ -193,7 +189,7 @@ def scribblebench_source(
         ValueError: see `choose_convention`, or files are missing; the message lists all of them.
     """
     folder = Path(folder)
-    labels, channels, ending = _read_dataset_json(folder / "dataset.json")
+    labels, channels, ending = _read_dense_dataset(folder)
     cases = _find_cases(folder, Path(scribbles), list(channels), ending, patient_regex)
     evidence = gather_evidence(cases, len(labels), num_processes)
     convention = choose_convention(unlabelled, evidence)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from scribble_tools.dataset.writing import IGNORE
 
@@ -26,60 +24,20 @@ class LabelSet:
         return {0}.union(*self.classes.values())
 
 
-def find_dataset_json(folders: Iterable[Path]) -> Path | None:
-    """The first dataset.json in the folders or one level above (``labelsTr`` lies below one)."""
-    for folder in folders:
-        for candidate in (folder / "dataset.json", folder.absolute().parent / "dataset.json"):
-            if candidate.is_file():
-                return candidate
-    return None
-
-
-def is_nnunets(dataset_json: Path) -> bool:
-    """Whether a dataset.json says which value a name has, as nnU-Net's does.
-
-    The Medical Segmentation Decathlon's says the reverse, ``{"0": "background", "1": "liver"}``. A
-    file that cannot be read may have been nnU-Net's: its reader is to say what is wrong with it.
-    """
-    try:
-        labels = json.loads(dataset_json.read_text())["labels"]
-        return not all(name.isdigit() and isinstance(v, str) for name, v in labels.items())
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return True
-
-
-def _read_labels_entry(dataset_json: Path) -> dict[str, tuple[int, ...]]:
-    try:
-        labels = json.loads(dataset_json.read_text())["labels"]
-        return {
-            name: tuple(value) if isinstance(value, list) else (int(value),)
-            for name, value in labels.items()
-        }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"{dataset_json} has no usable 'labels' ({type(error).__name__}: {error}); "
-            'expected {"labels": {"background": 0, "name": 1, ...}}'
-        ) from None
-
-
-def read_label_set(dataset_json: Path) -> LabelSet:
-    """Read classes and ignore value from nnU-Net's dataset.json.
-
-    Raises:
-        ValueError: the file is no JSON or has no usable ``labels``.
-    """
-    values = _read_labels_entry(dataset_json)
+def label_set_of(labels: Mapping[str, int | Sequence[int]]) -> LabelSet:
+    """The classes and the ignore value that the ``labels`` of dataset.json name."""
+    values = {name: _values(own) for name, own in labels.items()}
     ignore = values.pop(IGNORE, (None,))[0]
     return LabelSet({n: v for n, v in values.items() if v != (0,)}, ignore)
 
 
-def read_label_names(dataset_json: Path) -> dict[int, str]:
-    """Read the name of every single label value (background too, regions not), for legends.
+def label_names_of(labels: Mapping[str, int | Sequence[int]]) -> dict[int, str]:
+    """The name of every single label value (background too, regions not), for legends."""
+    return {v[0]: n for n, own in labels.items() if len(v := _values(own)) == 1}
 
-    Raises:
-        ValueError: the file is no JSON or has no usable ``labels``.
-    """
-    return {v[0]: n for n, v in _read_labels_entry(dataset_json).items() if len(v) == 1}
+
+def _values(own: int | Sequence[int]) -> tuple[int, ...]:
+    return (own,) if isinstance(own, int) else tuple(own)
 
 
 def parse_label_set(words: Sequence[str], ignore: int | None = None) -> LabelSet:

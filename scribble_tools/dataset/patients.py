@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection
 from pathlib import Path
 
-from scribble_tools.dataset.writing import RECORD
+from scribble_tools.dataset.raw import read_record
 
 
 def patient_in(text: str, pattern: re.Pattern[str]) -> str:
@@ -41,14 +40,11 @@ def find_patients(
             raise ValueError(f"patient regex {regex!r} does not match {', '.join(unmatched)}")
         return found
     for folder in (reference, reference.absolute().parent):
-        record = folder / RECORD
-        if record.is_file():
-            try:
-                patients = dict(json.loads(record.read_text())["patients"].items())
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise ValueError(
-                    f"{record} names no patients ({type(error).__name__}: {error}): "
-                    "give --patient-regex, or take the file away"
-                ) from None
-            return {c: patients[c] for c in cases} if patients.keys() >= set(cases) else None
+        try:
+            patients = read_record(folder)["patients"]
+        except FileNotFoundError:
+            continue
+        except ValueError as error:
+            raise ValueError(f"{error}\ngive --patient-regex, or take the file away") from None
+        return {c: patients[c] for c in cases} if patients.keys() >= set(cases) else None
     return None

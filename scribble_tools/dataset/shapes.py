@@ -15,14 +15,12 @@ LABELS = Record(
 )
 CHANNELS = Record(others=Text(), words='a name for each channel, such as {"0": "MRI"}')
 
-WITH_LABELS = Record(required={"labels": LABELS})
-"""A dataset.json of which only the labels are asked for."""
+ENDING = Text("the ending of its files, such as .nii.gz")
+
+WITH_LABELS = Record(required={"labels": LABELS}, optional={"file_ending": ENDING})
+"""A dataset.json of which only the labels are asked for, as beside predictions."""
 DATASET_JSON = Record(
-    required={
-        "labels": LABELS,
-        "channel_names": CHANNELS,
-        "file_ending": Text("the ending of its files, such as .nii.gz"),
-    },
+    required={"labels": LABELS, "channel_names": CHANNELS, "file_ending": ENDING},
     optional={"numTraining": Whole(0), "regions_class_order": ListOf(Whole(0))},
 )
 """A raw data set's dataset.json."""
@@ -82,13 +80,14 @@ MAPPING = Record(
     },
     words="a label mapping",
 )
+_PATIENTS = Record(others=Text("the name of a patient"), words="a patient for each case")
 CONVERSION = Record(
+    required={"patients": _PATIENTS},
     optional={
         "format": Text(),
         "scribble_labels": MAPPING,
         "dense_labels": MAPPING,
         "cases": Record(others=Record(optional={"part": Text()}), words="files by case"),
-        "patients": Record(others=Text("the name of a patient"), words="a patient for each case"),
         "scribbled_cases": _CASES,
         "num_folds": Whole(0),
         "seed": Whole(),

@@ -12,6 +12,9 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from scribble_tools.dataset import shapes
+from scribble_tools.json_files import read_json
+
 IGNORE = "ignore"
 RECORD = "conversion.json"
 
@@ -202,16 +205,8 @@ def read_splits(path: Path) -> list[dict[str, list[str]]]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such splits file")
-    try:
-        folds = json.loads(path.read_text())
-        folds = [{side: [*fold[side]] for side in ("train", "val")} for fold in folds]
-        if not all(isinstance(c, str) for fold in folds for side in fold.values() for c in side):
-            raise TypeError("a case is no string")
-        return folds
-    except (ValueError, TypeError, KeyError):
-        raise ValueError(
-            f'{path} is no splits file: it must be a list of {{"train": [cases], "val": [cases]}}'
-        ) from None
+    folds = read_json(path, shapes.SPLITS)
+    return [{side: fold[side] for side in ("train", "val")} for fold in folds]
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,7 +15,10 @@ from matplotlib.figure import Figure
 
 from scribble_tools.arguments import positive_int
 from scribble_tools.convert.pairing import stem_of
-from scribble_tools.dataset.label_set import (
+from scribble_tools.dataset.raw import (
+    FILE,
+    RawDataset,
+    files_by_case,
     find_dataset_json,
     is_nnunets,
     read_label_names,
@@ -30,6 +32,7 @@ from scribble_tools.images.file_kind import NATURAL, file_ending_of
 from scribble_tools.images.image_io import geometry_difference, read_image
 from scribble_tools.images.segmentation_files import read_labels
 from scribble_tools.images.slicer_segmentation import is_segmentation
+from scribble_tools.json_files import Record, read_json
 from scribble_tools.parallel import parallel_map
 
 INDEX = "preview.json"
@@ -229,10 +232,6 @@ def distinct_titles(paths: Sequence[Path]) -> list[str]:
     return ["/".join(p[-depth:]) for p in parts]
 
 
-def _cases_in(folder: Path, ending: str) -> dict[str, Path]:
-    return {path.name.removesuffix(ending): path for path in folder.glob(f"*{ending}")}
-
-
 def find_case_files(
     dataset: Path,
     predictions: Sequence[Path] = (),
@@ -253,26 +252,22 @@ def find_case_files(
     Raises:
         FileNotFoundError: a folder, or an image, prediction or reference is missing; the message
             lists all of them.
-        ValueError: dataset.json has no file ending.
+        ValueError: dataset.json cannot be used.
     """
-    try:
-        ending = json.loads((dataset / "dataset.json").read_text())["file_ending"]
-    except (ValueError, KeyError, TypeError):
-        raise ValueError(
-            f"{dataset / 'dataset.json'} has no 'file_ending' such as .nii.gz"
-        ) from None
+    raw = RawDataset.read(dataset, tolerate=("splits", "record"))  # of no use here
+    ending = raw.file_ending
     references = [dataset / "labelsTr_dense", dataset / "labelsTs_dense"] if predictions else []
     if reference is not None:
         references = [reference if reference.is_dir() else dataset / reference]
     for folder in (*predictions, *(references if reference is not None else ())):
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder} is not a folder")
-    scribbles = _cases_in(dataset / "labelsTr", ending)
+    scribbles = raw.files("labelsTr")
     dense = {
-        case: path for folder in references for case, path in _cases_in(folder, ending).items()
+        case: path for folder in references for case, path in files_by_case(folder, ending).items()
     }
     predicted = {
-        title: _cases_in(folder, ending)
+        title: files_by_case(folder, ending)
         for title, folder in zip(distinct_titles(predictions), predictions, strict=True)
     }
     if cases is None:
@@ -327,9 +322,9 @@ def _read_index(path: Path) -> dict[str, dict]:
     if not path.exists():
         return {}
     try:
-        return {**json.loads(path.read_text())}
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path} is no list of pictures ({error}): take it away") from None
+        return read_json(path, Record(others=Record()))
+    except ValueError as error:
+        raise ValueError(f"no list of pictures, take it away: {error}") from None
 
 
 def preview_dataset(
@@ -366,7 +361,7 @@ def preview_dataset(
             "choose another folder or say --overwrite"
         )
     entries = _read_index(out / INDEX)
-    draw = partial(_draw, out, dataset / "dataset.json", max_slices, overwrite, crop)
+    draw = partial(_draw, out, dataset / FILE, max_slices, overwrite, crop)
     results = parallel_map(draw, found, num_processes, "drawing")
     drawn, problems = {}, []
     for files, result in zip(found, results, strict=True):

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Collection
 from functools import partial
 from pathlib import Path
@@ -14,14 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from scribble_tools.arguments import positive_int
-from scribble_tools.dataset.label_set import (
-    LabelSet,
-    find_dataset_json,
-    is_nnunets,
-    parse_label_set,
-    read_label_set,
-)
+from scribble_tools.dataset.label_set import LabelSet, label_set_of, parse_label_set
 from scribble_tools.dataset.patients import find_patients
+from scribble_tools.dataset.raw import find_dataset_json, is_nnunets, read_dataset_json
 from scribble_tools.dataset.writing import read_splits
 from scribble_tools.evaluate.comparison import (
     compare,
@@ -270,8 +264,9 @@ def _score(args: argparse.Namespace) -> tuple[list[Evaluation], str]:
     if args.fold is not None and args.splits is None:
         raise ValueError(f"--fold {args.fold} says nothing without --splits splits_final.json")
     if dataset_json is not None and is_nnunets(dataset_json):
-        labels = read_label_set(dataset_json)
-        file_ending = file_ending or json.loads(dataset_json.read_text()).get("file_ending")
+        content = read_dataset_json(dataset_json)
+        labels = label_set_of(content["labels"])
+        file_ending = file_ending or content.get("file_ending")
     elif dataset_json is not None:
         print(f"note: {dataset_json} is not nnU-Net's, and left alone")
         dataset_json = None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from scribble_tools.arguments import positive_int
-from scribble_tools.dataset.label_set import read_label_names
+from scribble_tools.dataset import shapes
+from scribble_tools.dataset.raw import FILE, RawDataset, read_label_names
 from scribble_tools.dataset.writing import next_commands
 from scribble_tools.generate.plan import DEFAULT_PRESET, MODES, PRESETS, ScribblePlan
 from scribble_tools.generate.scribble_dataset import (
@@ -18,6 +18,7 @@ from scribble_tools.generate.scribble_dataset import (
     generate_folder,
 )
 from scribble_tools.generate.strokes import STYLES, StrokeSettings
+from scribble_tools.json_files import read_json
 
 
 def parse_class_settings(
@@ -105,7 +106,7 @@ def plan_of(args: argparse.Namespace) -> ScribblePlan:
         foreground, background, mode=args.mode or "2d", slices=slices, seed=args.seed
     )
     by_class = args.by_class or []
-    dataset_json = args.source / "dataset.json"
+    dataset_json = args.source / FILE
     names = read_label_names(dataset_json) if dataset_json.is_file() else {}
     names = {name: value for value, name in names.items()}
     return replace(plan, by_class=parse_class_settings(by_class, names, plan.settings_of))
@@ -231,7 +232,7 @@ def format_coverage(counts: Mapping[int, int], names: Mapping[int, str]) -> str:
 
 def run(args: argparse.Namespace) -> int:
     """Run the sub-command and return its exit code."""
-    is_dataset = (args.source / "dataset.json").is_file()
+    is_dataset = (args.source / FILE).is_file()
     for_datasets = ("dataset_id", "name", "patient_regex", "keep_unscribbled")
     if is_dataset:
         if args.dataset_id is None:
@@ -248,7 +249,7 @@ def run(args: argparse.Namespace) -> int:
         counts = generate_folder(
             args.source, args.out, plan, args.unlabelled, args.overwrite, args.num_processes
         )
-        unlabelled = json.loads((args.out / FOLDER_RECORD).read_text())["unlabelled"]
+        unlabelled = read_json(args.out / FOLDER_RECORD, shapes.GENERATED)["unlabelled"]
         print(f"wrote scribbles to {args.out}; unlabelled voxels have the value {unlabelled}")
         print(format_coverage(counts, {unlabelled: "unlabelled"}))
         print(
@@ -270,8 +271,7 @@ def run(args: argparse.Namespace) -> int:
         args.overwrite,
         args.num_processes,
     )
-    number = json.loads((folder / "dataset.json").read_text())["numTraining"]
-    print(f"wrote {number} cases to {folder}")
-    print(format_coverage(counts, read_label_names(folder / "dataset.json")))
+    print(f"wrote {len(RawDataset.read(folder).files('labelsTr'))} cases to {folder}")
+    print(format_coverage(counts, read_label_names(folder / FILE)))
     print(next_commands(folder))
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections import Counter
@@ -14,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from scribble_tools.convert.pairing import stem_of
-from scribble_tools.dataset.label_set import read_label_set
 from scribble_tools.dataset.patients import find_patients
 from scribble_tools.dataset.provenance import package_versions
+from scribble_tools.dataset.raw import FILE, RawDataset, read_record
 from scribble_tools.dataset.replacing import entries_to_keep
 from scribble_tools.dataset.writing import (
     IGNORE,
@@ -211,33 +210,25 @@ class _DenseDataset:
 
     @classmethod
     def read(cls, folder: Path) -> _DenseDataset:
-        dataset_json = folder / "dataset.json"
-        label_set = read_label_set(dataset_json)
-        content = json.loads(dataset_json.read_text())
+        raw = RawDataset.read(folder)
+        label_set, content = raw.labels, raw.content
         if "dataset" in content:
             raise ValueError(
-                f"{dataset_json} lists its files under 'dataset'; expected them in imagesTr and "
+                f"{folder / FILE} lists its files under 'dataset'; expected them in imagesTr and "
                 "labelsTr"
             )
-        ending = content.get("file_ending", ".nii.gz")
-        labels = folder / "labelsTr_dense"
-        if not labels.is_dir():
-            labels = folder / "labelsTr"
-        files = {
-            path.name.removesuffix(ending): path
-            for path in sorted(labels.glob(f"*{ending}"))
-            if not path.name.startswith(".")
-        }
+        labels = "labelsTr_dense" if (folder / "labelsTr_dense").is_dir() else "labelsTr"
+        files = raw.files(labels)
         if not files:
-            raise FileNotFoundError(f"no *{ending} in {labels}")
+            raise FileNotFoundError(f"no *{raw.file_ending} in {folder / labels}")
         images = {case: [] for case in files}
         lost = []
-        for path in sorted((folder / "imagesTr").glob(f"*{ending}")):
-            case = re.sub(r"_\d{4}$", "", path.name.removesuffix(ending))
+        for path in raw.files("imagesTr").values():
+            case = re.sub(r"_\d{4}$", "", path.name.removesuffix(raw.file_ending))
             if case in images:
                 images[case].append(path)
             else:
-                lost.append(f"{path} has no dense label in {labels}")
+                lost.append(f"{path} has no dense label in {folder / labels}")
         lost += [f"{files[case]} has no image in imagesTr" for case in images if not images[case]]
         _raise_all(lost)
         values = tuple(sorted(label_set.values))
@@ -399,6 +390,6 @@ def generate_dataset(
         )
         # what is known of the labels' origin stays known, for `restore-labels`
         origin = dataset.folder / RECORD
-        before = json.loads(origin.read_text()) if origin.is_file() else {}
+        before = read_record(dataset.folder) if origin.is_file() else {}
         write_json({**before, **details}, folder / RECORD)
     return Path(out) / target, counts

@@ -7,7 +7,6 @@ no value, such as the Dice of a case without reference.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections import Counter
@@ -23,8 +22,9 @@ from scribble_tools.check.annotations import classes_of
 from scribble_tools.check.command import check_dataset
 from scribble_tools.check.findings import Report
 from scribble_tools.check.splits import patients_of
-from scribble_tools.dataset.label_set import LabelSet, read_label_set
-from scribble_tools.dataset.writing import RECORD, read_splits
+from scribble_tools.dataset.label_set import LabelSet
+from scribble_tools.dataset.raw import FILE, SPLITS, RawDataset
+from scribble_tools.dataset.writing import read_splits
 from scribble_tools.draw.preview import ShownFiles, distinct_titles, find_case_files
 from scribble_tools.evaluate.command import evaluate_folders
 from scribble_tools.evaluate.comparison import DECIMALS, compare
@@ -256,16 +256,17 @@ def _compare_tables(
 
 
 def _roles(
-    dataset: Path, preprocessed: Path | None, fold: str | None, files: Sequence[ShownFiles]
+    raw: RawDataset, preprocessed: Path | None, fold: str | None, files: Sequence[ShownFiles]
 ) -> dict[str, str]:
     """Part of every case, as the splits tell it: those that trainings use, before the raw ones."""
-    paths = [folder / "splits_final.json" for folder in (preprocessed, dataset) if folder]
-    path = next((path for path in paths if path.is_file()), None)
-    sides: dict[str, list[str]] = {"train": [], "val": []}
-    if path is not None and fold is not None and fold.isdigit():
-        # unusable splits are among the findings of `check`
-        with suppress(ValueError, IndexError):
-            sides = read_splits(path)[int(fold)]
+    splits = raw.splits
+    if preprocessed is not None and (path := preprocessed / SPLITS).is_file():
+        splits = None
+        with suppress(ValueError):  # unusable splits are among the findings of `check`
+            splits = read_splits(path)
+    sides: Mapping[str, Sequence[str]] = {"train": [], "val": []}
+    if splits and fold is not None and fold.isdigit() and int(fold) < len(splits):
+        sides = splits[int(fold)]
     roles = {}
     for case in files:
         if case.image.parent.name == "imagesTs":
@@ -285,14 +286,6 @@ def _grids(dataset: Path, ending: str) -> list[tuple[tuple[int, ...], tuple[floa
         except ValueError:
             continue  # `check` says so
     return grids
-
-
-def _record(dataset: Path) -> dict[str, object]:
-    try:
-        record = json.loads((dataset / RECORD).read_text())
-        return {key: value for key, value in record.items() if key not in RECORD_LISTS}
-    except (OSError, ValueError, AttributeError):
-        return {}
 
 
 def gather(
@@ -323,9 +316,8 @@ def gather(
     """
     if model is None and predictions is None:
         raise ValueError("nothing to report on: give --model, --pred or both")
-    labels = read_label_set(dataset / "dataset.json")
-    description = json.loads((dataset / "dataset.json").read_text())
-    ending = description.get("file_ending", ".nii.gz")
+    raw = RawDataset.read(dataset, tolerate=("splits", "record"))  # `check` judges these
+    labels, ending = raw.labels, raw.file_ending
     fold_folder = None if model is None else find_fold(model, fold)
     folders = [find_predictions(predictions or fold_folder, ending, fold)]
     if other is not None:
@@ -345,7 +337,7 @@ def gather(
         num_processes=num_processes,
     )
     max_bytes = min(LARGEST_SHEET_BYTES, ALL_SHEETS_BYTES // len(files))
-    look = partial(look_at, dataset / "dataset.json", labels, max_bytes)
+    look = partial(look_at, dataset / FILE, labels, max_bytes)
     looks = [*parallel_map(look, files, num_processes, "drawing")]
     problems = [look for look in looks if isinstance(look, str)]
     scored = []
@@ -386,17 +378,17 @@ def gather(
         labels=labels,
         classes=classes,
         cases=cases,
-        roles=_roles(dataset, preprocessed, training.fold if training else fold, files),
+        roles=_roles(raw, preprocessed, training.fold if training else fold, files),
         looks=looks,
         predictions=found,
         check=check,
         grids=_grids(dataset, ending),
         num_test=len([*(dataset / "imagesTs").glob(f"*_0000{ending}")]),
-        channels=[*map(str, description.get("channel_names", {}).values())],
+        channels=[*raw.channels],
         resampled=("patients" if patients else "cases", len(Counter(groups))),
         compared=compared,
         comparison=comparison,
-        record=_record(dataset),
+        record={k: v for k, v in raw.record.items() if k not in RECORD_LISTS},
     )
     name = cases[data.median]
     shown = next(case for case in files if case.name == name)

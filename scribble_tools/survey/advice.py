@@ -14,7 +14,7 @@ from pathlib import Path
 
 from scribble_tools.convert import acdc, mscmr, wsl4mis
 from scribble_tools.convert.pairing import stem_of
-from scribble_tools.dataset.label_set import find_dataset_json, read_label_names
+from scribble_tools.dataset.raw import find_dataset_json, read_label_names
 from scribble_tools.dataset.writing import IGNORE
 from scribble_tools.images.image_files import files_below
 from scribble_tools.images.itksnap_labels import read_label_description

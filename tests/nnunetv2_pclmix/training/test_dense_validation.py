@@ -126,7 +126,7 @@ def test_broken_files_become_a_sentence(folders):
     sitk.WriteImage(image, str(dense / "case1.nii.gz"))
     assert "does not lie on its reference's voxel grid" in score(folders)
     (raw / "dataset.json").write_text('{"labels": 3}')
-    assert "no usable 'labels'" in score(folders)
+    assert "dataset.json: labels is 3; expected names with values" in score(folders)
     (raw / "dataset.json").unlink()
     assert "could not be used" in score(folders)
     assert not (validation / "summary_dense.json").exists()

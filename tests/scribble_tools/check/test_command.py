@@ -249,7 +249,7 @@ def test_dataset_json_missing_or_broken(data):
     path.write_text("{")
     assert "cannot be read" in data.finding("dataset-json").message
     path.write_text("[]")
-    assert "holds a list" in data.finding("dataset-json").message
+    assert "the content is []" in data.finding("dataset-json").message
     path.unlink()
     assert "dataset.json is missing" in data.finding("dataset-json").message
 

@@ -145,7 +145,7 @@ def test_missing_folders_and_files_are_named(root):
     with pytest.raises(FileNotFoundError, match="nowhere is not a folder"):
         source(root, "nowhere")
     (root / "dense" / "dataset.json").unlink()
-    with pytest.raises(FileNotFoundError, match="is it an nnU-Net raw data set"):
+    with pytest.raises(FileNotFoundError, match="is it a raw data set"):
         source(root, "highest")
 
 

@@ -40,5 +40,5 @@ def test_record_of_the_conversion(tmp_path):
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"patients": []}'])
 def test_unusable_record(tmp_path, content):
     (tmp_path / "conversion.json").write_text(content)
-    with pytest.raises(ValueError, match="conversion.json names no patients .* --patient-regex"):
+    with pytest.raises(ValueError, match="(?s)conversion.json.*--patient-regex"):
         find_patients(CASES, tmp_path)

@@ -151,7 +151,7 @@ def test_broken_splits_are_replaced_when_asked(folders):
 
 def test_cases_of_splits_are_names(folders, tmp_path):
     write_json([{"train": [1, 2], "val": [3]}], tmp_path / "s.json")
-    with pytest.raises(ValueError, match="s.json is no splits file"):
+    with pytest.raises(ValueError, match=r"\[0\].train\[0\] is 1; expected the name of a case"):
         install_splits("7", *folders, tmp_path / "s.json")
 
 
@@ -172,7 +172,7 @@ def test_missing_things_are_named(folders, tmp_path):
     with pytest.raises(FileNotFoundError, match="none.json: no such splits file"):
         install_splits("7", raw, preprocessed, tmp_path / "none.json")
     (tmp_path / "none.json").write_text('{"train": 1}')
-    with pytest.raises(ValueError, match="none.json is no splits file"):
+    with pytest.raises(ValueError, match="none.json: the content is .*expected a list of folds"):
         install_splits("7", raw, preprocessed, tmp_path / "none.json")
 
 

@@ -8,8 +8,8 @@ import SimpleITK as sitk
 
 from scribble_tools.cli import main
 from scribble_tools.convert.restore_labels import read_mapping
-from scribble_tools.dataset.label_set import read_label_set
 from scribble_tools.dataset.patients import find_patients
+from scribble_tools.dataset.raw import read_label_set
 from scribble_tools.demo.command import COVERAGE, draw_patient, make_demo_data
 from scribble_tools.demo.heart import LABELS, Heart, HeartSlice, Wave
 from scribble_tools.demo.image import Blob, Scene

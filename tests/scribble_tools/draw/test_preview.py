@@ -52,7 +52,8 @@ def root(tmp_path, monkeypatch):
     write(folder / "imagesTs" / "t_0000.nii.gz", image)
     write(folder / "labelsTs_dense" / "t.nii.gz", dense())
     labels = {"background": 0, "organ": 1, "other": 2, "ignore": 3}
-    (folder / "dataset.json").write_text(json.dumps({"labels": labels, "file_ending": ".nii.gz"}))
+    content = {"labels": labels, "file_ending": ".nii.gz", "channel_names": {"0": "MRI", "1": "T2"}}
+    (folder / "dataset.json").write_text(json.dumps(content))
     for model, cases in {"one": ("a", "b", "t"), "two": ("a", "t")}.items():
         for case in cases:
             write(tmp_path / model / "validation" / f"{case}.nii.gz", dense(2))
@@ -215,10 +216,11 @@ def test_nnunet_raw_must_be_set_for_an_id(root, monkeypatch, capsys):
     assert "7 is no folder, and nnUNet_raw is not set: export" in capsys.readouterr().err
 
 
-def test_dataset_json_without_file_ending(root, capsys):
+def test_dataset_json_that_lacks_all(root, capsys):
     (root / "raw" / DATASET / "dataset.json").write_text("{}")
     assert preview(root, "7") == 1
-    assert "dataset.json has no 'file_ending' such as .nii.gz" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert all(f"{key} is missing" in error for key in ("labels", "file_ending", "channel_names"))
 
 
 def test_natural_images(root):
@@ -230,7 +232,8 @@ def test_natural_images(root):
     write(folder / "imagesTr" / "cat_0000.png", image, (1, 1))
     write(folder / "labelsTr" / "cat.png", scribble, (1, 1))
     labels = {"background": 0, "cat": 1, "ignore": 2}
-    (folder / "dataset.json").write_text(json.dumps({"labels": labels, "file_ending": ".png"}))
+    content = {"labels": labels, "file_ending": ".png", "channel_names": {"0": "RGB"}}
+    (folder / "dataset.json").write_text(json.dumps(content))
     assert preview(root, "8") == 0
     entry = index(root)["cat"]
     assert (entry["slices"], entry["slice_axis"], entry["left"]) == ([0], None, None)
@@ -301,7 +304,7 @@ def test_an_index_of_something_else_is_named_before_anything_is_drawn(root, caps
     (root / "pictures").mkdir()
     (root / "pictures" / "preview.json").write_text(content)
     assert preview(root, "7", "--overwrite") == 1
-    assert "preview.json is no list of pictures" in capsys.readouterr().err
+    assert "no list of pictures, take it away: " in capsys.readouterr().err
     assert [p.name for p in (root / "pictures").iterdir()] == ["preview.json"]
 
 

@@ -10,7 +10,8 @@ import pytest
 import SimpleITK as sitk
 
 from scribble_tools.cli import main
-from scribble_tools.dataset.label_set import LabelSet, is_nnunets, parse_label_set, read_label_set
+from scribble_tools.dataset.label_set import LabelSet, parse_label_set
+from scribble_tools.dataset.raw import is_nnunets, read_label_set
 from scribble_tools.evaluate.command import COMPARISON_REPORTS, REPORTS, evaluate_folders
 from scribble_tools.evaluate.scores import METRICS, dice, evaluate_case
 
@@ -240,7 +241,7 @@ def test_the_validation_cases_of_a_fold_can_be_scored_alone(folders, tmp_path, c
     assert "has 1 folds, no fold 1" in capsys.readouterr().err
     splits.write_text('[{"train": []}]')
     assert main(arguments) == 1
-    assert "splits.json is no splits file: it must be a list of" in capsys.readouterr().err
+    assert "splits.json: [0].val is missing; expected a list of cases" in capsys.readouterr().err
     with pytest.raises(FileNotFoundError, match="no reference in .* for c7"):
         evaluate_folders(prediction, reference, cases=["c7"])
 
@@ -302,7 +303,7 @@ def test_another_programs_dataset_json_is_left_alone(folders, capsys):
     assert is_nnunets(reference.parent / "dataset.json") is False
     (reference.parent / "dataset.json").write_text("{")  # whose it was is not to be seen
     assert main(["evaluate", str(prediction), str(reference), "-np", "1"]) == 1
-    assert "has no usable 'labels'" in capsys.readouterr().err
+    assert "dataset.json cannot be read as JSON" in capsys.readouterr().err
 
 
 def test_a_fold_without_splits_says_nothing(folders, capsys):
@@ -318,7 +319,7 @@ def test_label_words_and_files_that_cannot_be_used(tmp_path):
     with pytest.raises(ValueError, match="'A=2': A stands twice"):
         parse_label_set(["A=1", "A=2"])
     (tmp_path / "dataset.json").write_text('{"labels": [1]}')
-    with pytest.raises(ValueError, match="no usable 'labels'"):
+    with pytest.raises(ValueError, match=r"json: labels is \[1\]; expected names with values"):
         read_label_set(tmp_path / "dataset.json")
 
 

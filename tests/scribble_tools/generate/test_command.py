@@ -320,7 +320,7 @@ def test_too_few_cases_for_the_folds(dataset, tmp_path):
     with pytest.raises(ValueError, match="cases 1.5: a share"):
         generate_dataset(dataset, 9, tmp_path, ScribblePlan(), cases=1.5)
     (dataset / "splits_final.json").write_text('[{"train": []}]')
-    with pytest.raises(ValueError, match="splits_final.json is no splits file"):
+    with pytest.raises(ValueError, match=r"splits_final.json: \[0\].val is missing"):
         generate_dataset(dataset, 9, tmp_path, ScribblePlan())
 
 
