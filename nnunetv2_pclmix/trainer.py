@@ -516,6 +516,7 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
                 "config": asdict(self.config),
                 "components": dict(zip(("on", "off"), components(self.config), strict=True)),
                 "active_settings": active_settings(self.config),
+                "defaults": asdict(nnUNetTrainerPCLMix.config),
                 "iteration": self.iteration,
                 "num_epochs": self.num_epochs,
                 "torch_seed": torch.initial_seed(),

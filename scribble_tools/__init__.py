@@ -1,1 +1,7 @@
-"""Tools around nnU-Net for scribble annotations: convert, generate, check, look at and score."""
+"""Tools around nnU-Net for scribble annotations: convert, generate, check, look at and score.
+
+What the trainer's package, and other programs, may import from: `dataset.label_set`,
+`dataset.provenance`, `dataset.raw`, `dataset.shapes`, `dataset.writing`, `draw.contact_sheet`,
+`evaluate.command`, `evaluate.summary`, `json_files`, `parallel`, `trust.checkpoint`,
+`trust.verify`. Everything else may move.
+"""

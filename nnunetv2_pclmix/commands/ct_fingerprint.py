@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     )
 
 STATISTICS = "foreground_intensity_properties_per_channel"
-MARK = "foreground_intensity_properties_from"
 SOURCE = "scribbled foreground voxels, without the ignore label (nnunetv2_pclmix ct-fingerprint)"
 STOCK_COPY = "dataset_fingerprint_stock.json"
 # below this, fewer than ten voxels lie beyond a percentile bound: it is then anyone's guess
@@ -156,11 +155,11 @@ def replace_statistics(
         nnU-Net's own statistics, or what stood in the file if nobody kept them.
     """
     copy, stock = folder / STOCK_COPY, fingerprint
-    if MARK not in fingerprint:
+    if shapes.CT_MARK not in fingerprint:
         write_json(fingerprint, copy)
     elif copy.is_file():
         stock = read_json(copy, shapes.FINGERPRINT)
-    changed = {**fingerprint, STATISTICS: statistics, MARK: SOURCE}
+    changed = {**fingerprint, STATISTICS: statistics, shapes.CT_MARK: SOURCE}
     if changed != fingerprint:
         write_json(changed, folder / "dataset_fingerprint.json")
     return stock[STATISTICS]

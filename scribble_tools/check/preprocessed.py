@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from nnunetv2_pclmix.commands.ct_fingerprint import MARK
 from scribble_tools.check.case_files import TrainingCase
 from scribble_tools.check.description import Description
 from scribble_tools.check.findings import Finding
+from scribble_tools.dataset import shapes
 from scribble_tools.dataset.raw import FILE, read_dataset_json
 from scribble_tools.json_files import Record, read_json
 
@@ -22,7 +22,7 @@ def ct_findings(preprocessed: Path | None, about: Description) -> list[Finding]:
     if not channels or about.labels is None or about.labels.ignore is None:
         return []
     try:
-        if MARK in read_json(preprocessed / "dataset_fingerprint.json", Record()):
+        if shapes.CT_MARK in read_json(preprocessed / "dataset_fingerprint.json", Record()):
             return []  # corrected already
     except (OSError, ValueError, TypeError):
         pass  # not extracted yet

@@ -15,6 +15,7 @@ from typing import Any
 from scribble_tools.dataset.label_set import LabelSet, label_names_of, label_set_of
 from scribble_tools.dataset.shapes import CONVERSION, DATASET_JSON, WITH_LABELS
 from scribble_tools.dataset.writing import RECORD, read_splits
+from scribble_tools.images.file_kind import is_hidden
 from scribble_tools.json_files import Record, Shape, in_words, problems_of, read_json
 
 FILE = "dataset.json"
@@ -99,7 +100,7 @@ def files_by_case(folder: Path, ending: str) -> dict[str, Path]:
     return {
         path.name.removesuffix(ending): path
         for path in sorted(folder.glob(f"*{ending}"))
-        if not path.name.startswith(".")
+        if not is_hidden(Path(path.name))
     }
 
 

@@ -72,6 +72,8 @@ FINGERPRINT = Record(
     },
 )
 """dataset_fingerprint.json."""
+CT_MARK = "foreground_intensity_properties_from"
+"""The key in it that `nnunetv2_pclmix ct-fingerprint` leaves where it has corrected it."""
 
 MAPPING = Record(
     required={

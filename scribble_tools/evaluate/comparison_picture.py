@@ -12,7 +12,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from scribble_tools.evaluate.comparison import match_scores, paired_tables
+from scribble_tools.evaluate.pairs import match_scores, paired_tables
 from scribble_tools.evaluate.scores import METRICS, ClassScore
 from scribble_tools.evaluate.statistics import over_classes
 from scribble_tools.evaluate.summary import named_rows

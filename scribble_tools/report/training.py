@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from scribble_tools.trust import checkpoint as trust
@@ -46,7 +46,7 @@ class Training:
         series: one value per epoch, ``dice_per_class`` a list of them; empty where nothing tells.
         facts: how it was trained, in words.
         settings: of PCLMix; empty for other trainers.
-        changed: the settings whose value is not that of this version's nnUNetTrainerPCLMix.
+        changed: the settings whose value is not that of nnUNetTrainerPCLMix itself.
         warnings: lines of the log.
         pictures: progress.png, pclmix_losses.png and snapshots that exist.
         remarks: what could not be read, in sentences.
@@ -179,13 +179,6 @@ def logger_series(logging: object) -> dict[str, list]:
     return series
 
 
-def _changed_settings(settings: Mapping[str, object]) -> list[str]:
-    from nnunetv2_pclmix.config import ONE_PASS
-
-    defaults = asdict(ONE_PASS)
-    return [name for name, value in settings.items() if defaults.get(name, value) != value]
-
-
 def _read_json(path: Path) -> dict:
     try:
         content = json.loads(path.read_text())
@@ -249,10 +242,10 @@ def read_training(fold: Path) -> Training:
             series[name] = values
     noted = _known(checkpoint.get("pclmix"))
     # a setting of a component that is off decides nothing, and is not shown
-    own = (noted, _known(noted.get("active_settings", noted.get("config"))))
-    ours, settings, versions = (
-        {name: value for name, value in table.items() if _is_short(name, value)}
-        for table in (*own, _known(noted.get("versions")))
+    active = noted.get("active_settings", noted.get("config"))
+    tables = (noted, *map(_known, (active, noted.get("defaults"), noted.get("versions"))))
+    ours, settings, defaults, versions = (
+        {name: value for name, value in table.items() if _is_short(name, value)} for table in tables
     )
     dataset = model.parent.name
     facts = {
@@ -281,7 +274,7 @@ def read_training(fold: Path) -> Training:
         series=series,
         facts={name: text for name, text in facts.items() if text},
         settings=settings,
-        changed=_changed_settings(settings),
+        changed=[n for n, value in settings.items() if defaults.get(n, value) != value],
         warnings=warnings,
         pictures=[path for path in pictures if path.is_file()],
         remarks=[remark] if remark else [],

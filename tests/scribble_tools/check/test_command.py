@@ -12,7 +12,6 @@ from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner
     _maybe_copy_splits_file,
 )
 
-from nnunetv2_pclmix.commands.ct_fingerprint import MARK
 from scribble_tools.check.annotations import coverage_table
 from scribble_tools.check.case_files import CaseFacts, TrainingCase, examine_case
 from scribble_tools.check.command import check_dataset
@@ -22,6 +21,7 @@ from scribble_tools.check.splits import split_findings
 from scribble_tools.cli import build_parser, main
 from scribble_tools.dataset.install_splits import install_splits
 from scribble_tools.dataset.label_set import LabelSet
+from scribble_tools.dataset.shapes import CT_MARK
 from scribble_tools.dataset.writing import patient_grouped_splits
 from scribble_tools.images.file_integrity import count_not_finite
 from scribble_tools.images.image_io import read_image
@@ -499,7 +499,7 @@ def test_ct_statistics(data):
     fingerprint = data.pre / "dataset_fingerprint.json"
     fingerprint.write_text("{}")
     assert data.finding("ct-statistics", preprocessed=data.pre).severity == "warning"
-    fingerprint.write_text(json.dumps({MARK: "scribbles"}))
+    fingerprint.write_text(json.dumps({CT_MARK: "scribbles"}))
     assert "ct-statistics" not in {f.code for f in data.check(preprocessed=data.pre).findings}
 
 

@@ -73,7 +73,12 @@ def test_a_plain_checkpoint_tells_settings_and_exact_series(fold):
         "pclmix_agreement": [0.5, 0.6, 0.7],
         "text": ["no", "number", "s"],
     }
-    ours = {"trainer_name": "OurTrainer", "config": {"temperature": 7.0, "contrast": False}}
+    config = {"temperature": 7.0, "contrast": False}
+    ours = {
+        "trainer_name": "OurTrainer",
+        "config": config,
+        "defaults": {**config, "temperature": 0.07},
+    }
     content = {"logging": logging, "pclmix": {**ours, "torch_seed": 5, "num_epochs": 3}}
     torch.save({**content, "network_weights": torch.ones(3)}, fold / "checkpoint_final.pth")
     training = read_training(fold)
