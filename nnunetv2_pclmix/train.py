@@ -30,6 +30,7 @@ from torch.nn.parallel import DistributedDataParallel as DDP
 
 from nnunetv2_pclmix import discovery
 from nnunetv2_pclmix.training.checkpoint_files import set_aside
+from nnunetv2_pclmix.training.train_arguments import add_arguments, contradiction
 from scribble_tools.trust.checkpoint import load_checkpoint
 
 
@@ -40,18 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("dataset", help="id or full name")
-    parser.add_argument("configuration", help="2d, 3d_fullres, ...")
-    parser.add_argument("fold", type=lambda word: word if word == "all" else int(word))
-    parser.add_argument("-tr", default="nnUNetTrainerPCLMix", help="trainer (default: %(default)s)")
-    parser.add_argument("-p", default="nnUNetPlans", help="plans (default: %(default)s)")
-    parser.add_argument("-pretrained_weights", help="checkpoint to start from")
-    parser.add_argument("--c", action="store_true", help="continue from the last checkpoint")
-    parser.add_argument("--val", action="store_true", help="only run the validation")
-    parser.add_argument("--npz", action="store_true", help="keep the validation's probabilities")
-    parser.add_argument("--val_best", action="store_true", help="validate checkpoint_best")
-    parser.add_argument("--disable_checkpointing", action="store_true", help="save no checkpoints")
-    parser.add_argument("-device", choices=("cuda", "cpu"), default="cuda")
+    add_arguments(parser)
     return parser
 
 
@@ -128,14 +118,18 @@ def meet(device: torch.device) -> bool:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Train and validate in one process of those that torchrun has started."""
+    """Read the command line and `train`."""
     parser = build_parser()
     args = parser.parse_args(argv)
     if "LOCAL_RANK" not in os.environ:
-        parser.error("start this with torchrun, see above, or use nnUNetv2_train")
-    for one, other in (("c", "val"), ("val_best", "disable_checkpointing")):
-        if getattr(args, one) and getattr(args, other):
-            parser.error(f"--{one} and --{other} exclude each other")
+        parser.error("start this with torchrun, see above, or use nnunetv2_pclmix train")
+    if problem := contradiction(args):
+        parser.error(problem)
+    train(args)
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train and validate in one process of those that torchrun has started."""
     device = torch.device("cpu")
     if args.device == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))

@@ -1,13 +1,14 @@
-"""`scribble_tools SUB-COMMAND ...`: a table of modules, each with `add_arguments` and `run`."""
+"""`scribble_tools SUB-COMMAND ...`: the table of its modules, see `scribble_tools.subcommands`."""
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
 from collections.abc import Sequence
 
-# words of the sub-command -> (module with add_arguments(parser) and run(args) -> int, help line)
+from scribble_tools.subcommands import LAYOUT, Group, add_subcommands
+
+# words of the sub-command -> (module with `add_arguments` and `run`, line of help)
 COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ("inspect",): (
         "scribble_tools.survey.command",
@@ -53,12 +54,16 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     ),
     ("demo-data",): ("scribble_tools.demo.command", "draw a synthetic data set with scribbles"),
 }
-GROUPS = {"convert": "turn scribble files into an nnU-Net raw data set"}
-GROUP_EPILOG = """example:
+GROUPS = {
+    "convert": Group(
+        "turn scribble files into an nnU-Net raw data set",
+        """example:
   scribble_tools convert folder -h
 
 Files of your own, from 3D Slicer, ITK-SNAP or elsewhere: folder. `scribble_tools inspect PATH`
-looks at files and prints the convert line that fits."""
+looks at files and prints the convert line that fits.""",
+    )
+}
 
 
 def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
@@ -67,7 +72,6 @@ def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
     Only the module of the sub-command that ``words`` begins with is imported, so that ``-h``
     answers at once.
     """
-    layout = {"formatter_class": argparse.RawDescriptionHelpFormatter}
     parser = argparse.ArgumentParser(
         prog="scribble_tools",
         description="Prepare, look at and score scribble data sets for nnU-Net.",
@@ -79,28 +83,9 @@ def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
         "  scribble_tools check 130\n  scribble_tools preview 130 --out pictures\n\n"
         "Dense labels only: generate. No data at all: demo-data.\n"
         "scribble_tools SUB-COMMAND -h explains one sub-command.",
-        **layout,
+        **LAYOUT,
     )
-    commands = parser.add_subparsers(metavar="SUB-COMMAND", required=True)
-    groups = {}
-    for name, (module_name, summary) in COMMANDS.items():
-        siblings = commands
-        if len(name) == 2:
-            group = name[0]
-            if group not in groups:
-                groups[group] = commands.add_parser(
-                    group,
-                    help=GROUPS[group],
-                    description=GROUPS[group],
-                    epilog=GROUP_EPILOG,
-                    **layout,
-                ).add_subparsers(metavar="SOURCE", required=True)
-            siblings = groups[group]
-        sub_parser = siblings.add_parser(name[-1], help=summary, description=summary, **layout)
-        if tuple(words[: len(name)]) == name:
-            module = importlib.import_module(module_name)
-            module.add_arguments(sub_parser)
-            sub_parser.set_defaults(run=module.run)
+    add_subcommands(parser, COMMANDS, words, GROUPS)
     return parser
 
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # below it in the house. Imports inside functions count like all others.
 LAYERS = {
     "scribble_tools": (
-        "arguments json_files parallel storage text_tables",
+        "arguments json_files parallel storage subcommands text_tables",
         "images",
         "dataset trust",
         "convert check evaluate predict",

@@ -201,22 +201,21 @@ def format_change(
     return "\n".join(lines)
 
 
-def add_command(commands: argparse._SubParsersAction) -> None:
-    """Add ``ct-fingerprint`` to the sub-commands of the command line."""
-    parser = commands.add_parser(
-        "ct-fingerprint",
-        help="take CT intensity statistics from scribbled voxels, not from the whole image",
-        description="nnU-Net takes ignored voxels for foreground when it collects the intensities "
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this sub-command's arguments and help."""
+    parser.description = (
+        "nnU-Net takes ignored voxels for foreground when it collects the intensities "
         "that CT is normalised with. This recomputes them in dataset_fingerprint.json from "
-        f"scribbled foreground alone, and keeps nnU-Net's own in {STOCK_COPY}.",
-        epilog="order: nnUNetv2_extract_fingerprint -d ID; nnunetv2_pclmix ct-fingerprint ID; "
+        f"scribbled foreground alone, and keeps nnU-Net's own in {STOCK_COPY}."
+    )
+    parser.epilog = (
+        "order: nnUNetv2_extract_fingerprint -d ID; nnunetv2_pclmix ct-fingerprint ID; "
         "nnUNetv2_plan_experiment -d ID; nnUNetv2_preprocess -d ID. Instead of the last two "
         "nnUNetv2_plan_and_preprocess -d ID does as well, but without --clean, which would extract "
-        "nnU-Net's own fingerprint again.",
+        "nnU-Net's own fingerprint again."
     )
     parser.add_argument("dataset", help="id or full name")
     parser.add_argument("-np", type=int, dest="num_processes", help="default: nnU-Net's")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

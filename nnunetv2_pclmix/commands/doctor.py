@@ -223,16 +223,13 @@ def report(checks: list[Check]) -> str:
     return "\n".join(lines)
 
 
-def add_command(commands: argparse._SubParsersAction) -> None:
-    """Add ``doctor`` to the sub-commands of the command line."""
-    parser = commands.add_parser(
-        "doctor",
-        help="check versions, folders, device and whether nnU-Net finds the trainer",
-        description="Check everything a training needs. Exit status 1 if something must be put "
-        "right first, with the remedy. Nothing is changed.",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this sub-command's arguments and help."""
+    parser.description = (
+        "Check everything a training needs. Exit status 1 if something must be put "
+        "right first, with the remedy. Nothing is changed."
     )
     parser.add_argument("--json", action="store_true", help="print the checks as JSON")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

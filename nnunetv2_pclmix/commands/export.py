@@ -231,19 +231,19 @@ def _write_model(model: Path, work: Path, exported: dict[str, dict[str, Any]]) -
             shutil.copyfile(model / file, work / file)
 
 
-def add_command(commands: argparse._SubParsersAction) -> None:
-    """Add ``export`` to the sub-commands of the command line."""
-    parser = commands.add_parser(
-        "export",
-        help="write a lean model folder or zip that stock nnU-Net predicts with",
-        description="Write a trained PCLMix model for machines that have only nnU-Net: the "
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this sub-command's arguments and help."""
+    parser.description = (
+        "Write a trained PCLMix model for machines that have only nnU-Net: the "
         "network's weights without optimiser, logs and the parts that exist for training only. "
-        "Predictions are the same bit for bit. No training can be continued with the export.",
-        epilog="The exported folder is named as a stock model's, for nnU-Net's commands to find it "
+        "Predictions are the same bit for bit. No training can be continued with the export."
+    )
+    parser.epilog = (
+        "The exported folder is named as a stock model's, for nnU-Net's commands to find it "
         "without -tr. Where a stock model of the same data set, plans and configuration is "
         "installed, nnU-Net's zip installation writes over it without asking, and folds that only "
         "the stock model has stay and would be averaged with these: give another --trainer-name "
-        "then, and predict with -tr and that name.",
+        "then, and predict with -tr and that name."
     )
     parser.add_argument("model", metavar="MODEL_FOLDER", type=Path, help="...__PLANS__CONFIG")
     parser.add_argument(
@@ -258,7 +258,6 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--zip", action="store_true", help="write a zip (also if OUT ends so)")
     parser.add_argument("--trainer-name", default=STOCK_TRAINER, help=f"default: {STOCK_TRAINER}")
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -170,19 +170,18 @@ def trainers_by_length(name: str = TRAINER) -> dict[int, str]:
     return {c.epochs: c.__name__ for c in same} | {NNUNETS_EPOCHS: name}
 
 
-def add_command(commands: argparse._SubParsersAction) -> None:
-    """Add ``small-plans`` to the sub-commands of the command line."""
-    parser = commands.add_parser(
-        "small-plans",
-        help="derive plans that a CPU can train: smaller patch, batch and network",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Write plans with larger voxels and a smaller batch and network beside\n"
-        "nnU-Net's own, for machines without a GPU and for trying things out. Train with them by\n"
-        "-p NAME. Sizes that are not given are chosen: a patch shows the whole image, and a\n"
-        "training fits the time. For this some iterations are measured here (a minute or less).",
-        epilog="examples:\n  nnunetv2_pclmix small-plans 127 --minutes 30\n"
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this sub-command's arguments and help."""
+    parser.description = (
+        "Write plans with larger voxels and a smaller batch and network beside "
+        "nnU-Net's own, for machines without a GPU and for trying things out. Train with them by "
+        "-p NAME. Sizes that are not given are chosen: a patch shows the whole image, and a "
+        "training fits the time. For this some iterations are measured here (a minute or less)."
+    )
+    parser.epilog = (
+        "examples:\n  nnunetv2_pclmix small-plans 127 --minutes 30\n"
         "  nnunetv2_pclmix small-plans 127 --spacing 3 3 --patch 128 112 --batch 8 "
-        "--features 16 32 64 128",
+        "--features 16 32 64 128"
     )
     parser.add_argument("dataset", help="id or full name")
     parser.add_argument("--minutes", type=float, default=30, help="for a training (default: 30)")
@@ -199,7 +198,6 @@ def add_command(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--plans", default="nnUNetPlans", help="to start from")
     parser.add_argument("--name", default="nnUNetPlans_small", help="default: nnUNetPlans_small")
     parser.add_argument("--overwrite", action="store_true", help="replace other plans of that name")
-    parser.set_defaults(run=run)
 
 
 def _given(arguments: argparse.Namespace) -> dict:

@@ -9,19 +9,18 @@ from pathlib import Path
 from scribble_tools.trust.verify import verify_model
 
 
-def add_command(commands: argparse._SubParsersAction) -> None:
-    """Add ``verify`` to the sub-commands of the command line."""
-    parser = commands.add_parser(
-        "verify",
-        help="tell whether a model from somewhere else is plain data, before it is used",
-        description="A checkpoint is a program that nnU-Net runs when it predicts or takes "
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this sub-command's arguments and help."""
+    parser.description = (
+        "A checkpoint is a program that nnU-Net runs when it predicts or takes "
         "pretrained weights. This looks at every file of a model without running any, and says "
-        "whether they hold numbers, text and tensors only.",
-        epilog="Exit status 0: plain data, checksums right. 1: do not use it. example: "
-        "nnunetv2_pclmix verify model.zip && nnUNetv2_install_pretrained_model_from_zip model.zip",
+        "whether they hold numbers, text and tensors only."
+    )
+    parser.epilog = (
+        "Exit status 0: plain data, checksums right. 1: do not use it. example: "
+        "nnunetv2_pclmix verify model.zip && nnUNetv2_install_pretrained_model_from_zip model.zip"
     )
     parser.add_argument("model", metavar="MODEL", type=Path, help="folder, zip or checkpoint.pth")
-    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -1,0 +1,61 @@
+"""`nnunetv2_pclmix train`: nnU-Net's training, here or as one of the processes of torchrun."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from nnunetv2_pclmix.training import train_arguments
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this sub-command's arguments and help."""
+    parser.description = (
+        "Train and validate one fold. On one machine this is nnUNetv2_train with our trainer for "
+        "the default; on several, or where a lost worker is to be replaced, torchrun starts it."
+    )
+    parser.epilog = (
+        "examples:\n  nnunetv2_pclmix train 130 2d 0\n"
+        "  torchrun --nnodes 2 --nproc-per-node 4 --max-restarts 3 --rdzv-backend c10d \\\n"
+        "    --rdzv-endpoint HOST:29500 -m nnunetv2_pclmix.train 130 3d_fullres 0"
+    )
+    train_arguments.add_arguments(parser)
+    parser.add_argument("-num_gpus", type=int, default=1, help="of this machine (default: 1)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train; return the exit status."""
+    import torch
+
+    if problem := train_arguments.contradiction(arguments):
+        print(f"nnunetv2_pclmix train: error: {problem}", file=sys.stderr)
+        return 2
+    if "LOCAL_RANK" in os.environ:
+        from nnunetv2_pclmix.train import train
+
+        train(arguments)
+        return 0
+    from nnunetv2.run.run_training import run_training
+
+    from nnunetv2_pclmix import discovery
+
+    # as nnUNetv2_train has it: workers load the data, so that a GPU's process needs one thread
+    torch.set_num_threads((os.cpu_count() or 1) if arguments.device == "cpu" else 1)
+    discovery.register()  # needed where Python's start-up files are not in use
+    run_training(
+        arguments.dataset,
+        arguments.configuration,
+        arguments.fold,
+        arguments.tr,
+        arguments.p,
+        pretrained_weights=arguments.pretrained_weights,
+        num_gpus=arguments.num_gpus,
+        export_validation_probabilities=arguments.npz,
+        continue_training=arguments.c,
+        only_run_validation=arguments.val,
+        disable_checkpointing=arguments.disable_checkpointing,
+        val_with_best=arguments.val_best,
+        device=torch.device(arguments.device),
+    )
+    return 0

@@ -1,0 +1,73 @@
+"""How a program with sub-commands is put together: a table of modules, of which one is imported.
+
+A sub-command is a module with ``add_arguments(parser)``, which also sets the parser's description
+and epilog, and ``run(args) -> int``, which returns the exit code. Its line in the table gives the
+words to type, the module and a line of help; so ``-h`` answers at once, whatever a module imports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+class Help(argparse.HelpFormatter):
+    """Fills paragraphs to the terminal's width and leaves indented lines, examples, as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        lines = text.split("\n")
+        filled = [
+            line if line.startswith(" ") else textwrap.fill(line, width, break_long_words=False)
+            for line in lines
+        ]
+        return "\n".join(indent + line for line in "\n".join(filled).split("\n"))
+
+
+LAYOUT = {"formatter_class": Help}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Sub-commands of two words that share the first, such as ``convert folder``."""
+
+    summary: str
+    epilog: str = ""
+    metavar: str = "SOURCE"
+
+
+def add_subcommands(
+    parser: argparse.ArgumentParser,
+    table: Mapping[tuple[str, ...], tuple[str, str]],
+    words: Sequence[str],
+    groups: Mapping[str, Group] | None = None,
+) -> None:
+    """Add the sub-commands of a table to a parser; parsed arguments have the ``run`` of theirs.
+
+    Args:
+        table: words of the sub-command -> (name of its module, line of help).
+        words: the command line. Only the module of the sub-command that it begins with is imported.
+        groups: by their first word.
+    """
+    commands = parser.add_subparsers(metavar="SUB-COMMAND", required=True)
+    opened = {}
+    for name, (module_name, summary) in table.items():
+        siblings = commands
+        if len(name) == 2:
+            group = (groups or {})[name[0]]
+            if name[0] not in opened:
+                opened[name[0]] = commands.add_parser(
+                    name[0],
+                    help=group.summary,
+                    description=group.summary,
+                    epilog=group.epilog,
+                    **LAYOUT,
+                ).add_subparsers(metavar=group.metavar, required=True)
+            siblings = opened[name[0]]
+        sub_parser = siblings.add_parser(name[-1], help=summary, description=summary, **LAYOUT)
+        if tuple(words[: len(name)]) == name:
+            module = importlib.import_module(module_name)
+            module.add_arguments(sub_parser)
+            sub_parser.set_defaults(run=module.run)

@@ -1,0 +1,72 @@
+"""`nnunetv2_pclmix train`: what reaches nnU-Net's training, and what torchrun's processes do."""
+
+import inspect
+
+import pytest
+import torch
+from nnunetv2.run import run_training as nnunets
+
+import nnunetv2_pclmix.train
+from nnunetv2_pclmix.cli import main
+
+
+@pytest.fixture
+def started(monkeypatch):
+    calls = []
+    signature = inspect.signature(nnunets.run_training)
+
+    def run_training(*args, **kwargs):
+        calls.append(signature.bind(*args, **kwargs).arguments)
+
+    monkeypatch.setattr(nnunets, "run_training", run_training)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    threads = torch.get_num_threads()
+    yield calls
+    torch.set_num_threads(threads)
+
+
+def test_here_it_is_nnunets_training_with_our_trainer(started):
+    assert main("train 130 3d_fullres 2 -device cpu --c --npz".split()) == 0
+    (call,) = started
+    assert call.pop("device") == torch.device("cpu")
+    assert call == {
+        "dataset_name_or_id": "130",
+        "configuration": "3d_fullres",
+        "fold": 2,
+        "trainer_class_name": "nnUNetTrainerPCLMix",
+        "plans_identifier": "nnUNetPlans",
+        "pretrained_weights": None,
+        "num_gpus": 1,
+        "export_validation_probabilities": True,
+        "continue_training": True,
+        "only_run_validation": False,
+        "disable_checkpointing": False,
+        "val_with_best": False,
+    }
+
+
+def test_all_folds_and_another_trainer(started):
+    assert main("train 130 2d all -tr Other -p Plans -device mps".split()) == 0
+    (call,) = started
+    assert [call[k] for k in ("fold", "trainer_class_name", "plans_identifier")] == [
+        *("all", "Other", "Plans")
+    ]
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [("--c --val", "--c and --val exclude each other"), ("--val_best --disable_checkpointing", "")],
+)
+def test_contradictions(started, capsys, words, message):
+    assert main(["train", "130", "2d", "0", *words.split()]) == 2
+    assert message in capsys.readouterr().err and not started
+
+
+def test_under_torchrun_it_is_one_of_its_processes(started, monkeypatch, capsys):
+    trained = []
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.setattr(nnunetv2_pclmix.train, "train", trained.append)
+    assert main("train 130 2d 0 -device cpu".split()) == 0
+    assert [args.dataset for args in trained] == ["130"] and not started
+    assert main("train 130 2d 0 -device mps".split()) == 2
+    assert "-device mps is for one process" in capsys.readouterr().err
