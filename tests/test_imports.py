@@ -17,11 +17,12 @@ ROOT = Path(__file__).resolve().parents[1]
 # below it in the house. Imports inside functions count like all others.
 LAYERS = {
     "scribble_tools": (
-        "arguments json_files parallel storage subcommands text_tables",
+        "arguments json_files parallel problems storage subcommands text_tables",
         "images",
         "dataset trust",
-        "convert check evaluate predict",
+        "convert check evaluate",
         "draw generate demo survey",
+        "predict",
         "suggest report",
         "cli",
     ),
