@@ -23,13 +23,12 @@ import torch
 from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoint
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import distributed as dist
-from torch._dynamo import OptimizedModule
 from torch.distributed.constants import default_pg_timeout
 from torch.distributed.rendezvous import rendezvous
-from torch.nn.parallel import DistributedDataParallel as DDP
 
 from nnunetv2_pclmix import discovery
 from nnunetv2_pclmix.training.checkpoint_files import set_aside
+from nnunetv2_pclmix.training.distributed import bare
 from nnunetv2_pclmix.training.train_arguments import add_arguments, contradiction
 from scribble_tools.trust.checkpoint import load_checkpoint
 
@@ -57,8 +56,7 @@ def load_weights(trainer: nnUNetTrainer, filename: str) -> None:
     """
     if not trainer.was_initialized:
         trainer.initialize()
-    network = trainer.network.module if isinstance(trainer.network, DDP) else trainer.network
-    network = network._orig_mod if isinstance(network, OptimizedModule) else network
+    network = bare(trainer.network)
     content = load_checkpoint(Path(filename))
     given = content.get("network_weights") if isinstance(content, dict) else None
     if not isinstance(given, dict):

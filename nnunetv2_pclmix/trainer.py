@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
 import io
 import math
 import os
@@ -20,12 +19,9 @@ from nnunetv2.configuration import default_num_processes
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.collate_outputs import collate_outputs
 from torch import Tensor, autocast, nn
-from torch import distributed as dist
-from torch._dynamo import OptimizedModule
-from torch.nn.parallel import DistributedDataParallel as DDP
 
 from nnunetv2_pclmix import __version__
-from nnunetv2_pclmix.config import DISPLAY_SETTINGS, ONE_PASS
+from nnunetv2_pclmix.config import ONE_PASS
 from nnunetv2_pclmix.method.dual_consistency import pseudo_labels
 from nnunetv2_pclmix.method.dynamic_mix import PreviousBatch, draw_mix
 from nnunetv2_pclmix.method.global_mean import gather_batch, world_size
@@ -42,24 +38,31 @@ from nnunetv2_pclmix.training.checkpoint_files import (
     save_whole,
     set_aside,
 )
+from nnunetv2_pclmix.training.checkpoint_state import (
+    KEY,
+    plain,
+    random_state,
+    restore_random_state,
+    state_to_continue,
+)
 from nnunetv2_pclmix.training.dense_validation import DENSE_LABELS, score_validation
+from nnunetv2_pclmix.training.distributed import (
+    bare,
+    first_process_first,
+    mean_over_processes,
+    own_device,
+    wrap,
+)
 from nnunetv2_pclmix.training.finite_watch import REMEDY, FiniteWatch
 from nnunetv2_pclmix.training.patch_sampling import ANNOTATED_OUTSIDE, PatchesAnywhere
+from nnunetv2_pclmix.training.requirements import unsupported
 from nnunetv2_pclmix.watching.clock import TrainingClock
 from nnunetv2_pclmix.watching.components import active_settings, components, describe
 from nnunetv2_pclmix.watching.early_warnings import find_warnings
+from nnunetv2_pclmix.watching.epoch_text import epoch_lines
 from nnunetv2_pclmix.watching.pictures import TrainingPictures
 from nnunetv2_pclmix.watching.step_diagnostics import StepDiagnostics, series_names
 from scribble_tools.dataset.provenance import package_versions
-
-
-def plain(value: Any) -> Any:
-    """numpy scalars and arrays inside lists and dicts as Python's own numbers and lists."""
-    if isinstance(value, dict):
-        return {k: plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(plain(v) for v in value)
-    return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
 
 
 class nnUNetTrainerPCLMix(nnUNetTrainer):
@@ -89,12 +92,9 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
     ) -> None:
         super().__init__(plans, configuration, fold, dataset_json, device)
         if self.is_ddp:
-            # nnU-Net takes the global rank for the device's index and CUDA for granted, which is
-            # wrong on a second machine and for a test on CPU. nnU-Net and our `train` have chosen
-            # the device; LOCAL_RANK, which nnU-Net does not set, may be a stranger's
-            on_cuda = device.type == "cuda"
-            self.device = torch.device("cuda", torch.cuda.current_device()) if on_cuda else device
-            self.grad_scaler = self.grad_scaler if on_cuda else None
+            # nnU-Net's own choice is wrong on a second machine, and on a CPU
+            self.device = own_device(device)
+            self.grad_scaler = self.grad_scaler if device.type == "cuda" else None
         if self.epochs is not None:
             self.num_epochs = self.epochs
         self.iteration = 0
@@ -164,27 +164,13 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         )
 
     def _refuse_unsupported(self) -> None:
-        problems = []
-        if not self.label_manager.has_ignore_label:
-            problems.append(
-                f"dataset.json has no 'ignore' label (labels: {self.dataset_json['labels']}): "
-                "scribbles need it for what is not annotated; it must be the highest label. Add "
-                "it to the raw data set and run nnUNetv2_plan_and_preprocess again"
-            )
-        if self.device.type == "cuda" and not torch.cuda.is_available():
-            problems.append(
-                "torch sees no GPU, and nnU-Net's default is -device cuda. Without one: reduced "
-                "plans (nnunetv2_pclmix small-plans -h) and -device cpu; with one, nnunetv2_pclmix "
-                "doctor says what torch sees"
-            )
-        batch, processes = self.configuration_manager.batch_size, world_size()
-        # nnU-Net's Dice gathers tensors of all processes as if they were of one shape
-        if self.configuration_manager.batch_dice and batch % processes:
-            problems.append(
-                f"the planned batch of {batch} cannot be shared equally by {processes} processes, "
-                "as nnU-Net's Dice of the batch needs it: take a number of GPUs that divides "
-                f"{batch}, or plans with another batch size (nnunetv2_pclmix small-plans -h)"
-            )
+        problems = unsupported(
+            self.dataset_json["labels"],
+            self.label_manager.has_ignore_label,
+            self.device,
+            self.configuration_manager.batch_size,
+            self.configuration_manager.batch_dice,
+        )
         if problems:
             raise RuntimeError(
                 f"{type(self).__name__} cannot train {self.plans_manager.dataset_name}:\n- "
@@ -195,13 +181,7 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         """The class' own loss, after wrapping the network for DDP with the device that it is on."""
         self.is_ddp = self._distributed
         if self.is_ddp:
-            network = nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
-            devices = [self.device.index] if self.device.type == "cuda" else None
-            # buffers are constants; exchanging them would hang the final validation, in which
-            # one process can have more cases than another. torch 2.15 renamed the option
-            newer = "forward_sync_buffers" in inspect.signature(DDP).parameters
-            no_sync = {"forward_sync_buffers" if newer else "broadcast_buffers": False}
-            self.network = DDP(network, device_ids=devices, **no_sync)
+            self.network = wrap(self.network, self.device)
         return type(self)._build_loss(self)
 
     def _build_training_network(
@@ -233,11 +213,8 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         if not self.was_initialized:
             self.initialize()
         # one process writes the splits where there are none: another would read half a file
-        if self.is_ddp and self.local_rank != 0:
-            dist.barrier()
-        train_cases, _ = self.do_split()
-        if self.is_ddp and self.local_rank == 0:
-            dist.barrier()
+        with first_process_first(self.is_ddp, self.local_rank):
+            train_cases, _ = self.do_split()
         labels = self.dataset_json["labels"]
         check_annotations(self.dataset_class, self.preprocessed_dataset_folder, train_cases, labels)
         if self.local_rank == 0 and self.current_epoch == 0 and not self.disable_checkpointing:
@@ -420,30 +397,17 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         tensors = [*network.state_dict().values(), *network.training_only_state().values()]
         problem = self._finite.problem_of_epoch(tensors)
         if self.is_ddp:
-            of_processes = [None] * world_size()
-            dist.all_gather_object(of_processes, (means, counts, problem))
-            *values, problems = zip(*of_processes, strict=True)
-            means, counts = (np.mean(value, 0) for value in values)
-            problem = next((p for p in problems if p is not None), None)
+            (means, counts), problem = mean_over_processes((means, counts), problem)
         self._stop_for(problem)
 
         weights = term_weights(self.config, self.progress)
         shares = self.diagnostics.summary(counts, self.memory)
-        values = {name: float(value) for name, value in zip(self._term_names, means, strict=True)}
-        values |= {f"weight_{name}": weights[name] for name in self._term_names} | shares
+        terms = {name: float(value) for name, value in zip(self._term_names, means, strict=True)}
+        values = terms | {f"weight_{name}": weights[name] for name in terms} | shares
         for name in self._series_names:
             self.logger.log(f"pclmix_{name}", values[name], self.current_epoch)
-        self.print_to_log_file(
-            "PCLMix terms (mean, x weight at the end of the epoch):",
-            ", ".join(
-                f"{name} {value:.4f} x {weights[name]:.3g}"
-                for name, value in zip(self._term_names, means, strict=True)
-            ),
-        )
-        single = [(name, share) for name, share in shares.items() if isinstance(share, float)]
-        self.print_to_log_file(
-            "PCLMix shares:", ", ".join(f"{name} {share:.4f}" for name, share in single)
-        )
+        for line in epoch_lines(terms, weights, shares):
+            self.print_to_log_file(line)
         for warning in find_warnings(
             self.logger.get_checkpoint(),
             self.class_names,
@@ -487,8 +451,7 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
 
     @property
     def _bare_network(self) -> PCLMixNetwork:
-        network = self.network.module if self.is_ddp else self.network
-        return network._orig_mod if isinstance(network, OptimizedModule) else network
+        return bare(self.network)
 
     def save_checkpoint(self, filename: str) -> None:
         """Save as nnU-Net does, name the stock trainer, add what PCLMix needs to go on.
@@ -509,7 +472,7 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
             "trainer_name": nnUNetTrainer.__name__,
             "logging": plain(checkpoint["logging"]),
             "_best_ema": plain(checkpoint["_best_ema"]),
-            "pclmix": {
+            KEY: {
                 "trainer_name": type(self).__name__,
                 "version": __version__,
                 "versions": package_versions(),
@@ -520,7 +483,7 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
                 "iteration": self.iteration,
                 "num_epochs": self.num_epochs,
                 "torch_seed": torch.initial_seed(),
-                "random_state": self._random_state(),
+                "random_state": random_state(self.device),
                 "network": self._bare_network.training_only_state(),
                 "memory": None if self.memory is None else self.memory.state_dict(),
             },
@@ -536,24 +499,6 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         if self.local_rank == 0:
             remove_leftovers(Path(self.output_folder))
 
-    def _random_state(self) -> dict[str, Tensor]:
-        """State of torch's generators: nnU-Net's augmentation workers have their own, unseeded."""
-        state = {"cpu": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            state["cuda"] = torch.cuda.get_rng_state(self.device)
-        elif self.device.type == "mps":
-            state["mps"] = torch.mps.get_rng_state()
-        return state
-
-    def _restore_random_state(self, state: dict[str, Tensor]) -> None:
-        if self.local_rank != 0:
-            return  # the state is rank 0's; the others draw on from their own seeds
-        torch.set_rng_state(state["cpu"])
-        if self.device.type == "cuda" and "cuda" in state:
-            torch.cuda.set_rng_state(state["cuda"], self.device)
-        elif self.device.type == "mps" and "mps" in state:
-            torch.mps.set_rng_state(state["mps"])
-
     def load_checkpoint(self, filename: str) -> None:
         """Continue a training of this trainer.
 
@@ -564,28 +509,15 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         # nnU-Net loads a file without restrictions. What passes here holds plain data only, so
         # that there is nothing to execute when nnU-Net reads it again below
         filename, checkpoint = read_plain(filename, self.print_to_log_file)
-        state = checkpoint.get("pclmix")
-        if state is None:
-            raise RuntimeError(
-                f"{filename} was not written by {type(self).__name__}, so it cannot "
-                "be continued with it. To start from its weights use -pretrained_weights"
-            )
-        ours, theirs = asdict(self.config), state["config"]
-        ours = {name: value for name, value in ours.items() if name not in DISPLAY_SETTINGS}
-        if added := sorted(ours.keys() - theirs.keys()):
-            self.print_to_log_file(f"settings that the checkpoint does not know: {added}")
-        if changed := [k for k in ours if k in theirs and theirs[k] != ours[k]]:
-            raise RuntimeError(
-                f"{filename} was trained by {state['trainer_name']} with other "
-                "settings than these: "
-                + ", ".join(f"{k} = {theirs[k]}, now {ours[k]}" for k in changed)
-                + ". Continue with the trainer and version that began it"
-            )
+        state = state_to_continue(
+            checkpoint, filename, type(self).__name__, asdict(self.config), self.print_to_log_file
+        )
         super().load_checkpoint(filename)
         self._announce_series()
         self.iteration = state["iteration"]
         self._bare_network.load_training_only_state(state["network"])
         if self.memory is not None:
             self.memory.load_state_dict(state["memory"])
-        if "random_state" in state:
-            self._restore_random_state(state["random_state"])
+        # the state is rank 0's; the others draw on from their own seeds
+        if "random_state" in state and self.local_rank == 0:
+            restore_random_state(state["random_state"], self.device)

@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
+from nnunetv2_pclmix.training.checkpoint_state import random_state, restore_random_state
 from tests.conftest import DATASET
 
 EVERYWHERE = {
@@ -118,15 +119,14 @@ def test_the_table_knows_what_has_no_kernel(table):
     assert runs_on_mps("add.Tensor", table)
 
 
-def test_the_devices_random_state_is_saved_and_restored(nnunet, monkeypatch):
-    trainer = make_trainer(nnunet, "2d", (32, 32), regions=False)
-    trainer.device = torch.device("mps")
+def test_the_devices_random_state_is_saved_and_restored(monkeypatch):
+    device = torch.device("mps")
     generator = torch.Generator().manual_seed(5)  # in the place of the device's own
     monkeypatch.setattr(torch.mps, "get_rng_state", generator.get_state)
     monkeypatch.setattr(torch.mps, "set_rng_state", generator.set_state)
-    state = trainer._random_state()
+    state = random_state(device)
     drawn = torch.rand(3, generator=generator)
-    trainer._restore_random_state(state)
+    restore_random_state(state, device)
     assert torch.equal(torch.rand(3, generator=generator), drawn)
     del state["mps"]  # a checkpoint of another device, or of an earlier version
-    trainer._restore_random_state(state)
+    restore_random_state(state, device)

@@ -636,14 +636,14 @@ def test_without_gpu_the_remedy_is_named(nnunet, monkeypatch):
 
 
 def test_a_batch_that_processes_cannot_share_equally_is_refused(nnunet, monkeypatch):
-    monkeypatch.setattr("nnunetv2_pclmix.trainer.world_size", lambda: 3)
+    monkeypatch.setattr("nnunetv2_pclmix.training.requirements.world_size", lambda: 3)
     trainer = make_trainer(nnunet)
     with pytest.raises(RuntimeError, match="batch of 4 .* 3 processes.*GPUs.*small-plans"):
         trainer.initialize()
     # each sample has a Dice of its own: nothing is gathered
     trainer.configuration_manager.configuration["batch_dice"] = False
     trainer.initialize()
-    monkeypatch.setattr("nnunetv2_pclmix.trainer.world_size", lambda: 2)
+    monkeypatch.setattr("nnunetv2_pclmix.training.requirements.world_size", lambda: 2)
     make_trainer(nnunet).initialize()
 
 

@@ -1,0 +1,74 @@
+"""What a checkpoint holds beside nnU-Net's own: plain data only, and enough to go on exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nnunetv2_pclmix.config import DISPLAY_SETTINGS
+
+KEY = "pclmix"
+
+
+def plain(value: Any) -> Any:
+    """numpy scalars and arrays inside lists and dicts as Python's own numbers and lists."""
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(plain(v) for v in value)
+    return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
+
+
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """State of torch's generators: nnU-Net's augmentation workers have their own, unseeded."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    elif device.type == "mps":
+        state["mps"] = torch.mps.get_rng_state()
+    return state
+
+
+def restore_random_state(state: Mapping[str, Tensor], device: torch.device) -> None:
+    """Put the generators back into a state of `random_state`, as far as it knows this device."""
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"], device)
+    elif device.type == "mps" and "mps" in state:
+        torch.mps.set_rng_state(state["mps"])
+
+
+def state_to_continue(
+    checkpoint: Mapping[str, Any],
+    filename: str,
+    trainer_name: str,
+    settings: Mapping[str, Any],
+    tell: Callable[[str], None],
+) -> dict[str, Any]:
+    """Our part of a checkpoint, if a training with these settings can go on from it.
+
+    Raises:
+        RuntimeError: the checkpoint is another trainer's, or was trained with other settings.
+    """
+    state = checkpoint.get(KEY)
+    if state is None:
+        raise RuntimeError(
+            f"{filename} was not written by {trainer_name}, so it cannot "
+            "be continued with it. To start from its weights use -pretrained_weights"
+        )
+    ours = {name: value for name, value in settings.items() if name not in DISPLAY_SETTINGS}
+    theirs = state["config"]
+    if added := sorted(ours.keys() - theirs.keys()):
+        tell(f"settings that the checkpoint does not know: {added}")
+    if changed := [k for k in ours if k in theirs and theirs[k] != ours[k]]:
+        raise RuntimeError(
+            f"{filename} was trained by {state['trainer_name']} with other "
+            "settings than these: "
+            + ", ".join(f"{k} = {theirs[k]}, now {ours[k]}" for k in changed)
+            + ". Continue with the trainer and version that began it"
+        )
+    return state

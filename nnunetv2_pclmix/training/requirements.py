@@ -1,0 +1,47 @@
+"""What a training cannot do without, said before it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from nnunetv2_pclmix.method.global_mean import world_size
+
+
+def unsupported(
+    labels: Mapping[str, Any],
+    has_ignore_label: bool,
+    device: torch.device,
+    batch_size: int,
+    batch_dice: bool,
+) -> list[str]:
+    """All that keeps us from training, a sentence with its remedy each.
+
+    Args:
+        labels: of dataset.json.
+        batch_size, batch_dice: of the planned configuration.
+    """
+    problems = []
+    if not has_ignore_label:
+        problems.append(
+            f"dataset.json has no 'ignore' label (labels: {labels}): "
+            "scribbles need it for what is not annotated; it must be the highest label. Add "
+            "it to the raw data set and run nnUNetv2_plan_and_preprocess again"
+        )
+    if device.type == "cuda" and not torch.cuda.is_available():
+        problems.append(
+            "torch sees no GPU, and nnU-Net's default is -device cuda. Without one: reduced "
+            "plans (nnunetv2_pclmix small-plans -h) and -device cpu; with one, nnunetv2_pclmix "
+            "doctor says what torch sees"
+        )
+    processes = world_size()
+    # nnU-Net's Dice gathers tensors of all processes as if they were of one shape
+    if batch_dice and batch_size % processes:
+        problems.append(
+            f"the planned batch of {batch_size} cannot be shared equally by {processes} processes, "
+            "as nnU-Net's Dice of the batch needs it: take a number of GPUs that divides "
+            f"{batch_size}, or plans with another batch size (nnunetv2_pclmix small-plans -h)"
+        )
+    return problems
