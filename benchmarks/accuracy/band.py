@@ -47,9 +47,9 @@ from band_tables import (
 )
 
 from scribble_tools.arguments import positive_int
-from scribble_tools.dataset.label_set import find_dataset_json, read_label_set
 from scribble_tools.dataset.patients import find_patients
 from scribble_tools.dataset.provenance import package_versions
+from scribble_tools.dataset.raw import find_dataset_json, read_label_set
 from scribble_tools.dataset.shapes import WITH_LABELS
 from scribble_tools.dataset.writing import find_raw_dataset, written_atomically
 from scribble_tools.evaluate.confusion import parts_of, percent_of_true

@@ -26,9 +26,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from scribble_tools.arguments import positive_int
-from scribble_tools.dataset.label_set import read_label_set
 from scribble_tools.dataset.patients import find_patients
 from scribble_tools.dataset.provenance import package_versions
+from scribble_tools.dataset.raw import read_label_set
 from scribble_tools.dataset.shapes import DATASET_JSON
 from scribble_tools.dataset.writing import (
     IGNORE,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scribble_tools.dataset.label_mapping import BACKGROUND, LabelMapping
-from scribble_tools.dataset.label_set import read_label_set
+from scribble_tools.dataset.raw import read_label_set
 from scribble_tools.dataset.shapes import CONVERSION
 from scribble_tools.dataset.writing import RECORD
 from scribble_tools.json_files import read_json

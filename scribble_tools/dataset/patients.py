@@ -7,6 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from scribble_tools.dataset.raw import read_record
+from scribble_tools.dataset.writing import RECORD
 
 
 def patient_in(text: str, pattern: re.Pattern[str]) -> str:
@@ -44,7 +45,8 @@ def find_patients(
             patients = read_record(folder)["patients"]
         except FileNotFoundError:
             continue
-        except ValueError as error:
-            raise ValueError(f"{error}\ngive --patient-regex, or take the file away") from None
+        except (ValueError, KeyError) as error:
+            reason = error if isinstance(error, ValueError) else f"{folder / RECORD} names none"
+            raise ValueError(f"{reason}\ngive --patient-regex, or take the file away") from None
         return {c: patients[c] for c in cases} if patients.keys() >= set(cases) else None
     return None

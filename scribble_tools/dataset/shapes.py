@@ -84,8 +84,8 @@ MAPPING = Record(
 )
 _PATIENTS = Record(others=Text("the name of a patient"), words="a patient for each case")
 CONVERSION = Record(
-    required={"patients": _PATIENTS},
     optional={
+        "patients": _PATIENTS,
         "format": Text(),
         "scribble_labels": MAPPING,
         "dense_labels": MAPPING,

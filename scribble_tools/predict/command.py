@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 from collections.abc import Sequence
@@ -12,8 +11,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from scribble_tools.dataset.label_set import read_label_names, read_label_set
+from scribble_tools.dataset import shapes
 from scribble_tools.dataset.provenance import package_versions
+from scribble_tools.dataset.raw import FILE, read_dataset_json, read_label_names, read_label_set
 from scribble_tools.dataset.writing import (
     IGNORE,
     find_dataset,
@@ -120,8 +120,8 @@ def predict_images(
             `NNUNetModel`.
     """
     options = options or PredictOptions()
-    dataset_json = model.folder / "dataset.json"
-    content = json.loads(dataset_json.read_text())
+    dataset_json = model.folder / FILE
+    content = read_dataset_json(dataset_json, shapes.DATASET_JSON)
     channel_names = list(content["channel_names"].values())
     cases = find_new_images(images, len(channel_names), options.image_patterns, options.exclude)
     targets = {

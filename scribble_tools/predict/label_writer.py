@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from scribble_tools.dataset.label_mapping import LabelMapping
-from scribble_tools.dataset.writing import RECORD
+from scribble_tools.dataset.raw import read_record
 from scribble_tools.draw.contact_sheet import colour_of
 from scribble_tools.images.image_files import NATURAL, TIFF, VOLUMES, file_ending_of
 from scribble_tools.images.image_io import save_image, write_labels
@@ -47,7 +46,7 @@ def names_as_drawn(dataset: Path | None, names: Mapping[int, str]) -> dict[int, 
     """
     of_label: dict[int, str] = {}
     try:
-        record = json.loads((dataset / RECORD).read_text()) if dataset else {}
+        record = read_record(dataset) if dataset else {}
         mapping = LabelMapping.from_json(record["scribble_labels"])
         # of several names of a class the first that was given
         drawn = {value: name for name, value in reversed(record["values_of_names"].items())}

@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from scribble_tools.arguments import positive_int
 from scribble_tools.check.splits import patients_of
-from scribble_tools.dataset.label_set import LabelSet, read_label_names, read_label_set
-from scribble_tools.dataset.shapes import DATASET_JSON
+from scribble_tools.dataset.label_set import LabelSet
+from scribble_tools.dataset.raw import FILE, RawDataset, read_label_names, read_label_set
 from scribble_tools.dataset.writing import find_raw_dataset
 from scribble_tools.draw.contact_sheet import save_png
 from scribble_tools.draw.display_plane import display_plane
@@ -84,12 +84,9 @@ def training_cases(dataset: Path, cases: Sequence[str] | None = None) -> list[Ca
         FileNotFoundError: no such cases, or images without labels; all are named.
         ValueError: dataset.json cannot be used.
     """
-    content = read_json(dataset / "dataset.json", DATASET_JSON)
-    ending, channels = content["file_ending"], len(content["channel_names"])
-    there = sorted(
-        path.name.removesuffix(f"_0000{ending}")
-        for path in (dataset / "imagesTr").glob(f"*_0000{ending}")
-    )
+    raw = RawDataset.read(dataset, tolerate=("splits", "record"))  # of no use here
+    ending, channels = raw.file_ending, len(raw.channels)
+    there = [*raw.images()]
     found, missing = [], []
     for name in there if cases is None else dict.fromkeys(cases):
         images = tuple(dataset / "imagesTr" / f"{name}_{k:04d}{ending}" for k in range(channels))
@@ -128,7 +125,7 @@ def suggest(
     options = options or SuggestOptions()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(f"{out} exists, and may hold strokes of yours: choose another --out")
-    labels = read_label_set(dataset / "dataset.json")
+    labels = read_label_set(dataset / FILE)
     style = style_of(dataset, options.label_format and FORMATS[options.label_format])
     network = NNUNetModel(model, options.device, options.mirroring)
     out.absolute().parent.mkdir(parents=True, exist_ok=True)
@@ -211,7 +208,7 @@ def _write(
         f"{own.rank}   {own.place.case}, slice {own.place.slice}\n{in_words(own.place)}"
         for own in first
     ]
-    names = read_label_names(dataset / "dataset.json")
+    names = read_label_names(dataset / FILE)
     head = f"Where to draw next: the first {len(first)} of {len(ranked)} places"
     save_png(overview_figure(first, names, titles, head), out / OVERVIEW)
 

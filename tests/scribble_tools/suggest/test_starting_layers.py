@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from scribble_tools.dataset.label_set import LabelSet, read_label_set
+from scribble_tools.dataset.label_set import LabelSet
 from scribble_tools.dataset.not_strokes import read_not_strokes
+from scribble_tools.dataset.raw import read_label_set
 from scribble_tools.draw.display_plane import display_plane
 from scribble_tools.images.itksnap_labels import read_label_description
 from scribble_tools.images.slicer_segmentation import count_segment_voxels, read_segments_on_grid
