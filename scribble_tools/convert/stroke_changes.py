@@ -110,13 +110,13 @@ class StrokeReader:
     """
 
     def __init__(self, drawn: DrawnLabels, folder: Path, options: UpdateOptions) -> None:
-        values, self._names = read_not_strokes(folder)
+        self._beside = read_not_strokes(folder)
         numbers = [int(word) for word in options.unlabelled if re.fullmatch(r"\d+", word)]
         classes = {v for own in drawn.mapping.classes.values() for v in own}
         self._drawn, self._options = drawn, options
         # where the strokes' own values are in the list, it belongs to other files
-        self._values = sorted({*values, *numbers} - classes)
-        self._names += tuple(options.unlabelled)
+        self._values = sorted({*self._beside.values, *numbers} - classes)
+        self._names = (*self._beside.segments, *options.unlabelled)
 
     def read(self, path: Path, image: sitk.Image) -> np.ndarray:
         """Labels of the data set (*spatial) on the grid of ``image``.
@@ -141,5 +141,6 @@ class StrokeReader:
             )
         else:
             found = read_on_grid(path, image, self._options.resample, outside)
+            found = self._beside.translate(found)
             found = np.where(np.isin(found, self._values), outside, found)
         return mapping.apply(found)

@@ -194,7 +194,7 @@ def _write(
                     (at[0], at[1]),
                     plane.spacing_mm,
                 )
-    write_legends(legend, out / LABELS)
+    write_legends(legend, style, out / LABELS)
     record = {
         "dataset": dataset.name,
         "model": str(model.folder),

@@ -17,8 +17,7 @@ import SimpleITK as sitk
 from scribble_tools.dataset.drawn_labels import read_drawn_labels
 from scribble_tools.dataset.label_mapping import BACKGROUND, LabelMapping
 from scribble_tools.dataset.label_set import LabelSet
-from scribble_tools.dataset.not_strokes import LOOK, NOT_STROKES, PREDICTION
-from scribble_tools.dataset.writing import write_json
+from scribble_tools.dataset.not_strokes import LOOK, PREDICTION, NotStrokes
 from scribble_tools.draw.contact_sheet import colour_of
 from scribble_tools.draw.display_plane import DisplayPlane
 from scribble_tools.images.file_kind import NATURAL, VOLUMES, file_ending_of
@@ -52,6 +51,12 @@ class LabelStyle:
         """Values above it are no strokes, but predictions; 100 where that leaves room."""
         own = [v for values in self.mapping.classes.values() for v in values]
         return 100 * (max([*own, *self.mapping.unlabelled]) // 100 + 1)
+
+    @property
+    def aliases(self) -> dict[int, int]:
+        """Value in the label files to the user's own, see `NotStrokes`."""
+        unlabelled = self.mapping.unlabelled[0] if self.mapping.unlabelled else 0
+        return {} if unlabelled == 0 else {0: unlabelled, self.base: 0}
 
 
 def style_of(dataset: Path, ending: str | None = None) -> LabelStyle:
@@ -133,8 +138,8 @@ def write_starting_layer(
         return path, {}
     legend: dict[int, tuple[str, tuple[float, float, float]]] = {}
     mapping = style.mapping
-    unlabelled = mapping.unlabelled[0] if mapping.unlabelled else 0
-    values = np.full(predicted.shape, unlabelled, np.int32)
+    as_drawn = {own: value for value, own in style.aliases.items()}
+    values = np.zeros(predicted.shape, np.int32)  # unlabelled
     for k, (name, own) in enumerate(labels.classes.items(), 1):
         values[np.isin(predicted, own)] = style.base + k
         legend[style.base + k] = f"{PREDICTION}{name}", _lighter(colour_of(own[0]))
@@ -143,10 +148,12 @@ def write_starting_layer(
         values[mark] = first + k
         legend[first + k] = name, MARK
     if drawn.any():
-        values[drawn] = mapping.restore(strokes[drawn])
+        own = mapping.restore(strokes[drawn])
+        values[drawn] = np.where(own == 0, as_drawn.get(0, 0), own)
     for name, label in mapping.labels.items():
         if name in mapping.classes:
-            legend[mapping.classes[name][0]] = name, colour_of(label)
+            own = mapping.classes[name][0]
+            legend[as_drawn.get(own, own)] = name, colour_of(label)
     write_labels(values, image, path)
     return path, legend
 
@@ -180,11 +187,11 @@ def _write_segments(
 
 
 def write_legends(
-    legend: Mapping[int, tuple[str, tuple[float, float, float]]], folder: Path
+    legend: Mapping[int, tuple[str, tuple[float, float, float]]], style: LabelStyle, folder: Path
 ) -> None:
     """Write what the values mean, for ITK-SNAP and for `convert --update`."""
     other = sorted(v for v, (name, _) in legend.items() if name.startswith((PREDICTION, LOOK)))
-    write_json({"values": other, "segments": [PREDICTION, LOOK]}, folder / NOT_STROKES)
+    NotStrokes(tuple(other), aliases=style.aliases if legend else {}).write(folder)
     if legend:
         # ranks differ from case to case, and the file is for all of them
         looks = [value for value in other if legend[value][0].startswith(LOOK)]

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import matplotlib.image
 import numpy as np
@@ -52,8 +53,8 @@ def test_label_files_hold_the_strokes_and_the_picture_is_one(suggested, trained)
     for path in files:
         strokes = sitk.GetArrayFromImage(sitk.ReadImage(str(dataset / "labelsTr" / path.name)))
         values = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
-        for label in (0, 1, 2):
-            np.testing.assert_array_equal(values == label, strokes == label)
+        for label, value in ((0, 100), (1, 1), (2, 2)):  # 0 draws nothing
+            np.testing.assert_array_equal(values == value, strokes == label)
     assert matplotlib.image.imread(suggested / "overview.png").shape[0] > 300
 
 
@@ -99,3 +100,27 @@ def test_images_without_annotation_are_looked_at_as_they_are(trained, tmp_path, 
     sitk.WriteImage(image, str(tmp_path / "images" / "case1.nrrd"))
     assert run(dataset, model, tmp_path / "again", *words) == 1
     assert "case1.nrrd: Dataset901_Tiny has a case of this name" in capsys.readouterr().err
+
+
+def test_what_is_drawn_into_the_files_goes_into_the_data_set(suggested, trained, tmp_path):
+    _, dataset = trained
+    raw = tmp_path / "raw" / dataset.name
+    shutil.copytree(dataset, raw)
+    drawn = tmp_path / "drawn"
+    shutil.copytree(suggested / "labels", drawn)
+    file = sorted(drawn.glob("*.nii.gz"))[0]
+    image = sitk.ReadImage(str(file))
+    values = sitk.GetArrayFromImage(image)
+    values[0, 45, 5:12], values[0, 40, 5:8] = 100, 2
+    changed = sitk.GetImageFromArray(values)
+    changed.CopyInformation(image)
+    sitk.WriteImage(changed, str(file))
+    before = sitk.GetArrayFromImage(sitk.ReadImage(str(raw / "labelsTr" / file.name)))
+    words = ["--dataset-id", "901", "--scribbles", str(drawn), "--out", str(raw.parent)]
+    assert main(["convert", "folder", "--update", *words]) == 0
+    after = sitk.GetArrayFromImage(sitk.ReadImage(str(raw / "labelsTr" / file.name)))
+    assert (after[0, 45, 5:12] == 0).all() and (after[0, 40, 5:8] == 2).all()
+    assert (after != before).sum() == 10, "no prediction and no mark became a stroke"
+    for path in sorted(drawn.glob("*.nii.gz"))[1:]:
+        same = [(d / "labelsTr" / path.name).read_bytes() for d in (raw, dataset)]
+        assert same[0] == same[1]

@@ -69,7 +69,7 @@ def write(dataset, image, strokes, predicted, folder, ending=None, places=None):
     path, legend = write_starting_layer(
         style, labels, image, plane, strokes, predicted, places, folder / "case"
     )
-    write_legends(legend, folder)
+    write_legends(legend, style, folder)
     return path
 
 
@@ -91,7 +91,7 @@ def test_a_label_map_has_the_users_values_and_others_for_what_is_no_stroke(tmp_p
     assert set(np.unique(values)) == {0, 5, 7, 101, 102, 201}
     names = read_label_description(tmp_path / "next" / "labels.txt")
     assert names["RV"] == 5 and names["prediction: LV"] == 102 and names["look here 1"] == 201
-    assert read_not_strokes(tmp_path / "next")[0] == [101, 102, 201]
+    assert read_not_strokes(tmp_path / "next").values == (101, 102, 201)
 
 
 def test_slicers_segments_keep_their_names_and_lie_over_each_other(tmp_path):
@@ -120,7 +120,7 @@ def test_slicers_segments_keep_their_names_and_lie_over_each_other(tmp_path):
         path, image, {**names, **dict.fromkeys([*counts][3:], IGNORE)}, IGNORE, "first"
     )
     np.testing.assert_array_equal(labels, strokes)
-    assert all(name.startswith(read_not_strokes(tmp_path)[1]) for name in [*counts][3:])
+    assert all(name.startswith(read_not_strokes(tmp_path).segments) for name in [*counts][3:])
 
 
 def test_pictures_get_a_grey_png_and_images_without_strokes_only_a_prediction(tmp_path):
@@ -141,7 +141,14 @@ def test_another_format_and_no_record(tmp_path):
     path = write(dataset, image, strokes, predicted, tmp_path / "a")
     values = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
     np.testing.assert_array_equal(values == 1, strokes == 1)
-    assert values[0, 0, 0] == IGNORE, "of dataset.json: 0 is drawn background"
+    # in dataset.json background is 0, with which no program draws, and 3 would hide the image
+    np.testing.assert_array_equal(values == 100, strokes == 0)
+    assert values[0, 0, 0] == 0
+    found = read_not_strokes(tmp_path / "a")
+    assert found.aliases == {0: IGNORE, 100: 0}
+    own = found.translate(values)
+    np.testing.assert_array_equal(own[strokes != IGNORE], strokes[strokes != IGNORE])
+    assert own[0, 0, 0] == IGNORE and read_label_description(tmp_path / "a/labels.txt")["RV"] == 1
     path = write(dataset, image, strokes, predicted, tmp_path / "b", ".seg.nrrd")
     assert {"background", "RV", "LV"} < set(count_segment_voxels(path)[0])
 
@@ -172,6 +179,6 @@ def test_regions_without_record_are_drawn_by_value(tmp_path):
 
 
 def test_a_damaged_list_of_what_is_no_stroke_is_refused(tmp_path):
-    (tmp_path / "not_strokes.json").write_text('{"values": ["x"]}')
-    with pytest.raises(ValueError, match="not_strokes.json.*--unlabelled"):
+    (tmp_path / "not_strokes.json").write_text('{"values": ["x"], "segments": []}')
+    with pytest.raises(ValueError, match="not_strokes.json: values"):
         read_not_strokes(tmp_path)
