@@ -15,7 +15,7 @@ HERE = Path(__file__).resolve().parent
 STARTUP_FILES = {
     "nnunetv2_pclmix.pth": (
         'import sys; exec("try:\\n from nnunetv2_pclmix.discovery import register\\n register()'
-        '\\nexcept Exception:\\n pass")\n'
+        '\\nexcept BaseException:\\n pass")\n'
     ),
     "nnunetv2_pclmix.start": "nnunetv2_pclmix.discovery:register\n",
 }

@@ -11,14 +11,19 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-LARGEST = 200_000_000  # bytes; the record of 100 000 cases has a fifth of it
+LARGEST = 64_000_000  # bytes; the record of 100 000 cases has a half of it
+LARGEST_NUMBER = 1 << 63
 DEEPEST = 50  # levels; nnU-Net's plans have 8, and Python's own limit is a crash
 SHOWN = 8  # problems of one file; a list of wrong entries is wrong in one way
+
+
+_CONTROL = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029]")  # line breaks, what a terminal would obey
 
 
 class Shape(Protocol):
@@ -51,13 +56,13 @@ def _unlike(value: object, where: str, words: str) -> str:
 
 @dataclass(frozen=True)
 class Text:
-    """Text that is not empty."""
+    """Text on one line that is not empty."""
 
     words: str = "text"
 
     def problems(self, value: object, where: str) -> Iterator[str]:
         """See `Shape`."""
-        if not isinstance(value, str) or not value:
+        if not isinstance(value, str) or not value or _CONTROL.search(value):
             yield _unlike(value, where, self.words)
 
 
@@ -224,8 +229,7 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object as a dict; Python's own reader would take the last of two equal keys."""
     content = dict(pairs)
     if len(content) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in content if keys.count(key) > 1)
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
         raise ValueError(f"the key {shown(twice)} stands twice in one pair of braces")
     return content
 
@@ -241,10 +245,17 @@ def _unusual(content: object) -> Iterator[str]:
         if isinstance(value, dict):
             todo += [(entry, below(where, key), depth + 1) for key, entry in value.items()]
             yield from (_broken(key, where) for key in value if _is_broken(key))
+            yield from (
+                f"{where or 'the content'} has the key {shown(key)}, which is no text on one line"
+                for key in value
+                if _CONTROL.search(key)
+            )
         elif isinstance(value, list):
             todo += [(entry, below(where, i), depth + 1) for i, entry in enumerate(value)]
         elif isinstance(value, float) and not math.isfinite(value):
             yield _unlike(value, where, "a finite number")
+        elif isinstance(value, int) and abs(value) >= LARGEST_NUMBER:
+            yield _unlike(value, where, "a number below 2^63")
         elif isinstance(value, str) and _is_broken(value):
             yield _broken(value, where)
 

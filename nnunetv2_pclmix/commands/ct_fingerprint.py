@@ -9,6 +9,7 @@ the clip range becomes that of air, table and bone, and the organs share a small
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -262,5 +263,6 @@ def run(arguments: argparse.Namespace) -> int:
             "plans the command that made them)"
         )
     else:
-        print(f"next: nnUNetv2_plan_experiment -d {arguments.dataset}, then nnUNetv2_preprocess")
+        dataset = shlex.quote(arguments.dataset)
+        print(f"next: nnUNetv2_plan_experiment -d {dataset}, then nnUNetv2_preprocess")
     return 0

@@ -11,6 +11,7 @@ import inspect
 import json
 import os
 import platform
+import shlex
 import shutil
 import sys
 from collections.abc import Callable
@@ -135,7 +136,8 @@ def check_folder(name: str) -> Check:
     folder = os.environ.get(name, "")
     if not folder:
         example = os.path.join(os.path.expanduser("~"), "nnunet", name.removeprefix("nnUNet_"))
-        remedy = f'mkdir -p "{example}" && {set_variable(name, example)}   (or any other folder)'
+        make = shlex.join(["mkdir", "-p", example])
+        remedy = f"{make} && {set_variable(name, example)}   (or any other folder)"
         return Check(name, "error", "not set", remedy)
     if not os.path.isdir(folder):
         remedy = f'mkdir -p "{folder}"   (or set {name} to another folder)'
@@ -206,7 +208,9 @@ def check_compile() -> list[Check]:
 
 def set_variable(name: str, value: str) -> str:
     """The line that sets an environment variable in the shell of this operating system."""
-    return f'$env:{name} = "{value}"' if os.name == "nt" else f'export {name}="{value}"'
+    if os.name == "nt":
+        return f"$env:{name} = '{value.replace(chr(39), chr(39) * 2)}'"
+    return f"export {name}={shlex.quote(value)}"
 
 
 def report(checks: list[Check]) -> str:

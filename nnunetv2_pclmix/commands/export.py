@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import sys
 import tempfile
@@ -18,7 +19,6 @@ from typing import Any
 from nnunetv2_pclmix import __version__
 from scribble_tools.dataset.provenance import package_versions
 from scribble_tools.dataset.writing import write_dataset_atomically, write_json
-from scribble_tools.trust.checkpoint import load_checkpoint
 
 STOCK_TRAINER = "nnUNetTrainer"
 CHECKPOINT = "checkpoint_final.pth"  # what nnU-Net looks for unless told otherwise
@@ -40,6 +40,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         OSError, ValueError: there is no such file, it is damaged, holds more than plain data, or
             is not a checkpoint of a PCLMix training; the message names the file.
     """
+    # not above: the command line must start where packages are missing, for the doctor
+    from scribble_tools.trust.checkpoint import load_checkpoint
+
     checkpoint = load_checkpoint(path, mmap=True)
     if isinstance(checkpoint, dict) and PROVENANCE in checkpoint:
         raise ValueError(f"{path} is an export already: copy it, or export the training's folder")
@@ -279,17 +282,17 @@ def run(arguments: argparse.Namespace) -> int:
     if as_zip:
         with zipfile.ZipFile(target) as archive:
             files = [Path(name) for name in archive.namelist()]
-        print(f"wrote {target}; install it: nnUNetv2_install_pretrained_model_from_zip {target}")
+        install = shlex.join(["nnUNetv2_install_pretrained_model_from_zip", str(target)])
+        print(f"wrote {target}; install it: {install}")
     else:
         files = [path.relative_to(arguments.out) for path in target.rglob("*")]
         print(f"wrote {target}")
     weights = sorted(path for path in files if path.name == CHECKPOINT)
     dataset, model, _ = weights[0].parts[-4:-1]
     trainer, plans, configuration = model.split("__")
-    print(
-        f"predict: nnUNetv2_predict -d {dataset} -c {configuration} -p {plans} -tr {trainer} "
-        f"-f {' '.join(path.parent.name[5:] for path in weights)} -i IMAGES -o PREDICTIONS"
-    )
+    folds = [path.parent.name[5:] for path in weights]
+    command = ["nnUNetv2_predict", "-d", dataset, "-c", configuration, "-p", plans, "-tr", trainer]
+    print(f"predict: {shlex.join([*command, '-f', *folds])} -i IMAGES -o PREDICTIONS")
     if trainer == STOCK_TRAINER:
         print(
             f"note: the name is a stock {STOCK_TRAINER}'s. Where such a model of {dataset} is "

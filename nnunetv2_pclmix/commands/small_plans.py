@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from copy import deepcopy
@@ -263,7 +264,7 @@ def run(arguments: argparse.Namespace) -> int:
         trainer = trainers_by_length(trainer)[chosen.epochs]
         print(_estimate(chosen, arguments.minutes, trainer))
     print("next:")
-    number = arguments.dataset
+    number, name, configuration = map(shlex.quote, (arguments.dataset, name, configuration))
     if spacing:
         processes = max(1, min(8, os.cpu_count() or 1))
         plans_and_more = f"-plans_name {name} -c {configuration} -np {processes}"

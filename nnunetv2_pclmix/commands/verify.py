@@ -6,8 +6,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from scribble_tools.trust.verify import verify_model
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this sub-command's arguments and help."""
@@ -25,6 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Verify, print what was found; return the exit status."""
+    # not above: the command line must start where packages are missing, for the doctor
+    from scribble_tools.trust.verify import verify_model
+
     try:
         facts = verify_model(arguments.model)
     except (OSError, ValueError) as error:

@@ -60,7 +60,8 @@ def _listed_files(folder: Path, content: Mapping) -> tuple[dict, dict]:
     """Images and label by case where dataset.json lists them itself (``dataset``)."""
 
     def path(text: str) -> Path:
-        return folder / os.path.expandvars(text)
+        # nnU-Net would put environment variables in; their values are nobody's business here
+        return folder / text
 
     entries = content["dataset"].items()
     images = {case: tuple(map(path, entry["images"])) for case, entry in entries}

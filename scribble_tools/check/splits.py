@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -71,7 +72,8 @@ def split_findings(
                 "would use the old one"
             )
             remedy = (
-                f"scribble_tools install-splits {raw.name} --overwrite, then plan and preprocess"
+                f"scribble_tools install-splits {shlex.quote(raw.name)} --overwrite, then plan and "
+                "preprocess"
             )
             findings.append(Finding("error", "splits-outdated", FILE, message, remedy))
             folds = others[0]  # those of the remedy

@@ -11,7 +11,6 @@ import argparse
 import re
 from pathlib import Path
 
-import h5py
 import numpy as np
 import SimpleITK as sitk
 
@@ -25,6 +24,7 @@ from scribble_tools.convert.conversion import (
     write_scribble_dataset,
 )
 from scribble_tools.dataset.label_mapping import LabelMapping
+from scribble_tools.images.h5_files import opened_h5, read_dataset
 from scribble_tools.images.image_files import files_below
 
 FILE = re.compile(r"((patient\d{3})_frame\d{2})(?:_slice_(\d+))?\.h5")
@@ -72,19 +72,17 @@ def _refuse_other_image(image: np.ndarray, volume: np.ndarray) -> None:
 
 
 def _read_key(path: Path, key: str) -> np.ndarray:
-    try:
-        with h5py.File(path) as file:
-            return file[key][()]
-    except (OSError, KeyError, RuntimeError, TypeError) as error:
-        raise ValueError(f"{path}: no {key!r} can be read from it ({error})") from None
+    with opened_h5(path) as file:
+        return read_dataset(file, key)
 
 
 def _has_dense(path: Path) -> bool:
     """Whether an h5 file holds dense labels; a broken file is reported when it is converted."""
-    if not h5py.is_hdf5(path):
+    try:
+        with opened_h5(path) as file:
+            return "label" in file
+    except (OSError, ValueError):
         return False
-    with h5py.File(path) as file:
-        return "label" in file
 
 
 def _slice_number(path: Path) -> int:
@@ -163,7 +161,8 @@ def wsl4mis_source(folder: Path, images: Path, unlabelled: int = 4) -> Source:
         )
     cases = []
     for case, (place,) in sorted(places.items()):
-        dense = place / "label" if _has_dense(next(place.parent.glob(place.name))) else None
+        first = next(place.parent.glob(place.name), place)  # none: a link that leads nowhere
+        dense = place / "label" if _has_dense(first) else None
         patient = case.split("_")[0]
         cases.append(SourceCase(case, patient, (image_of[case],), place / "scribble", dense))
     return Source(

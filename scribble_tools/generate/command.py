@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -252,9 +253,10 @@ def run(args: argparse.Namespace) -> int:
         unlabelled = read_json(args.out / FOLDER_RECORD, shapes.GENERATED)["unlabelled"]
         print(f"wrote scribbles to {args.out}; unlabelled voxels have the value {unlabelled}")
         print(format_coverage(counts, {unlabelled: "unlabelled"}))
+        scribbles, dense = (shlex.quote(str(path)) for path in (args.out, args.source))
         print(
-            f"next: scribble_tools convert folder --images IMAGES --scribbles {args.out} "
-            f"--dense {args.source} --labels background=0 NAME=VALUE ... --unlabelled {unlabelled} "
+            f"next: scribble_tools convert folder --images IMAGES --scribbles {scribbles} "
+            f"--dense {dense} --labels background=0 NAME=VALUE ... --unlabelled {unlabelled} "
             '--name NAME --dataset-id 100 --out "$nnUNet_raw"'
         )
         return 0

@@ -15,6 +15,7 @@ from scribble_tools.images.unpacking import Content
 
 GIPL_BYTES = {7: 1, 8: 1, 15: 2, 16: 2, 31: 4, 32: 4, 64: 4, 65: 8}  # of a voxel, by its type
 GIPL_HEADER = 256
+MOST_TRAILING = 256 << 20  # bytes behind the voxels
 
 
 def _gipl_end(header: bytes) -> int | None:
@@ -42,14 +43,18 @@ def refuse_cut_off(path: Path) -> None:
         return  # the header names another one
     try:
         header = Content(header_file).read(0, HEADER_BYTES)
-        length = sum(map(len, Content(data_file)))
+        if kind == GIPL or ".gipl" in name:
+            end = _gipl_end(header)
+        else:
+            parsed = parse_header(header)
+            end = parsed and parsed.end
+        length = 0
+        for chunk in Content(data_file):
+            length += len(chunk)
+            if end is not None and length > end + MOST_TRAILING:  # it may never end
+                raise ValueError(f"{path} holds far more than the {end} bytes of its header")
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path} is cut off or damaged ({error})") from None
-    if kind == GIPL or ".gipl" in name:
-        end = _gipl_end(header)
-    else:
-        parsed = parse_header(header)
-        end = parsed and parsed.end
     if end is not None and length < end:
         raise ValueError(
             f"{path} is cut off: it has {length} bytes of the {end} that its header says"

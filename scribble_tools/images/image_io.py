@@ -10,7 +10,21 @@ import numpy as np
 import SimpleITK as sitk
 
 from scribble_tools.images.file_integrity import refuse_cut_off
-from scribble_tools.images.file_kind import BMP, JPG, TIF, FileKind, readable_kind
+from scribble_tools.images.file_kind import (
+    BMP,
+    DETACHED_META,
+    DETACHED_NRRD,
+    GIPL,
+    JPG,
+    META,
+    NIFTI_KINDS,
+    NRRD,
+    PNG,
+    TIF,
+    FileKind,
+    readable_kind,
+)
+from scribble_tools.images.header_limits import refuse_unsafe_header, refuse_unsafe_name
 from scribble_tools.images.nifti import read_header, shear_in_words
 from scribble_tools.images.pictures import (
     PICTURES,
@@ -25,6 +39,16 @@ from scribble_tools.images.pictures import (
 # then uses the qform, which is right. Errors are raised as exceptions and stay visible.
 sitk.ProcessObject.SetGlobalWarningDisplay(False)
 
+# ITK's name of the one reader that is to see a file; it would try all that it has
+READERS = {
+    **dict.fromkeys(NIFTI_KINDS, "NiftiImageIO"),
+    **dict.fromkeys((NRRD, DETACHED_NRRD), "NrrdImageIO"),
+    **dict.fromkeys((META, DETACHED_META), "MetaImageIO"),
+    GIPL: "GiplImageIO",
+    PNG: "PNGImageIO",
+    JPG: "JPEGImageIO",
+    BMP: "BMPImageIO",
+}
 LABEL_TYPES = (np.uint8, np.int16, np.uint16, np.int32)
 
 
@@ -40,17 +64,18 @@ def read_image(path: Path) -> sitk.Image:
     """
     path = Path(path)
     kind = readable_kind(path)
+    refuse_unsafe_header(path, kind)
     if kind in PICTURES:
         refuse_turned(path, kind)
     if kind == TIF:
         return read_tiff(path)
+    refuse_cut_off(path)
     try:
         image = _read_with_itk(path, kind)
     except RuntimeError as error:
         if kind in PICTURES and (image := read_with_pillow(path)) is not None:
             return image
         raise ValueError(_why_not_read(path, str(error))) from None
-    refuse_cut_off(path)
     if kind in (JPG, BMP):
         refuse_cut_off_picture(path)
     return grey_where_grey(path, image) if kind == BMP else image
@@ -58,15 +83,16 @@ def read_image(path: Path) -> sitk.Image:
 
 def _read_with_itk(path: Path, kind: FileKind) -> sitk.Image:
     """What ITK reads, under a name with the ending that ITK knows such files by."""
+    reader = READERS.get(kind, "")
     if not kind.endings or path.name.lower().endswith(kind.endings):
-        return sitk.ReadImage(str(path))
+        return sitk.ReadImage(str(path), imageIO=reader)
     with tempfile.TemporaryDirectory() as folder:
         renamed = Path(folder, f"image{kind.endings[0]}")
         try:
             renamed.symlink_to(path.resolve())
         except OSError:  # Windows forbids links to most users
             shutil.copyfile(path, renamed)
-        return sitk.ReadImage(str(renamed))
+        return sitk.ReadImage(str(renamed), imageIO=reader)
 
 
 def _why_not_read(path: Path, error: str) -> str:
@@ -111,6 +137,7 @@ def save_image(image: sitk.Image, path: Path) -> None:
     Raises:
         ValueError: the format cannot hold the image, or the file was cut off (a full disk).
     """
+    refuse_unsafe_name(Path(path))
     try:
         sitk.WriteImage(image, str(path), useCompression=True)
     except RuntimeError as error:

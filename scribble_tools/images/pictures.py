@@ -32,6 +32,7 @@ LOSSY = {6: "JPEG", 7: "JPEG", 33003: "JPEG 2000", 33005: "JPEG 2000", 34712: "J
     50002: "JPEG XL",
     52546: "JPEG XL",
 }
+LARGEST_GROWTH = 50_000  # of what is packed in any of TIF's ways
 PICTURES = (PNG, JPG, BMP, TIF)
 
 
@@ -43,7 +44,10 @@ def orientation_of(path: Path, kind: FileKind) -> int:
     """
     if kind == TIF:
         with _open_tiff(path) as file:
-            found = file.pages[0].tags.valueof(ORIENTATION, 1)
+            try:
+                found = file.pages[0].tags.valueof(ORIENTATION, 1)
+            except Exception as error:  # what it raises depends on where the file is damaged
+                raise ValueError(f"{path} cannot be read as an image ({error})") from None
     elif kind in (PNG, JPG):
         with path.open("rb") as file:
             blocks = _png_exif(file) if kind == PNG else _jpg_exif(file)
@@ -146,6 +150,7 @@ def read_tiff(path: Path) -> sitk.Image:
     with _open_tiff(path) as file:
         try:
             series = file.series[0]
+            _refuse_unwritten(series.nbytes, path.stat().st_size)
             shapes = [other.shape for other in file.series]
             array, axes = series.asarray(), series.axes
             is_palette = series.keyframe.photometric.name == "PALETTE"
@@ -170,6 +175,11 @@ def read_tiff(path: Path) -> sitk.Image:
     array = array.reshape(-1, *picture)
     array = array[0] if len(array) == 1 else array
     return _as_image(array, samples > 1, _tiff_spacing(path))
+
+
+def _refuse_unwritten(size: int, stored: int) -> None:
+    if size > stored * LARGEST_GROWTH + (1 << 20):
+        raise ValueError(f"its header says {size} bytes, which {stored} cannot hold")
 
 
 def read_with_pillow(path: Path) -> sitk.Image | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -260,7 +261,9 @@ def read_training(fold: Path) -> Training:
         "iterations": str(ours.get("iteration", "")),
         "seed of torch": str(ours.get("torch_seed", "")),
         "version of nnunetv2-pclmix": str(ours.get("version", "")),
-        "trained by": f"nnUNetv2_train {dataset} {configuration} {number} -tr {trainer} -p {plans}"
+        "trained by": shlex.join(
+            ["nnUNetv2_train", dataset, configuration, number, "-tr", trainer, "-p", plans]
+        )
         if configuration
         else "",
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -338,6 +339,6 @@ def _summary(found: Suggestions, out: Path) -> str:
         f"{len(found.places)} places in {len({p.case for p in found.places})} of "
         f"{len(found.judged)} cases: {out / 'suggestions.csv'}, picture: {out / OVERVIEW}\n"
         f"draw into the files in {out / LABELS}: strokes of your classes only. Then: "
-        f"scribble_tools convert folder --update --scribbles {out / LABELS} ..."
+        f"scribble_tools convert folder --update --scribbles {shlex.quote(str(out / LABELS))} ..."
     )
     return "\n".join(lines)

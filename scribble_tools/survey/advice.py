@@ -195,7 +195,8 @@ def _pairing(image: Mapping, labels: Mapping) -> list[str]:
         words = [path.name.replace("#", "{case}") for path in (a, b)]
     else:
         return ["--image-pattern IMAGE_PATTERN --scribble-pattern SCRIBBLE_PATTERN"]
-    return [f"--image-pattern '{words[0]}' --scribble-pattern '{words[1]}'"]
+    image, scribble = map(shlex.quote, words)
+    return [f"--image-pattern {image} --scribble-pattern {scribble}"]
 
 
 def _patient_regex(images: Sequence[Mapping]) -> list[str]:

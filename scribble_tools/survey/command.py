@@ -25,6 +25,7 @@ from scribble_tools.arguments import positive_int
 from scribble_tools.convert.label_survey import only_in_few
 from scribble_tools.convert.pairing import stem_of
 from scribble_tools.images.file_kind import NATURAL, READABLE, file_ending_of
+from scribble_tools.images.h5_files import dataset_names, opened_h5, read_dataset
 from scribble_tools.images.image_files import files_below
 from scribble_tools.images.image_io import read_image
 from scribble_tools.images.segmentation_files import labels_of
@@ -127,6 +128,13 @@ def _array_facts(array: np.ndarray) -> dict:
     return {**facts, "kind": IMAGE, "range": [float(array.min()), float(array.max())]}
 
 
+def _h5_facts(file: h5py.File, name: str) -> dict:
+    try:
+        return _array_facts(read_dataset(file, name))
+    except ValueError as error:
+        return {"kind": OTHER, "problem": f"{file.filename}: {error}"}
+
+
 def _segmentation_facts(path: Path) -> dict:
     image, segments = read_segmentation(path)
     counts, voxels = count_segment_voxels(path)
@@ -177,17 +185,10 @@ def examine(path: Path) -> dict[str, dict]:
     """
     try:
         if file_ending_of(path) in H5:
-            arrays: dict[str, np.ndarray] = {}
-            with h5py.File(path) as file:
-                file.visititems(
-                    lambda name, item: (
-                        arrays.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
-                    )
-                )
-            return {key: _array_facts(np.asarray(array)) for key, array in arrays.items()}
+            with opened_h5(path) as file:
+                return {name: _h5_facts(file, name) for name in dataset_names(file)}
         return {"": _segmentation_facts(path) if is_segmentation(path) else _image_facts(path)}
-    # what h5py raises for a damaged file depends on where it is damaged
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         problem = str(error)
         problem = problem if str(path) in problem else f"{path}: {problem}"
         return {"": {"kind": OTHER, "problem": problem}}

@@ -112,8 +112,8 @@ def test_a_file_too_large_is_not_read(tmp_path, monkeypatch):
 
 
 def test_what_a_terminal_would_obey_is_escaped(tmp_path):
-    message = refusal(tmp_path, json.dumps({"\x1b[31m": "\u202e\n"}), Record(others=Whole()))
-    assert message == '["\\u001b[31m"] is "\\u202e\\n"; expected a whole number'
+    message = refusal(tmp_path, json.dumps({"\u2066a": "\u202e\n"}), Record(others=Whole()))
+    assert message == '["\\u2066a"] is "\\u202e\\n"; expected a whole number'
 
 
 @pytest.mark.parametrize(
@@ -153,3 +153,24 @@ def test_any_json_is_read_or_refused(tmp_path, content, shape):
         assert read_json(path, shape) == content
     except ValueError as error:
         assert str(path) in str(error)
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a\x1b[2J", "a\u2028b", "\x85"])
+def test_names_stand_on_one_line(tmp_path, text):
+    labels = {"labels": {"background": 0, text: 1}, "file_ending": ".nii.gz"}
+    said = refusal(tmp_path, json.dumps({**labels, "channel_names": {"0": "MRI"}}))
+    assert said == f"labels has the key {json.dumps(text)}, which is no text on one line"
+    content = {**labels, "labels": {"background": 0}, "channel_names": {"0": text}}
+    said = refusal(tmp_path, json.dumps(content), shapes.DATASET_JSON)
+    assert said == f"channel_names[{json.dumps('0')}] is {json.dumps(text)}; expected text".replace(
+        '["0"]', ".0"
+    )
+    assert read_json(written(tmp_path, json.dumps({"description": text}))) == {"description": text}
+
+
+def test_numbers_have_bounds_and_repeated_keys_are_found_at_once(tmp_path):
+    assert refusal(tmp_path, "[9223372036854775808]").endswith("expected a number below 2^63")
+    assert refusal(tmp_path, "[-1e999]").endswith("expected a finite number")
+    assert "cannot be read as JSON" in refusal(tmp_path, "1" * 5000)
+    keys = ",".join(f'"{k}":0' for k in [*range(300_000), 299_999])
+    assert 'the key "299999" stands twice' in refusal(tmp_path, f"{{{keys}}}")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from importlib import metadata
@@ -118,12 +119,13 @@ def test_variable_not_set_is_an_error_with_the_line_that_sets_it(healthy, monkey
     check = trainer_check()
     assert check.status == "error"
     assert "Could not find requested nnunet trainer" in check.seen
-    assert f'export {discovery.VARIABLE}="{discovery.FOLDER}"' in check.remedy
+    assert f"export {discovery.VARIABLE}={shlex.quote(discovery.FOLDER)}" in check.remedy
 
 
 def test_remedy_keeps_the_folders_of_the_user(healthy, monkeypatch):
     monkeypatch.setenv(discovery.VARIABLE, "/mine")
-    expected = f'{discovery.VARIABLE}="/mine{os.pathsep}{discovery.FOLDER}"'
+    value = shlex.quote(f"/mine{os.pathsep}{discovery.FOLDER}")
+    expected = f"{discovery.VARIABLE}={value}"
     assert expected in doctor.trainer_remedy()
 
 
@@ -133,7 +135,7 @@ def test_package_folder_in_the_variable_is_an_error(healthy, monkeypatch):
     check = trainer_check()
     assert check.status == "error"
     assert "imported anew on every look-up" in check.seen
-    assert check.remedy.endswith(f'export {discovery.VARIABLE}="{discovery.FOLDER}"')
+    assert check.remedy.endswith(f"export {discovery.VARIABLE}={shlex.quote(discovery.FOLDER)}")
 
 
 def test_another_class_of_the_same_name_is_an_error(healthy, monkeypatch, tmp_path):
@@ -223,7 +225,7 @@ def test_folder_that_is_not_set(healthy, monkeypatch, name):
             monkeypatch.setenv(name, value)
         check = doctor.check_folder(name)
         assert (check.status, check.seen) == ("error", "not set")
-        assert f'export {name}="' in check.remedy
+        assert f"export {name}=" in check.remedy
 
 
 @pytest.mark.parametrize("name", FOLDERS)
@@ -248,9 +250,9 @@ def test_folder_that_cannot_be_written_to(healthy, monkeypatch):
 
 
 def test_lines_that_set_a_variable(monkeypatch):
-    assert doctor.set_variable("nnUNet_raw", "/a b") == 'export nnUNet_raw="/a b"'
+    assert doctor.set_variable("nnUNet_raw", "/a b") == "export nnUNet_raw='/a b'"
     monkeypatch.setattr(doctor, "os", SimpleNamespace(name="nt"))
-    assert doctor.set_variable("nnUNet_raw", "C:/a b") == '$env:nnUNet_raw = "C:/a b"'
+    assert doctor.set_variable("nnUNet_raw", "C:/a'b") == "$env:nnUNet_raw = 'C:/a''b'"
 
 
 # --- device and compiling ---
@@ -309,7 +311,7 @@ def test_compiling_without_a_c_compiler_is_an_error(healthy, monkeypatch):
     monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
     check = only(doctor.check_compile())
     assert check.status == "error"
-    assert 'export nnUNet_compile="f"' in check.remedy
+    assert "export nnUNet_compile=f" in check.remedy
 
 
 # --- the command line ---
@@ -330,7 +332,7 @@ def test_doctor_exits_1_with_the_remedy(healthy, monkeypatch, capsys):
     assert cli.main(["doctor"]) == 1
     output = capsys.readouterr().out
     assert "ERROR    nnUNet_raw" in output
-    assert 'export nnUNet_raw="' in output
+    assert "export nnUNet_raw=" in output
     assert "1 error(s)" in output
 
 

@@ -127,7 +127,7 @@ def view(function):
         (lambda a: a | {"image": np.zeros_like(a["image"])}, "correlation nan. Is it another"),
         (lambda a: a | {"scribble": a["scribble"][1:]}, "but 'image' in the same file has"),
         (lambda a: a | {"scribble": a["scribble"] / 2}, "holds float64 values"),
-        (lambda a: {"image": a["image"]}, "no 'scribble' can be read"),
+        (lambda a: {"image": a["image"]}, "there is no 'scribble' in it"),
     ],
 )
 def test_an_h5_that_is_not_the_image_is_refused(root, change, words):
@@ -146,7 +146,7 @@ def test_broken_and_missing_slices_are_named_at_once(root):
         convert(root, "slices")
     message = str(error.value)
     assert "patient001_frame01_slice_*.h5/scribble slices missing: [1]" in message
-    assert "patient001_frame12_slice_2.h5: no 'image' can be read" in message
+    assert "patient001_frame12_slice_2.h5 is no HDF5 file, or damaged" in message
     assert "slices of different shapes: [(11, 10), (12, 10)]" in message
 
 
