@@ -23,7 +23,6 @@ from scribble_tools.draw.contact_sheet import save_png
 from scribble_tools.draw.display_plane import display_plane
 from scribble_tools.images.segmentation_files import read_labels
 from scribble_tools.images.slicer_segmentation import ENDING
-from scribble_tools.json_files import read_json
 from scribble_tools.predict.command import find_model_of
 from scribble_tools.predict.new_images import find_new_images, write_model_input
 from scribble_tools.predict.nnunet_model import NNUNetModel, TrainedModel
@@ -309,8 +308,8 @@ def new_cases(images: Path, dataset: Path, work: Path) -> list[CaseToDraw]:
         FileNotFoundError, ValueError: there are none, or some are unlike the training's, or bear
             the name of a case of the data set; all are named.
     """
-    content = read_json(dataset / "dataset.json", DATASET_JSON)
-    names, ending = [*content["channel_names"].values()], content["file_ending"]
+    raw = RawDataset.read(dataset, tolerate=("splits", "record"))
+    names, ending = raw.channels, raw.file_ending
     cases, problems = [], []
     for image in find_new_images(images, len(names)):
         if (dataset / "labelsTr" / f"{image.name}{ending}").exists():
