@@ -441,6 +441,15 @@ def test_links(path):
     assert not broken
 
 
+def test_paths_in_developing_exist():
+    """The answers to "where is ...?", which are no links."""
+    text = (DOCS / "developing.md").read_text()
+    paths = re.findall(r"`((?:scribble_tools|nnunetv2_pclmix|tests|benchmarks)/[\w/.]+)`", text)
+    assert len(paths) > 10
+    # NAME stands for a name of one's own
+    assert not [path for path in paths if "NAME" not in path and not (ROOT / path).exists()]
+
+
 def test_settings_in_method_are_those_of_the_code():
     rows = re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", (DOCS / "method.md").read_text(), re.M)
     written = {name: eval(value, {"__builtins__": {}}) for name, value in rows}
