@@ -56,6 +56,7 @@ from nnunetv2_pclmix.training.distributed import (
 from nnunetv2_pclmix.training.finite_watch import REMEDY, FiniteWatch
 from nnunetv2_pclmix.training.patch_sampling import ANNOTATED_OUTSIDE, PatchesAnywhere
 from nnunetv2_pclmix.training.requirements import unsupported
+from nnunetv2_pclmix.training.worker_end import EndsWithParent
 from nnunetv2_pclmix.watching.clock import TrainingClock
 from nnunetv2_pclmix.watching.components import active_settings, components, describe
 from nnunetv2_pclmix.watching.early_warnings import find_warnings
@@ -232,7 +233,7 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
 
     def get_tr_and_val_datasets(self) -> tuple[Any, Any]:
         """nnU-Net's data sets; some training patches lie anywhere, see `PatchesAnywhere`."""
-        training, validation = super().get_tr_and_val_datasets()
+        training, validation = map(EndsWithParent, super().get_tr_and_val_datasets())
         annotated = (-1, *self.label_manager.all_labels)  # the key of nnU-Net's data loader
         patch_size = self.configuration_manager.patch_size
         share = self.config.patches_anywhere

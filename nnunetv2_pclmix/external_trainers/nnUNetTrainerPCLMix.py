@@ -5,5 +5,25 @@ forgets it after the look-up. Classes defined here would therefore be new ones o
 could not be pickled; classes that are only passed on keep their place in ``nnunetv2_pclmix``.
 """
 
+import difflib
+import sys
+
 from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix  # noqa: F401
 from nnunetv2_pclmix.variants import *  # noqa: F403
+
+TRAINERS = [name for name in globals() if name.startswith("nnUNetTrainer")]
+
+if set(TRAINERS) & set(sys.argv):
+    # nnU-Net looks among its own trainers first and says 'not found', which reads like an error
+    print("The trainer is here: 'not found' above means among nnU-Net's own, where it looks first.")
+
+
+def __getattr__(name: str) -> object:
+    """What is not here; nnU-Net asks for a trainer by its name.
+
+    Raises:
+        AttributeError: always. To a name that looks like one of ours the nearest ones are printed.
+    """
+    if near := difflib.get_close_matches(name, TRAINERS, cutoff=0.8):
+        print(f"There is no trainer {name}. Is it {' or '.join(near)}?")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
