@@ -477,6 +477,7 @@ def strings_in_code() -> list[str]:
 
 NNUNETS = {
     "Could not find requested nnunet trainer nnUNetTrainerPCLMix",
+    "Trainer 'nnUNetTrainerPCLMix' not found in nnunetv2.training.nnUNetTrainer",
     "nnUNet_raw is not defined",
     "No annotated pixels in image",
     "KeyError",

@@ -1,8 +1,8 @@
 """Workers that load and augment end with the training that started them, however it ended.
 
-nnU-Net's workers wait for a sign of their training. One that was killed (out of memory, a job's time
-that is over, ``kill -9``) gives none: they would stay, each with its memory, until the machine is
-started anew.
+nnU-Net's workers wait for a sign of their training. One that was killed (out of memory, a job's
+time that is over, ``kill -9``) gives none: they would stay, each with its memory, until the machine
+is started anew.
 """
 
 from __future__ import annotations

@@ -13,13 +13,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from scribble_tools.convert import acdc, mscmr, wsl4mis
-from scribble_tools.convert.pairing import stem_of
+from scribble_tools.convert.pairing import compile_pattern, stem_of
 from scribble_tools.dataset.raw import find_dataset_json, read_label_names
 from scribble_tools.dataset.writing import IGNORE
 from scribble_tools.images.image_files import files_below
 from scribble_tools.images.itksnap_labels import read_label_description
 from scribble_tools.survey.label_appearance import DENSE, IMAGE, SCRIBBLES, SEGMENTS, SLICES
+from scribble_tools.survey.pairs import Pairing, find_pairing
 
+PUBLIC_UNLABELLED = (4, 255)  # in ACDC, MSCMRseg and WSL4MIS, where 0 is the background scribble
 TARGET = '--dataset-id 100 --out "$nnUNet_raw"'
 
 
@@ -30,7 +32,8 @@ def advise(path: Path, files: Sequence[Path], groups: Sequence[Mapping]) -> dict
         ``layout``, ``advice`` and ``command``; words in capitals are for the user to fill in.
     """
     folder = path.parent if path.is_file() else path
-    for layout in (_dataset, _wsl4mis, _mscmr, _acdc):
+    public = () if _drawn_anew(groups) else (_wsl4mis, _mscmr, _acdc)
+    for layout in (_dataset, *public):
         if found := layout(folder, files, groups):
             return dict(zip(("layout", "advice", "command"), found, strict=True))
     return dict(zip(("layout", "advice", "command"), _any_files(folder, groups), strict=True))
@@ -180,25 +183,6 @@ def _guessed_labels(scribbles: Mapping, dense: Mapping | None, folder: Path) -> 
     return " ".join(words)
 
 
-def _pairing(image: Mapping, labels: Mapping) -> list[str]:
-    """Patterns by which ``convert folder`` pairs files; none where their names do it."""
-    a, b = Path(image["pattern"]), Path(labels["pattern"])
-    apart = a.parent != b.parent or labels["kind"] == SEGMENTS
-    if apart and stem_of(a) in (stem_of(b), f"{stem_of(b)}_#"):
-        return []
-    common = os.path.commonprefix([a.name, b.name]).rstrip("_-. ")
-    if "#" in common or "*" in common:
-        words = ["{case}" + path.name[len(common) :].replace("#", "*") for path in (a, b)]
-    elif "#" in a.parent.name and "#" in b.parent.name:
-        words = ["{case}/" + path.name for path in (a, b)]
-    elif a.name.count("#") == b.name.count("#") == 1:
-        words = [path.name.replace("#", "{case}") for path in (a, b)]
-    else:
-        return ["--image-pattern IMAGE_PATTERN --scribble-pattern SCRIBBLE_PATTERN"]
-    image, scribble = map(shlex.quote, words)
-    return [f"--image-pattern {image} --scribble-pattern {scribble}"]
-
-
 def _patient_regex(images: Sequence[Mapping]) -> list[str]:
     """``--patient-regex`` where images are called ``patient#_a`` and ``patient#_b``."""
     stems = [stem_of(Path(group["pattern"])) for group in images]
@@ -208,8 +192,18 @@ def _patient_regex(images: Sequence[Mapping]) -> list[str]:
     return [f"--patient-regex {shlex.quote(regex)}"] if alike and number else []
 
 
+def _drawn_anew(groups: Sequence[Mapping]) -> bool:
+    """Whether labels are not a public scribble set's, whatever the files are called."""
+    labels = [g for g in groups if g["kind"] in (SCRIBBLES, SLICES, SEGMENTS)]
+    return any(
+        g["kind"] == SEGMENTS or g["unlabelled"] not in PUBLIC_UNLABELLED or g["background"]
+        for g in labels
+    )
+
+
 def _any_files(folder: Path, groups: Sequence[Mapping]) -> tuple:
     images = [g for g in groups if g["kind"] == IMAGE and not g["key"]]
+    images.sort(key=lambda g: (bool(g["remarks"]), -g["files"]))  # with few colours: masks?
     scribbles = [g for g in groups if g["kind"] in (SCRIBBLES, SLICES, SEGMENTS)]
     dense = [g for g in groups if g["kind"] == DENSE]
     if not scribbles and dense:
@@ -220,20 +214,44 @@ def _any_files(folder: Path, groups: Sequence[Mapping]) -> tuple:
         )
     if not scribbles:
         return "images", "there are no labels among these files: look at those too", ""
-    words = ["convert folder --images", _quote(Path(images[0]["folder"])) if images else "IMAGES"]
-    words += ["--scribbles", _quote(Path(scribbles[0]["folder"]))]
-    if images:
-        words += _pairing(images[0], scribbles[0]) + _patient_regex(images)
-    if dense:
-        words += ["--dense", _quote(Path(dense[0]["folder"]))]
+    pairing, others = find_pairing(images, scribbles, dense)
+    advice = ["what values mean is guessed here from shapes: correct it. convert never guesses"]
+    chosen = scribbles[0]
+    if pairing is None:
+        words = ["--images", _quote(Path(images[0]["folder"])) if images else "IMAGES"]
+        words += ["--scribbles", _quote(Path(chosen["folder"]))]
+        if images:
+            words.append("--image-pattern IMAGE_PATTERN --scribble-pattern SCRIBBLE_PATTERN")
+            advice.append("the names do not pair images with scribbles: say how both are called")
+    else:
+        words = pairing.words
+        chosen = next(g for g in scribbles if _holds(g, pairing))
+        advice += [
+            f"other scribbles pair with images too: --scribbles {_quote(other.labels)}"
+            for other in others
+        ]
+    if len(images) > 1 and pairing is None:
+        advice.append("of several channels, give one --image-pattern each")
     return (
         "no known data set",
-        "what values mean is guessed here from shapes: correct it. convert never guesses"
-        + "; of several channels, give one --image-pattern each" * (len(images) > 1),
+        "; ".join(advice),
         _command(
+            "convert folder",
             *words,
-            _guessed_labels(scribbles[0], dense[0] if dense else None, folder),
+            *_patient_regex(images),
+            _guessed_labels(chosen, dense[0] if dense else None, folder),
             "--name NAME",
             TARGET,
         ),
     )
+
+
+def _holds(group: Mapping, pairing: Pairing) -> bool:
+    """Whether a group's files are those that a pairing takes as labels."""
+    folders = [Path(folder) for folder in group["folders"]]
+    pattern = pairing.label_pattern and compile_pattern(pairing.label_pattern)
+    # any name of the group does: they differ in numbers only
+    name = Path(group["pattern"]).name.replace("#", "1").replace("*", "a")
+    fits = pattern is None or pattern.fullmatch(f"1/{name}") is not None
+    inside = any(folder == pairing.labels or pairing.labels in folder.parents for folder in folders)
+    return fits and inside

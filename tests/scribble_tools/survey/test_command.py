@@ -1,6 +1,7 @@
 """`inspect` on small files of every format, written by real libraries."""
 
 import json
+import shlex
 
 import h5py
 import nrrd
@@ -11,6 +12,7 @@ import SimpleITK as sitk
 from scribble_tools import cli
 from scribble_tools.survey.command import examine, inspect_path
 from scribble_tools.survey.text import format_report
+from tests.scribble_tools.images.test_slicer_segmentation import write_seg
 
 SHAPE = (3, 64, 64)  # z, y, x
 
@@ -303,3 +305,72 @@ def test_command_line(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     assert cli.main(["inspect", str(tmp_path / "empty")]) == 1
     assert "is it the right folder" in capsys.readouterr().err
+
+
+SEGMENTS = [("Background", 1, 0), ("RV", 2, 0)]
+
+
+def write_strokes(path, value=1):
+    """A .seg.nrrd of 3D Slicer with two segments, on the grid of `image`."""
+    array = np.zeros(SHAPE, np.uint8)
+    array[:, 5, 5:60], array[:, 20:40, 14] = 1, 2
+    like = sitk.GetImageFromArray(array)
+    like.SetSpacing((1.5, 1.5, 8.0))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_seg(path, like, array, SEGMENTS)
+
+
+def paste(report, tmp_path, number=100):
+    """Run the printed line as it is; returns its status."""
+    words = shlex.split(report["command"].replace("$nnUNet_raw", str(tmp_path / "raw")))
+    words[words.index("--dataset-id") + 1] = str(number)
+    return cli.main(words[1:])
+
+
+def test_two_folders_with_the_same_pairs_are_told_apart(tmp_path):
+    root = tmp_path / "data"
+    for name in ("p01_a", "p01_b", "p02_a", "p02_b"):
+        for folder in ("round1/images", "round2/images"):
+            write(root / folder / f"{name}.nrrd", image())
+        for folder in ("round1/strokes", "round2/strokes", "round2/strokes_old"):
+            write_strokes(root / folder / f"{name}.seg.nrrd")
+    report = inspect_path(root)
+    assert "other scribbles pair with images too: --scribbles" in report["advice"]
+    assert paste(report, tmp_path) == 0
+    assert len([*(tmp_path / "raw/Dataset100_NAME/labelsTr").iterdir()]) == 4
+
+
+@pytest.mark.parametrize("name", ["patient001_frame0{}", "subject{}_DE"])
+def test_strokes_of_ones_own_are_no_public_set_whatever_their_names(tmp_path, name):
+    """Files that are called like ACDC's and MSCMRseg's, drawn in 3D Slicer or with other values."""
+    for k in (1, 2):
+        write(tmp_path / "mine" / "images" / f"{name.format(k)}.nii.gz", image())
+        write_strokes(tmp_path / "mine" / "strokes" / f"{name.format(k)}.seg.nrrd")
+        write(tmp_path / "snap" / "images" / f"{name.format(k)}.nii.gz", image())
+        write(tmp_path / "snap" / "strokes" / f"{name.format(k)}.nii.gz", scribble(0, 5))
+    for number, folder in enumerate(("mine", "snap"), 101):
+        report = inspect_path(tmp_path / folder)
+        assert report["command"].startswith("scribble_tools convert folder")
+        assert paste(report, tmp_path, number) == 0
+
+
+def test_images_without_strokes_and_dense_references_are_in_the_line(tmp_path):
+    root = tmp_path / "data"
+    for k in range(4):
+        write(root / "images" / f"c{k}.nii.gz", image())
+        if k != 2:
+            write(root / "strokes" / f"c{k}.nii.gz", scribble(0, 5))
+            write(root / "outlines" / f"c{k}_gt.nii.gz", dense())
+    report = inspect_path(root)
+    assert "--mixed" in report["command"]
+    assert f"--dense {root}/outlines" in report["command"]
+    assert paste(report, tmp_path) == 0
+    assert len([*(tmp_path / "raw/Dataset100_NAME/labelsTr_dense").iterdir()]) == 3
+
+
+def test_where_nothing_pairs_patterns_are_asked_for(tmp_path):
+    for k in range(2):
+        write(tmp_path / f"img_{k}_1.nrrd", image())
+        write(tmp_path / f"lab_{k}_2.nrrd", scribble())
+    report = inspect_path(tmp_path)
+    assert "the names do not pair" in report["advice"] and "IMAGE_PATTERN" in report["command"]

@@ -1,0 +1,144 @@
+"""Which folders and patterns pair images with labels: proposed from names, tried by pairing them.
+
+What `inspect` prints is to work when it is pasted. So a proposal is not printed before
+`pair_files`, which `convert folder` uses, has accepted the very same words.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+from scribble_tools.convert.pairing import DENSE, IMAGE, SCRIBBLE, Place, pair_files, stem_of
+from scribble_tools.images.slicer_segmentation import is_segmentation
+
+MOST_TRIED = 60  # combinations of folders
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Words that pair images with labels.
+
+    Attributes:
+        images, labels: folders.
+        image_pattern, label_pattern: see `Place`; None: the names do it.
+        mixed: some images have no label file.
+        dense: folder of dense references that pair, too.
+        dense_pattern: as the others.
+        cases: how many have labels.
+    """
+
+    images: Path
+    labels: Path
+    image_pattern: str | None = None
+    label_pattern: str | None = None
+    mixed: bool = False
+    dense: Path | None = None
+    dense_pattern: str | None = None
+    cases: int = 0
+
+    @property
+    def words(self) -> list[str]:
+        """The arguments of `convert folder`."""
+        words = ["--images", shlex.quote(str(self.images))]
+        words += ["--scribbles", shlex.quote(str(self.labels))]
+        for option, pattern in (("image", self.image_pattern), ("scribble", self.label_pattern)):
+            words += [f"--{option}-pattern", shlex.quote(pattern)] if pattern else []
+        if self.dense:
+            words += ["--dense", shlex.quote(str(self.dense))]
+            words += ["--dense-pattern", shlex.quote(self.dense_pattern)] * bool(self.dense_pattern)
+        return words + ["--mixed"] * self.mixed
+
+
+def patterns_of(image: Mapping, labels: Mapping) -> tuple[str | None, str | None] | None:
+    """Patterns for two groups of files by what their names share.
+
+    Returns:
+        (None, None) where the names pair them as they are; None where nothing is known.
+    """
+    a, b = Path(image["pattern"]), Path(labels["pattern"])
+    apart = a.parent != b.parent or is_segmentation(b) != is_segmentation(a)
+    if apart and stem_of(a) in (stem_of(b), f"{stem_of(b)}_#"):
+        return None, None
+    common = os.path.commonprefix([a.name, b.name]).rstrip("_-. ")
+    if "#" in common or "*" in common:
+        return tuple("{case}" + path.name[len(common) :].replace("#", "*") for path in (a, b))
+    if "#" in a.parent.name and "#" in b.parent.name:
+        return tuple("{case}/" + path.name for path in (a, b))
+    if a.name.count("#") == b.name.count("#") == 1:
+        return tuple(path.name.replace("#", "{case}") for path in (a, b))
+    return None
+
+
+def _folders(group: Mapping) -> list[Path]:
+    """Where a group's files lie: the folder above them all, then each of its own."""
+    own = [Path(folder) for folder in group["folders"]]
+    return list(dict.fromkeys([Path(group["folder"]), *own]))
+
+
+def _proposals(images: Sequence[Mapping], labels: Sequence[Mapping]) -> Iterator[Pairing]:
+    for label_group, image_group in product(labels, images):
+        patterns = patterns_of(image_group, label_group)
+        tried = [(None, None)] if patterns in (None, (None, None)) else [patterns, (None, None)]
+        folders = product(_folders(image_group), _folders(label_group))
+        for (image_folder, label_folder), (first, second) in product(folders, tried):
+            yield Pairing(image_folder, label_folder, first, second)
+
+
+def _try(pairing: Pairing, num_labels: int) -> Pairing | None:
+    """The pairing with what it pairs, if it pairs anything."""
+    images = [Place(IMAGE, pairing.images, pairing.image_pattern)]
+    labels = Place(SCRIBBLE, pairing.labels, pairing.label_pattern)
+    dense = pairing.dense and Place(DENSE, pairing.dense, pairing.dense_pattern)
+    try:
+        found = pair_files(images, labels, dense, mixed=pairing.mixed)
+    except (FileNotFoundError, ValueError):
+        return None
+    cases = sum(files.scribble is not None for files in found.values())
+    # far fewer label files than there are: another folder is meant
+    if not 0 < cases or 2 * cases < min(num_labels, len(found)):
+        return None
+    with_dense = sum(files.dense is not None for files in found.values())
+    if dense and not with_dense:
+        return None
+    return Pairing(**{**pairing.__dict__, "cases": cases})
+
+
+def find_pairing(
+    images: Sequence[Mapping], labels: Sequence[Mapping], dense: Sequence[Mapping] = ()
+) -> tuple[Pairing | None, list[Pairing]]:
+    """The pairing that works, and others that do with other label files.
+
+    Args:
+        images, labels, dense: groups of files as `inspect` found them; the likeliest first.
+
+    Returns:
+        None where nothing pairs, as it stands. Pairings without ``mixed`` come first, then those
+        with the most cases.
+    """
+    proposals = list(_proposals(images, labels))[:MOST_TRIED]
+    numbers = max((group["files"] for group in labels), default=0)
+    for mixed in (False, True):
+        tried = [_try(Pairing(**{**p.__dict__, "mixed": mixed}), numbers) for p in proposals]
+        if works := [pairing for pairing in tried if pairing]:
+            break
+    else:
+        return None, []
+    best = max(works, key=lambda pairing: pairing.cases)
+    others = {p.labels: p for p in reversed(works) if p.labels != best.labels}
+    return _with_dense(best, images, dense), list(others.values())
+
+
+def _with_dense(pairing: Pairing, images: Sequence[Mapping], dense: Sequence[Mapping]) -> Pairing:
+    """The pairing with dense references, where some pair."""
+    for group in dense:
+        patterns = {None, *(p[1] for image in images if (p := patterns_of(image, group)))}
+        for folder, pattern in product(_folders(group), sorted(patterns, key=str)):
+            with_it = {**pairing.__dict__, "dense": folder, "dense_pattern": pattern}
+            if found := _try(Pairing(**with_it), 0):
+                return found
+    return pairing
