@@ -109,9 +109,7 @@ def annotation_findings(
             f"{100 * f.counts[0] / sum(f.counts.values()):.1f} % of the voxels are background and "
             "all else is thin lines: 0 seems to mean unlabelled here, and nnU-Net would learn "
             "that organs are background",
-            "3D Slicer, ITK-SNAP and MITK save what nobody painted as 0. Draw a background "
-            "scribble with a label of its own and convert: scribble_tools convert folder --labels "
-            "background=THAT_VALUE ... --unlabelled 0",
+            _remedy_of_zero(f.counts.get(labels.ignore, 0)),
         )
         for f in facts
         if f.thin_on_zero
@@ -132,6 +130,21 @@ def annotation_findings(
         if name != "background"
     ]
     return findings + _outliers([f for f in sparse if f.case not in dense], labels)
+
+
+def _remedy_of_zero(ignored: int) -> str:
+    """What to do where 0, the background, looks like unlabelled; ``ignored``: ignore voxels."""
+    if ignored:
+        return (
+            "Are background and unlabelled swapped? Few voxels are ignored, and they may be the "
+            "background's strokes. Then convert again with the two exchanged: the value that is "
+            "now background= in --labels goes to --unlabelled, and the other way round"
+        )
+    return (
+        "3D Slicer, ITK-SNAP and MITK save what nobody painted as 0. Draw a background scribble "
+        "with a label of its own and convert: scribble_tools convert folder --labels "
+        "background=THAT_VALUE ... --unlabelled 0"
+    )
 
 
 def _background_findings(facts: Sequence[CaseFacts], share: Mapping[str, float]) -> list[Finding]:

@@ -21,6 +21,7 @@ from scribble_tools.convert.conversion import (
 from scribble_tools.convert.label_survey import survey_labels
 from scribble_tools.convert.label_words import LabelFiles, interpret_labels
 from scribble_tools.convert.pairing import DENSE, IMAGE, SCRIBBLE, CaseFiles, Place, pair_files
+from scribble_tools.convert.swapped import refuse_swapped
 from scribble_tools.convert.update_command import add_update_arguments, run_update
 from scribble_tools.images.file_kind import NATURAL, ending_of_content
 from scribble_tools.images.image_files import count_channels, read_channels
@@ -42,6 +43,7 @@ class FolderOptions:
         label_description: ITK-SNAP's file that gives the values of names.
         channel_names: default: ``image``, or ``R G B`` for colour pictures.
         exclude: shell patterns of files to pass over.
+        not_swapped: background and unlabelled are as said, though they look exchanged.
         mixed: accept cases that are dense or not annotated at all, and images without scribble.
         patient_regex: its first group, or its whole match, in the case name or else in the
             image's path below its folder, is the patient.
@@ -57,6 +59,7 @@ class FolderOptions:
     channel_names: Sequence[str] = ()
     exclude: Sequence[str] = ()
     mixed: bool = False
+    not_swapped: bool = False
     patient_regex: str | None = None
     patients: Path | None = None
     resample: bool = False
@@ -110,6 +113,8 @@ def folder_source(
         return interpret_labels(label_files, order)
 
     mapping, read_labels, values = interpreted(SCRIBBLE, options.labels)
+    if not options.not_swapped:
+        refuse_swapped(mapping, [files.scribble for files in found.values() if files.scribble])
     dense_labels, read_dense, dense_values = None, None, {}
     if dense is not None:
         dense_labels, read_dense, dense_values = interpreted(
@@ -238,6 +243,11 @@ one without is the name in any sub-folder. Images and labels may lie in one fold
         "--mixed",
         action="store_true",
         help="some cases are annotated wholly or not at all, or have no scribble file",
+    )
+    labels.add_argument(
+        "--not-swapped",
+        action="store_true",
+        help="background and unlabelled are as said, though the files look as if exchanged",
     )
     patients = parser.add_argument_group("patients, kept on one side of every split")
     choice = patients.add_mutually_exclusive_group()

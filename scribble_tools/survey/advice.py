@@ -18,7 +18,7 @@ from scribble_tools.dataset.raw import find_dataset_json, read_label_names
 from scribble_tools.dataset.writing import IGNORE
 from scribble_tools.images.image_files import files_below
 from scribble_tools.images.itksnap_labels import read_label_description
-from scribble_tools.survey.label_appearance import DENSE, IMAGE, SCRIBBLES, SEGMENTS, SLICES
+from scribble_tools.images.label_appearance import DENSE, IMAGE, SCRIBBLES, SEGMENTS, SLICES
 from scribble_tools.survey.pairs import Pairing, find_pairing
 
 PUBLIC_UNLABELLED = (4, 255)  # in ACDC, MSCMRseg and WSL4MIS, where 0 is the background scribble

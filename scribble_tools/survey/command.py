@@ -28,14 +28,7 @@ from scribble_tools.images.file_kind import NATURAL, READABLE, file_ending_of
 from scribble_tools.images.h5_files import dataset_names, opened_h5, read_dataset
 from scribble_tools.images.image_files import files_below
 from scribble_tools.images.image_io import read_image
-from scribble_tools.images.segmentation_files import labels_of
-from scribble_tools.images.slicer_segmentation import (
-    count_segment_voxels,
-    is_segmentation,
-    read_segmentation,
-)
-from scribble_tools.survey.advice import advise
-from scribble_tools.survey.label_appearance import (
+from scribble_tools.images.label_appearance import (
     DENSE,
     EMPTY,
     IMAGE,
@@ -46,6 +39,13 @@ from scribble_tools.survey.label_appearance import (
     is_label_map,
     look_at_labels,
 )
+from scribble_tools.images.segmentation_files import labels_of
+from scribble_tools.images.slicer_segmentation import (
+    count_segment_voxels,
+    is_segmentation,
+    read_segmentation,
+)
+from scribble_tools.survey.advice import advise
 from scribble_tools.survey.text import format_report
 
 H5 = frozenset({".h5", ".hdf5"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from scribble_tools.survey.label_appearance import SCRIBBLES, SLICES
+from scribble_tools.images.label_appearance import SCRIBBLES, SLICES
 
 MOST_ROWS = 40  # of a table of values
 

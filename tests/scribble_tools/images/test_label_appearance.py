@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scribble_tools.survey.label_appearance import (
+from scribble_tools.images.label_appearance import (
     DENSE,
     EMPTY,
     SCRIBBLES,

@@ -1,0 +1,58 @@
+"""Background and unlabelled, exchanged by a slip: said before a data set is written.
+
+Both are "nothing in particular" to whoever draws, and the two conventions of public sets use the
+same values for them. A network trained on it learns that organs are background.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from scribble_tools.dataset.label_mapping import BACKGROUND, LabelMapping
+from scribble_tools.images.label_appearance import SCRIBBLES, look_at_labels
+from scribble_tools.images.label_files import read_label_image
+from scribble_tools.images.slicer_segmentation import is_segmentation
+
+LOOKED_AT = 5  # files, evenly spaced
+
+
+def refuse_swapped(mapping: LabelMapping, paths: Sequence[Path]) -> None:
+    """Refuse a mapping that looks as if background and unlabelled were exchanged.
+
+    That is: in most of the files looked at, the value of the background fills nearly everything
+    around thin strokes, as only unlabelled voxels do.
+
+    Args:
+        mapping: what was said of label values (not of segments, which lie in nothing).
+        paths: the scribble files. Segmentations of 3D Slicer are passed over: what lies in no
+            segment is unlabelled there, whatever is said.
+
+    Raises:
+        ValueError: it looks so; the message asks, and says the line that exchanges them.
+    """
+    said = mapping.classes[BACKGROUND]
+    paths = [path for path in paths if not is_segmentation(path)]
+    if not paths:
+        return
+    some = np.unique(np.linspace(0, len(paths) - 1, min(LOOKED_AT, len(paths))).astype(int))
+    found: list[tuple[Path, int, float]] = []
+    for path in (paths[k] for k in some):
+        image, array = read_label_image(path)
+        axis = int(np.argmax(image.GetSpacing()[::-1])) if array.ndim == 3 else 0
+        seen = look_at_labels(array, axis)
+        if seen.looks_like == SCRIBBLES and seen.unlabelled in said:
+            found.append((path, seen.unlabelled, seen.counts[seen.unlabelled] / array.size))
+    if 2 * len(found) <= len(some):
+        return
+    path, value, share = found[0]
+    rest = [f"{name}=..." for name in mapping.names if name != BACKGROUND]
+    others = ",".join(map(str, mapping.unlabelled)) or "VALUE"
+    raise ValueError(
+        f"are background and unlabelled swapped? {value}, said to be background, fills "
+        f"{share:.1%} of {path} around thin strokes, as unlabelled does. Then say\n"
+        f"  --labels {BACKGROUND}={others} {' '.join(rest)} --unlabelled {value}\n"
+        "If it is as said, say --not-swapped"
+    )
