@@ -11,10 +11,10 @@ from pathlib import Path
 
 from scribble_tools.images.file_kind import READABLE, file_ending_of
 from scribble_tools.images.image_files import files_below
+from scribble_tools.images.name_patterns import PLACEHOLDER, compile_pattern
 from scribble_tools.images.slicer_segmentation import ENDING, is_segmentation
 
 CHANNEL = re.compile(r"(.+)_(\d{4})")
-PLACEHOLDER = "{case}"
 IMAGE, SCRIBBLE, DENSE = "image", "scribble", "dense"  # as in --image-pattern
 LISTED = 5  # of the files with the same problem, so many are shown
 
@@ -42,22 +42,6 @@ class Place:
     option: str
     folder: Path
     pattern: str | None = None
-
-
-def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """The regular expression of a pattern as in `Place`, with the group ``case``.
-
-    Raises:
-        ValueError: there is no ``{case}`` in it.
-    """
-    if PLACEHOLDER not in pattern:
-        raise ValueError(f"pattern {pattern!r} must hold {PLACEHOLDER}, such as '{{case}}.nii.gz'")
-    parts = [
-        "[^/]*".join(re.escape(word) for word in part.split("*"))
-        for part in pattern.split(PLACEHOLDER)
-    ]
-    any_folder = "" if "/" in pattern else "(?:.*/)?"
-    return re.compile(any_folder + parts[0] + "(?P<case>[^/]+)" + "(?P=case)".join(parts[1:]))
 
 
 def stem_of(path: Path) -> str:

@@ -23,6 +23,7 @@ from scribble_tools.evaluate.comparison import (
     format_comparison,
     write_comparison,
 )
+from scribble_tools.evaluate.label_files import addition_hint, find_label_files
 from scribble_tools.evaluate.scores import TOLERANCE_MM, ClassScore, evaluate_case
 from scribble_tools.evaluate.summary import (
     MISSING_HD95,
@@ -99,6 +100,8 @@ def evaluate_folders(
     tolerance_mm: float = TOLERANCE_MM,
     keep_largest: bool = False,
     ignore: int | None = None,
+    ref_pattern: str | None = None,
+    pred_pattern: str | None = None,
 ) -> Evaluation:
     """Score every case of the folder ``reference`` against the file of that name in ``prediction``.
 
@@ -108,6 +111,8 @@ def evaluate_folders(
         tolerance_mm: of the surface Dice.
         keep_largest: score every class's largest component in place of the whole prediction.
         ignore: the value to leave out of the scores, where ``labels`` is not given.
+        ref_pattern, pred_pattern: names of the files, where they are not the same: see
+            `find_label_files`.
 
     Raises:
         FileNotFoundError: a folder is missing or holds no reference.
@@ -116,27 +121,16 @@ def evaluate_folders(
     """
     if not tolerance_mm >= 0:
         raise ValueError(f"tolerance {tolerance_mm} mm: give 0 or more")
-    for folder in (prediction, reference):
-        if not folder.is_dir():
-            raise FileNotFoundError(f"{folder} is not a folder")
-    wanted, given = (
-        {
-            path.name.removesuffix(file_ending): path
-            for path in sorted(folder.glob(f"*{file_ending}"))
-        }
-        for folder in (reference, prediction)
-    )
-    if not wanted:
-        raise FileNotFoundError(f"no *{file_ending} in {reference}: another --file-ending?")
+    wanted = find_label_files(reference, file_ending, ref_pattern)
+    given = find_label_files(prediction, file_ending, pred_pattern)
     if cases is not None:
         if unknown := sorted(set(cases) - set(wanted)):
             raise FileNotFoundError(f"no reference in {reference} for {', '.join(unknown)}")
         wanted = {case: path for case, path in wanted.items() if case in cases}
-    problems = [
-        f"{prediction / path.name}: no such prediction"
-        for case, path in wanted.items()
-        if case not in given
-    ]
+    lost = {case: path for case, path in wanted.items() if case not in given}
+    if hint := addition_hint(lost, set(given) - set(wanted)):
+        raise ValueError(f"{len(lost)} references have no prediction of their name, but {hint}")
+    problems = [f"{prediction / path.name}: no such prediction" for path in lost.values()]
     remedy = ["predict these cases too" + SOME_CASES * (cases is None)] if problems else []
     notes: dict[str, list[str]] = {}
     if extra := [case for case in given if case not in wanted]:
@@ -175,8 +169,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "  scribble_tools evaluate MODEL/fold_0/validation labelsTr_dense \\\n"
         "    --splits splits_final.json --fold 0\n"
         "  scribble_tools evaluate pclmix labelsTs_dense --compare stock --out comparison\n\n"
-        "Cases are the files of REF; PRED holds files of the same names. Islands are connected\n"
-        "components beyond the largest (26-connected in 3D, 8-connected in 2D). Surface Dice is\n"
+        "Cases are the files of REF; PRED holds files of the same names, unless a pattern says\n"
+        "how REF's are called: --ref-pattern '{case}_gt.nii.gz'. Formats may differ.\n\n"
+        "Islands are connected components beyond the largest (26-connected in 3D, 8-connected in 2D). Surface Dice is\n"
         "the share of both surfaces' voxels within the tolerance of the other surface; it counts\n"
         "surface voxels and does not weigh them by area. Volume errors are signed: too large is\n"
         "positive. A class that is empty in both has no score; one that is empty in one of them\n"
@@ -240,6 +235,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "count it, or take the image's diagonal (default: exclude)",
     )
     parser.add_argument("--file-ending", help="default: of dataset.json, or .nii.gz")
+    for option, whose in (("ref", "REF"), ("pred", "PRED and OTHER")):
+        parser.add_argument(
+            f"--{option}-pattern",
+            metavar="PATTERN",
+            help=f"names of the files of {whose}, such as '{{case}}_gt.nii.gz'",
+        )
     parser.add_argument(
         "-np", type=positive_int, default=2, dest="num_processes", help="processes (default: 2)"
     )
@@ -294,6 +295,8 @@ def _score(args: argparse.Namespace) -> tuple[list[Evaluation], str]:
                 args.tolerance_mm,
                 args.keep_largest,
                 ignore,
+                args.ref_pattern,
+                args.pred_pattern,
             )
             evaluations.append(evaluation)
         except ValueError as error:

@@ -1,0 +1,74 @@
+"""Which label files of two folders belong together: by name, or by a pattern that is said."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from scribble_tools.images.file_kind import NATURAL, VOLUMES, file_ending_of
+from scribble_tools.images.name_patterns import PLACEHOLDER, compile_pattern
+
+LABEL_ENDINGS = NATURAL | VOLUMES | {".nii"}
+
+
+def find_label_files(
+    folder: Path, file_ending: str | None = None, pattern: str | None = None
+) -> dict[str, Path]:
+    """Case to label file, of the files in a folder (not below it), sorted.
+
+    Args:
+        file_ending: the files with this ending; where there are none, those of any known one.
+        pattern: takes the place of the ending, see `compile_pattern`.
+
+    Raises:
+        FileNotFoundError: it is no folder, or nothing fits.
+        ValueError: the pattern has no place for the case, or two files are of one case.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is not a folder")
+    files = [p for p in sorted(folder.iterdir()) if p.is_file() and not p.name.startswith(".")]
+    if pattern is not None:
+        regex = compile_pattern(pattern)
+        matches = {path: regex.fullmatch(path.name) for path in files}
+        pairs = [(match["case"], path) for path, match in matches.items() if match]
+        if not pairs:
+            raise FileNotFoundError(f"nothing in {folder} fits the pattern {pattern!r}")
+    else:
+        ending = file_ending or ".nii.gz"
+        pairs = [(p.name.removesuffix(ending), p) for p in files if p.name.endswith(ending)]
+        if not pairs:
+            known = [p for p in files if file_ending_of(p) in LABEL_ENDINGS]
+            pairs = [(p.name.removesuffix(file_ending_of(p)), p) for p in known]
+        if not pairs:
+            raise FileNotFoundError(f"no *{ending} in {folder}: another --file-ending?")
+    found: dict[str, Path] = {}
+    for case, path in pairs:
+        if case in found:
+            raise ValueError(f"{found[case]} and {path} are both of {case}: say a pattern")
+        found[case] = path
+    return found
+
+
+def addition_hint(lost: Mapping[str, Path], given: Collection[str]) -> str | None:
+    """What to say where references have the predictions' names with something added; else None.
+
+    Args:
+        lost: references without prediction, by name.
+        given: names of the predictions.
+    """
+    additions = Counter(
+        (name[: name.index(case)], name[name.index(case) + len(case) :])
+        for name in lost
+        for case in given
+        if case in name and case != name
+    )
+    if not additions:
+        return None
+    (before, after), number = additions.most_common(1)[0]
+    if number < min(len(lost), len(given)):
+        return None
+    ending = file_ending_of(next(iter(lost.values())))
+    what = " and ".join(repr(word) for word in (before, after) if word)
+    pattern = f"{before}{PLACEHOLDER}{after}{ending}"
+    return f"names differ by {what} only: say --ref-pattern '{pattern}'"

@@ -1,0 +1,67 @@
+"""Which files belong together: by name, by pattern; and what is said where only a suffix differs."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from scribble_tools import cli
+from scribble_tools.evaluate.label_files import addition_hint, find_label_files
+
+
+def save(path, shift=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    array = np.zeros((4, 12, 12), np.uint8)
+    array[1:3, 3 + shift : 9, 3:9] = 1
+    sitk.WriteImage(sitk.GetImageFromArray(array), str(path))
+    return path
+
+
+@pytest.fixture
+def folders(tmp_path):
+    for name in ("a1", "a2", "b1"):
+        save(tmp_path / "pred" / f"{name}.mha", 1)
+        save(tmp_path / "ref" / f"{name}_gt.nii.gz")
+    (tmp_path / "pred" / "prediction.json").write_text("{}")
+    return tmp_path / "pred", tmp_path / "ref"
+
+
+def test_names_patterns_and_endings(folders):
+    pred, ref = folders
+    assert list(find_label_files(pred)) == ["a1", "a2", "b1"]  # there is no .nii.gz
+    assert list(find_label_files(ref)) == ["a1_gt", "a2_gt", "b1_gt"]
+    assert list(find_label_files(ref, pattern="{case}_gt.nii.gz")) == ["a1", "a2", "b1"]
+    assert list(find_label_files(ref, pattern="a{case}_gt.*")) == ["1", "2"]
+    save(pred / "c.nii.gz")
+    assert list(find_label_files(pred)) == ["c"]
+
+
+def test_what_cannot_be_is_refused(folders, tmp_path):
+    pred, ref = folders
+    with pytest.raises(FileNotFoundError, match="is not a folder"):
+        find_label_files(tmp_path / "none")
+    with pytest.raises(FileNotFoundError, match="fits the pattern"):
+        find_label_files(ref, pattern="{case}_seg.nii.gz")
+    with pytest.raises(ValueError, match="must hold {case}"):
+        find_label_files(ref, pattern="gt.nii.gz")
+    save(pred / "a1.nrrd")
+    with pytest.raises(ValueError, match="are both of a1"):
+        find_label_files(pred)
+
+
+def test_a_suffix_is_named_and_the_pattern_works(folders, capsys):
+    pred, ref = folders
+    assert cli.main(["evaluate", str(pred), str(ref)]) == 1
+    error = capsys.readouterr().err
+    assert "names differ by '_gt' only: say --ref-pattern '{case}_gt.nii.gz'" in error
+    assert cli.main(["evaluate", str(pred), str(ref), "--ref-pattern", "{case}_gt.nii.gz"]) == 0
+    assert "overall" in capsys.readouterr().out
+
+
+def test_nothing_is_said_of_names_that_differ_otherwise(folders):
+    _, ref = folders
+    lost = find_label_files(ref)
+    assert addition_hint(lost, ["x", "y"]) is None
+    assert addition_hint(lost, []) is None
+    assert addition_hint({}, ["a1"]) is None
+    assert addition_hint(lost, ["a1", "x", "y"]) is None  # one of three is a chance
+    assert "'ref_'" in addition_hint({"ref_a": ref / "ref_a.nii.gz"}, ["a"])
