@@ -1,4 +1,4 @@
-"""Which files belong together: by name, by pattern; and what is said where only a suffix differs."""
+"""Which files belong together, by name or by pattern; and what is said of a suffix."""
 
 import numpy as np
 import pytest
