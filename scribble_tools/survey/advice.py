@@ -13,12 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from scribble_tools.convert import acdc, mscmr, wsl4mis
-from scribble_tools.convert.pairing import compile_pattern, stem_of
+from scribble_tools.convert.pairing import stem_of
 from scribble_tools.dataset.raw import find_dataset_json, read_label_names
 from scribble_tools.dataset.writing import IGNORE
 from scribble_tools.images.image_files import files_below
 from scribble_tools.images.itksnap_labels import read_label_description
 from scribble_tools.images.label_appearance import DENSE, IMAGE, SCRIBBLES, SEGMENTS, SLICES
+from scribble_tools.images.name_patterns import compile_pattern
 from scribble_tools.survey.pairs import Pairing, find_pairing
 
 PUBLIC_UNLABELLED = (4, 255)  # in ACDC, MSCMRseg and WSL4MIS, where 0 is the background scribble
