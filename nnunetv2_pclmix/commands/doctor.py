@@ -105,7 +105,9 @@ def check_trainer() -> list[Check]:
     file = module.__file__ if module else os.path.join(folder, f"{found.__module__}.py")
     place = f"{file}, by way of {folder}"
     if found is ours and again is ours:
-        seen = f"nnU-Net finds {discovery.TRAINER} in {place}, after a 'not found' of its own"
+        # the look-up says so on the screen, which reads like an error
+        after = "after a 'not found' among its own trainers "
+        seen = f"{after}nnU-Net finds {discovery.TRAINER} in {place}"
         return [Check("trainer", "ok", seen)]
     if _normal(file) == _normal(inspect.getfile(ours)):
         seen = f"imported anew on every look-up, so it could not be pickled: {place}"
