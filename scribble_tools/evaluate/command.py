@@ -23,6 +23,13 @@ from scribble_tools.evaluate.comparison import (
     format_comparison,
     write_comparison,
 )
+from scribble_tools.evaluate.confusion import (
+    compare_confusion,
+    confusion_of_case,
+    parts_of,
+    summarise_confusion,
+)
+from scribble_tools.evaluate.confusion_report import format_confusion, write_confusion_picture
 from scribble_tools.evaluate.label_files import addition_hint, find_label_files
 from scribble_tools.evaluate.scores import TOLERANCE_MM, ClassScore, evaluate_case
 from scribble_tools.evaluate.summary import (
@@ -37,15 +44,17 @@ from scribble_tools.images.image_io import geometry_difference
 from scribble_tools.images.segmentation_files import read_labels
 from scribble_tools.parallel import parallel_map
 
+CONFUSION_PICTURE = "confusion.png"
 REPORTS = [f"evaluation.{kind}" for kind in ("csv", "json", "md")]
+REPORTS += ["confusion.csv", CONFUSION_PICTURE]
 COMPARISON_REPORTS = [f"comparison.{kind}" for kind in ("csv", "json", "md", "png")]
 SOME_CASES = ", or score a fold's validation cases only: --splits splits_final.json --fold FOLD"
 
 
 def _evaluate_files(
     labels: LabelSet, tolerance_mm: float, keep_largest: bool, files: tuple[str, Path, Path]
-) -> tuple[list[ClassScore], list[str], list[str]]:
-    """Scores, remarks and problems of one case; problems are returned, to report all at once."""
+) -> tuple[list[ClassScore], np.ndarray | None, list[str], list[str]]:
+    """Scores, confusion, remarks and problems of one case; the latter to report all at once."""
     case, predicted_file, reference_file = files
     problems, arrays, images = [], [], []
     for path in (predicted_file, reference_file):
@@ -57,11 +66,12 @@ def _evaluate_files(
         arrays.append(array)
         images.append(image)
     if problems:
-        return [], [], problems
+        return [], None, [], problems
     natural = file_ending_of(reference_file) in NATURAL  # nnU-Net writes pictures without spacing
     if difference := geometry_difference(*images, size_only=natural):
         return (
             [],
+            None,
             [],
             [f"{predicted_file} does not lie on its reference's voxel grid: {difference}"],
         )
@@ -80,7 +90,8 @@ def _evaluate_files(
     scores = evaluate_case(
         case, prediction, reference, spacing_r, labels, tolerance_mm, keep_largest
     )
-    return scores, remarks, []
+    confusion = confusion_of_case(prediction, reference, labels, keep_largest)
+    return scores, confusion, remarks, []
 
 
 def _values_in(path: Path) -> set[int]:
@@ -141,10 +152,11 @@ def evaluate_folders(
     if not labels.classes:
         raise ValueError(f"no class to score in {reference}: name some with --labels")
     files = [(case, given[case], path) for case, path in wanted.items() if case in given]
-    scores = []
+    scores, confusion = [], {}
     score = partial(_evaluate_files, labels, tolerance_mm, keep_largest)
     results = parallel_map(score, files, num_processes, "scoring")
-    for (case, *_), (case_scores, remarks, case_problems) in zip(files, results, strict=True):
+    for (case, *_), result in zip(files, results, strict=True):
+        case_scores, confusion[case], remarks, case_problems = result
         scores += case_scores
         problems += case_problems
         for remark in remarks:
@@ -153,7 +165,7 @@ def evaluate_folders(
         raise ValueError(
             "\n".join([f"{len(problems)} problems, nothing scored:", *problems, *remedy])
         )
-    return Evaluation(scores, notes, labels)
+    return Evaluation(scores, notes, labels, confusion)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -162,7 +174,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Scores of predictions against dense references, per case and class, with mean, standard\n"
         "deviation, median and a bootstrap 95 % confidence interval: Dice, HD95 and average\n"
         "symmetric surface distance in mm (medpy's definitions), surface Dice, volume error and\n"
-        "false islands."
+        "false islands; and the confusion of classes: what is predicted where a class truly is."
     )
     parser.epilog = (
         "examples:\n  scribble_tools evaluate predictions labelsTs_dense --out scores -np 4\n"
@@ -175,7 +187,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "2D). Surface Dice is the share of both surfaces' voxels within the tolerance of the\n"
         "other surface; it counts surface voxels and does not weigh them by area. Volume errors\n"
         "are signed: too large is positive. A class that is empty in both has no score; one that\n"
-        "is empty in one of them has Dice and surface Dice 0 and no HD95 and ASSD.\n\n"
+        "is empty in one of them has Dice and surface Dice 0 and no HD95 and ASSD. Confusion is\n"
+        "over all voxels of all cases together; a case whose REF lacks a class says nothing of it\n"
+        "there. Regions that overlap are taken apart: 'tumour + core' are the voxels of both.\n\n"
         "Confidence intervals resample patients if the conversion.json in or above REF or\n"
         "--patient-regex tells them, because the volumes of a patient are no independent samples,\n"
         "and cases otherwise. So does the Wilcoxon test of --compare."
@@ -222,7 +236,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         type=Path,
-        help="folder for evaluation.csv, .json and .md; of --compare also comparison.* and a .png",
+        help="folder for evaluation.csv, .json and .md, confusion.csv and .png; of --compare also "
+        "comparison.csv, .json, .md and .png",
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace such files that are in --out"
@@ -320,6 +335,8 @@ def run(args: argparse.Namespace) -> int:
     cases = dict.fromkeys(score.case for score in evaluation.scores)
     patients = find_patients(cases, args.reference, args.patient_regex)
     summary = summarise(evaluation.scores, args.missing_hd95, patients)
+    parts = list(parts_of(evaluation.labels))
+    summary["confusion"] = summarise_confusion(evaluation.confusion, parts, patients)
     settings = {
         "prediction": str(args.prediction),
         "reference": str(args.reference),
@@ -337,6 +354,8 @@ def run(args: argparse.Namespace) -> int:
     if args.keep_largest:
         print("scored: the largest component of every class")
     print(f"surface Dice at {args.tolerance_mm:g} mm\n\n{format_table(summary, args.missing_hd95)}")
+    print(f"\n{format_confusion(summary['confusion'], parts)}")
+    matrices, difference = {args.prediction.name: summary["confusion"]}, None
     if args.out is not None:
         write_report(evaluation, summary, settings, args.out)
         for name in COMPARISON_REPORTS:  # of an earlier run, about other scores
@@ -344,12 +363,20 @@ def run(args: argparse.Namespace) -> int:
     for other in others:
         _print_notes(other, "note on OTHER")
         comparison = compare(evaluation.scores, other.scores, args.missing_hd95, patients)
+        difference = compare_confusion(evaluation.confusion, other.confusion, parts, patients)
+        comparison["confusion"] = difference
         names = distinct_names(args.prediction, args.compare)
+        other_confusion = summarise_confusion(other.confusion, parts, patients)
+        matrices = {
+            f"PRED: {names[0]}": summary["confusion"],
+            f"OTHER: {names[1]}": other_confusion,
+        }
         print(f"\nPRED, {names[0]}, minus OTHER, {names[1]}:\n\n{format_comparison(comparison)}")
         if args.out is not None:
             settings["other"] = str(args.compare)
             write_comparison(evaluation, other, comparison, settings, names, args.out)
     if args.out is not None:
+        write_confusion_picture(matrices, difference, parts, args.out / CONFUSION_PICTURE)
         written = [*REPORTS, *(COMPARISON_REPORTS if others else ())]
         print(f"wrote {', '.join(written)} to {args.out}")
     return 0

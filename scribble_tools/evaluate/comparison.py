@@ -17,6 +17,12 @@ import numpy as np
 
 from scribble_tools.dataset.provenance import package_versions
 from scribble_tools.dataset.writing import write_json, written_atomically
+from scribble_tools.evaluate.confusion import parts_of
+from scribble_tools.evaluate.confusion_report import (
+    format_confusion_difference,
+    format_confusion_difference_markdown,
+    paired_case_rows,
+)
 from scribble_tools.evaluate.pairs import DECIMALS, match_scores, paired_tables
 from scribble_tools.evaluate.scores import METRICS, ClassScore, Metric
 from scribble_tools.evaluate.statistics import (
@@ -167,16 +173,22 @@ def format_comparison(comparison: Mapping[str, dict]) -> str:
     """The comparison as text of at most 100 columns, with what has room."""
     titles = {metric.title for metric in METRICS if metric.name in PRINTED}
     rows = [row[: len(HEADER)] for row in _cells(comparison) if row[1] in titles]
-    return "\n".join((text_table(HEADER, rows), "", *_remarks(comparison)))
+    lines = [text_table(HEADER, rows), "", *_remarks(comparison)]
+    if "confusion" in comparison:
+        lines += ["", "Confusion of classes:", format_confusion_difference(comparison["confusion"])]
+    return "\n".join(lines)
 
 
 def format_comparison_markdown(comparison: Mapping[str, dict], names: tuple[str, str]) -> str:
     """The comparison as a Markdown document, with all scores."""
     header = (*HEADER, "only PRED has a value", "only OTHER", "neither")
-    return (
+    text = (
         f"# Comparison\n\nPRED, {names[0]}, minus OTHER, {names[1]}.\n\n"
         f"{markdown_table(header, _cells(comparison))}\n\n" + "\n".join(_remarks(comparison)) + "\n"
     )
+    if "confusion" in comparison:
+        text += f"\n{format_confusion_difference_markdown(comparison['confusion'])}"
+    return text
 
 
 def distinct_names(first: Path, second: Path) -> tuple[str, str]:
@@ -194,12 +206,21 @@ def write_comparison(
     names: tuple[str, str],
     out: Path,
 ) -> None:
-    """Write comparison.csv (a row per case, class and score), .json, .md and .png into ``out``."""
+    """Write comparison.csv (a row per case, class and score), .json, .md and .png into ``out``.
+
+    Args:
+        comparison: of `compare`; with `confusion.compare_confusion`'s rows as ``confusion``, if
+            the evaluations know it.
+    """
     # matplotlib is slow to import, and the processes that score import this module
     from scribble_tools.evaluate.comparison_picture import comparison_figure
 
     missing_hd95 = str(settings["missing_hd95"])
-    write_csv(paired_rows(evaluation.scores, other.scores, missing_hd95), out / "comparison.csv")
+    rows = paired_rows(evaluation.scores, other.scores, missing_hd95)
+    if evaluation.confusion:
+        parts = list(parts_of(evaluation.labels))
+        rows += paired_case_rows(evaluation.confusion, other.confusion, parts)
+    write_csv(rows, out / "comparison.csv")
     content = {
         "comparison": finite_or_none(comparison),
         "other_notes": dict(other.notes),

@@ -6,25 +6,30 @@ classes cut the label values into: values that belong to the same classes are on
 these classes ("tumour", "tumour + core"). Without overlap parts are the classes themselves. The
 first part is the background: every value that belongs to no class.
 
-Per case, with R_i and P_j the voxels of part i in the reference and of part j in the prediction,
-entry (i, j) is 100 |R_i & P_j| / |R_i|, in per cent. Rows add up to 100. Ignored voxels of the
-reference count nowhere.
+With R_i and P_j the voxels of part i in the reference and of part j in the prediction, entry (i, j)
+is 100 |R_i & P_j| / |R_i|, in per cent, over all voxels of all cases together. Rows add up to 100.
+Large organs weigh more than small ones; the mean over cases, in which all cases weigh the same,
+stands beside it in the files. Ignored voxels of the reference count nowhere.
 
-Empty cases: a row is NaN in a case whose reference lacks the part, whatever was predicted (what is
-invented stands in the rows of what it covers); a column of a part that is not predicted is 0.
-Averaged over cases, a row rests on the cases whose reference has the part.
+Empty cases: a case whose reference lacks part i adds nothing to row i, and has no value in it,
+whatever was predicted; what is invented stands in the rows of what it covers. A part that is never
+predicted has a column of zeros, one that no reference has a row without values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from scribble_tools.dataset.label_set import LabelSet
+from scribble_tools.evaluate.scores import connected_components
+from scribble_tools.evaluate.statistics import bootstrap_weights, wilcoxon_p
 
 BACKGROUND = "background"
 IGNORED = -1
+DECIMALS = 9  # a smaller difference is rounding
 
 
 def parts_of(labels: LabelSet) -> dict[str, tuple[int, ...]]:
@@ -79,3 +84,159 @@ def percent_of_true(counts: np.ndarray) -> np.ndarray:
     total = counts.sum(axis=-1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(total > 0, 100 * counts / total, np.nan)
+
+
+def confusion_of_case(
+    prediction: np.ndarray, reference: np.ndarray, labels: LabelSet, keep_largest: bool = False
+) -> np.ndarray:
+    """Voxels of each pair of parts in one case, (parts true, parts predicted).
+
+    Args:
+        prediction, reference: integer label maps (*spatial) of one shape.
+        keep_largest: as in `scores.evaluate_case`; what is beyond the largest component of a class
+            no longer belongs to that class.
+    """
+    parts = parts_of(labels)
+    predicted, expected = part_map(prediction, parts), part_map(reference, parts, labels.ignore)
+    if keep_largest:
+        by_values = {values: index for index, values in enumerate(parts.values())}
+        classes_of = [
+            {name for name, class_values in labels.classes.items() if values[0] in class_values}
+            for values in by_values
+        ]
+        for name, values in labels.classes.items():
+            box, components, sizes = connected_components(np.isin(prediction, values))
+            if sizes.size < 2:
+                continue
+            islands = (components > 0) & (components != 1 + sizes.argmax())
+            for index, classes in enumerate(classes_of):
+                if name in classes:
+                    without = classes - {name}
+                    # background, too, where no part has just the other classes
+                    left = classes_of.index(without) if without in classes_of else 0
+                    predicted[box][islands & (predicted[box] == index)] = left
+    return count_confusion(predicted, expected, len(parts))
+
+
+def _ratios(
+    counts: np.ndarray, row: int, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Per cent of one true part over all cases, resampled, and by case: (P,), (R, P), (cases, P).
+
+    Args:
+        counts: (cases, P, P).
+        weights: `bootstrap_weights`, (R, cases).
+    """
+    of_row = counts[:, row].astype(np.float64)
+    total = of_row.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        pooled = 100 * of_row.sum(axis=0) / total.sum()
+        resampled = 100 * (weights @ of_row) / (weights @ total)[:, None]
+        by_case = np.where(total[:, None] > 0, 100 * of_row / total[:, None], math.nan)
+    return pooled, resampled, by_case
+
+
+def _interval(resampled: np.ndarray, groups: Sequence[str], known: np.ndarray) -> dict[str, float]:
+    """The 95 % interval, NaN where fewer than two groups have a value."""
+    finite = resampled[np.isfinite(resampled)]
+    low = high = math.nan
+    if finite.size and len(set(np.asarray(groups)[known])) > 1:
+        low, high = np.percentile(finite, (2.5, 97.5))
+    return {"ci_low": float(low), "ci_high": float(high)}
+
+
+def summarise_confusion(
+    counts: Mapping[str, np.ndarray],
+    parts: Sequence[str],
+    patients: Mapping[str, str] | None = None,
+) -> list[dict[str, str | int | float]]:
+    """Every pair of parts that occurs, in the order of rows and columns.
+
+    Args:
+        counts: of `confusion_of_case` by case.
+        parts: names of `parts_of`.
+        patients: patient of every case, to resample patients and not cases.
+
+    Returns:
+        ``true`` and ``predicted``, the number of ``voxels``, ``percent`` of the true part's with
+        its bootstrap 95 % interval ``ci_low`` and ``ci_high`` (NaN of a single patient),
+        ``mean_of_cases`` and the number ``cases`` of those that have the true part.
+    """
+    table = np.array([*counts.values()])
+    groups = [patients[case] if patients else case for case in counts]
+    weights, rows = bootstrap_weights(groups), []
+    for i, true in enumerate(parts):
+        pooled, resampled, by_case = _ratios(table, i, weights)
+        known = np.isfinite(by_case).any(axis=1)
+        for j in np.flatnonzero(table[:, i].sum(axis=0)):
+            rows.append(
+                {
+                    "true": true,
+                    "predicted": parts[j],
+                    "voxels": int(table[:, i, j].sum()),
+                    "percent": float(pooled[j]),
+                    **_interval(resampled[:, j], groups, known),
+                    "mean_of_cases": float(by_case[known, j].mean()),
+                    "cases": int(known.sum()),
+                }
+            )
+    return rows
+
+
+def compare_confusion(
+    counts: Mapping[str, np.ndarray],
+    other: Mapping[str, np.ndarray],
+    parts: Sequence[str],
+    patients: Mapping[str, str] | None = None,
+) -> list[dict[str, str | int | float]]:
+    """Paired differences of every pair of parts that occurs on one of the two sides.
+
+    Args:
+        counts, other: by case, of the same cases in any order.
+        parts, patients: see `summarise_confusion`.
+
+    Returns:
+        ``true`` and ``predicted``; per cent of both sides as ``prediction`` and ``other``;
+        their ``difference`` with its bootstrap 95 % interval, in which both sides have the same
+        cases; ``wilcoxon_p`` of the cases' differences (patients' means); how many cases are
+        ``better`` (more that is right, less that is confused), ``worse`` and ``equal``.
+    """
+    first, second = np.array([*counts.values()]), np.array([other[case] for case in counts])
+    groups = [patients[case] if patients else case for case in counts]
+    weights, rows = bootstrap_weights(groups), []
+    for i, true in enumerate(parts):
+        a, b = (_ratios(table, i, weights) for table in (first, second))
+        known = np.isfinite(a[2]).any(axis=1)
+        for j in np.flatnonzero((first + second)[:, i].sum(axis=0)):
+            by_case = (a[2][:, j] - b[2][:, j]).round(DECIMALS)
+            gain = by_case if i == j else -by_case
+            rows.append(
+                {
+                    "true": true,
+                    "predicted": parts[j],
+                    "prediction": float(a[0][j]),
+                    "other": float(b[0][j]),
+                    "difference": float(a[0][j] - b[0][j]),
+                    **_interval(a[1][:, j] - b[1][:, j], groups, known),
+                    "wilcoxon_p": wilcoxon_p(by_case, groups)[0],
+                    "better": int((gain > 0).sum()),
+                    "worse": int((gain < 0).sum()),
+                    "equal": int((gain == 0).sum()),
+                }
+            )
+    return rows
+
+
+def confusion_matrix(
+    rows: Sequence[Mapping], parts: Sequence[str], key: str = "percent"
+) -> np.ndarray:
+    """One number of `summarise_confusion` or `compare_confusion` as (parts true, parts predicted).
+
+    Pairs that do not occur are 0, rows of parts that no reference has are NaN.
+    """
+    place = {name: k for k, name in enumerate(parts)}
+    matrix = np.zeros((len(parts), len(parts)))
+    matrix[[name not in {row["true"] for row in rows} for name in parts]] = math.nan
+    for row in rows:
+        matrix[place[row["true"]], place[row["predicted"]]] = row[key]
+    return matrix

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,12 @@ import numpy as np
 from scribble_tools.dataset.label_set import LabelSet
 from scribble_tools.dataset.provenance import package_versions
 from scribble_tools.dataset.writing import write_json, written_atomically
+from scribble_tools.evaluate.confusion import parts_of
+from scribble_tools.evaluate.confusion_report import (
+    CASE_FIELDS,
+    case_rows,
+    format_confusion_markdown,
+)
 from scribble_tools.evaluate.scores import METRICS, OUTCOMES, ClassScore, Metric
 from scribble_tools.evaluate.statistics import bootstrap_weights, describe
 from scribble_tools.text_tables import interval, markdown_table, number, text_table
@@ -24,11 +30,15 @@ PRINTED = ("dice", "hd95_mm", "assd_mm", "surface_dice", "volume_error_percent",
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All scores, notes for the user with the cases they are about, and the labels scored."""
+    """All scores, notes for the user with the cases they are about, and the labels scored.
+
+    ``confusion`` has `confusion.confusion_of_case` of every case.
+    """
 
     scores: Sequence[ClassScore]
     notes: Mapping[str, Sequence[str]]
     labels: LabelSet
+    confusion: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def value_table(
@@ -221,10 +231,10 @@ def finite_or_none(content: object) -> object:
     return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
-def write_csv(rows: Sequence[Mapping], path: Path) -> None:
-    """Write rows of the same keys as CSV, all or nothing."""
+def write_csv(rows: Sequence[Mapping], path: Path, fields: Sequence[str] = ()) -> None:
+    """Write rows of the same keys as CSV, all or nothing; ``fields`` where there may be no row."""
     with written_atomically(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer = csv.DictWriter(file, fieldnames=fields or list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
 
@@ -232,7 +242,11 @@ def write_csv(rows: Sequence[Mapping], path: Path) -> None:
 def write_report(
     evaluation: Evaluation, summary: Mapping[str, dict], settings: Mapping, out: Path
 ) -> None:
-    """Write ``evaluation.csv`` (a row per case and class), ``.json`` and ``.md`` into ``out``."""
+    """Write ``evaluation.csv`` (a row per case and class), ``.json`` and ``.md`` into ``out``.
+
+    And ``confusion.csv`` (a row per case and pair of classes), where ``summary`` has ``confusion``,
+    `confusion.summarise_confusion`'s rows.
+    """
     out.mkdir(parents=True, exist_ok=True)
     settings = {
         **settings,
@@ -249,5 +263,10 @@ def write_report(
         "versions": package_versions(),
     }
     write_json(content, out / "evaluation.json")
+    text, parts = format_markdown(summary, settings), list(parts_of(evaluation.labels))
+    if "confusion" in summary:
+        rows = case_rows(evaluation.confusion, parts)
+        write_csv(rows, out / "confusion.csv", CASE_FIELDS)
+        text += f"\n{format_confusion_markdown(summary['confusion'], parts)}"
     with written_atomically(out / "evaluation.md") as temporary:
-        temporary.write_text(format_markdown(summary, settings), encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")

@@ -73,7 +73,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Prediction:
-    """One model's predictions: its tables by metric name, and its scores where references exist."""
+    """One model's predictions: its tables by metric name, and its scores where references exist.
+
+    ``confusion`` is `evaluate.confusion.confusion_of_case` of the cases that have a reference.
+    """
 
     title: str
     folder: Path
@@ -81,6 +84,7 @@ class Prediction:
     scores: Sequence[ClassScore]
     notes: Mapping[str, Sequence[str]]
     training: Training | None = None
+    confusion: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,7 @@ class ReportData:
             metric, numbers.
         comparison: of the scored metrics as `comparison.compare` makes it, for its
             figure.
+        patients: of every case; empty if nothing tells.
         resampled: "patients" or "cases", which the confidence intervals rest on, and how many.
         record: how the data set was made, as far as it says.
         typical: the median case, and a picture of it.
@@ -113,6 +118,7 @@ class ReportData:
     num_test: int
     channels: Sequence[str]
     resampled: tuple[str, int]
+    patients: Mapping[str, str] = field(default_factory=dict)
     compared: Sequence[ComparedRow] = ()
     comparison: Mapping[str, dict] | None = None
     record: Mapping[str, object] = field(default_factory=dict)
@@ -174,14 +180,14 @@ def find_predictions(folder: Path, ending: str, fold: str | None = None) -> Path
 
 def _score(
     files: Sequence[ShownFiles], title: str, labels: LabelSet, ending: str, num_processes: int
-) -> tuple[list[ClassScore], dict[str, list[str]]]:
-    """Scores and remarks of the cases that have a reference; references may lie in two folders."""
+) -> tuple[list[ClassScore], dict[str, list[str]], dict[str, np.ndarray]]:
+    """Scores, remarks and confusion of cases with a reference; these may lie in two folders."""
     by_folder: dict[tuple[Path, Path], list[str]] = {}
     for case in files:
         if case.reference is not None:
             folders = case.predictions[title].parent, case.reference.parent
             by_folder.setdefault(folders, []).append(case.name)
-    scores, notes, problems = [], {}, []
+    scores, notes, confusion, problems = [], {}, {}, []
     for (predicted, reference), cases in by_folder.items():
         try:
             found = evaluate_folders(predicted, reference, labels, ending, num_processes, cases)
@@ -189,12 +195,13 @@ def _score(
             problems.append(str(error))
             continue
         scores += found.scores
+        confusion |= found.confusion
         for note, about in found.notes.items():
             if not note.startswith("no reference"):
                 notes.setdefault(note, []).extend(about)
     if problems:
         raise ValueError("\n".join(problems))
-    return scores, notes
+    return scores, notes, confusion
 
 
 def _fill(
@@ -364,8 +371,9 @@ def gather(
             scores,
             notes,
             training,
+            confusion,
         )
-        for title, folder, (scores, notes), training in zip(
+        for title, folder, (scores, notes, confusion), training in zip(
             titles, folders, scored, trainings, strict=True
         )
     ]
@@ -385,6 +393,7 @@ def gather(
         grids=_grids(dataset, ending),
         num_test=len([*(dataset / "imagesTs").glob(f"*_0000{ending}")]),
         channels=[*raw.channels],
+        patients=patients,
         resampled=("patients" if patients else "cases", len(Counter(groups))),
         compared=compared,
         comparison=comparison,

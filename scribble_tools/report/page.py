@@ -20,6 +20,7 @@ from scribble_tools.dataset.provenance import package_versions
 from scribble_tools.evaluate.comparison_picture import comparison_figure
 from scribble_tools.evaluate.scores import Metric
 from scribble_tools.evaluate.summary import finite_or_none
+from scribble_tools.report.confusion import confusion_numbers, confusion_section
 from scribble_tools.report.data import (
     DISAGREEMENT,
     ISLANDS,
@@ -181,6 +182,13 @@ def _distribution(data: ReportData) -> str | None:
     return _figure_uri(distribution_figure(shown, data.classes))
 
 
+def _confusion(data: ReportData) -> dict | None:
+    if (section := confusion_section(data)) is None:
+        return None
+    figure, content = section
+    return {**content, "figure": webp_uri(encode_figure(figure, FIGURE_DOTS_PER_INCH))}
+
+
 def _comparison(data: ReportData) -> dict | None:
     if len(data.predictions) == 1:
         return None
@@ -337,6 +345,7 @@ def render(data: ReportData, command: str) -> str:
     training = data.prediction.training
     with plot_style():
         distribution = _distribution(data)
+        confusion = _confusion(data)
         comparison = _comparison(data)
         trained = training and _training(training, [*data.labels.classes])
     summary_metrics, summary = _summary(data)
@@ -384,6 +393,7 @@ def render(data: ReportData, command: str) -> str:
         summary=summary,
         resampled=data.resampled,
         distribution=distribution,
+        confusion=confusion,
         ranked_by=ranked_by,
         extremes=extremes,
         columns=[metric for metric, _ in columns],
@@ -442,6 +452,7 @@ def as_json(data: ReportData, command: str) -> dict:
             for prediction in data.predictions
         ],
         "roles": dict(data.roles),
+        "confusion": confusion_numbers(data),
         "resampled": {"what": data.resampled[0], "n": data.resampled[1]},
         "comparison": [
             {"class": name, "metric": metric.name, **numbers}

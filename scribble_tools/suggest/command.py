@@ -18,7 +18,6 @@ from scribble_tools.arguments import positive_int
 from scribble_tools.check.splits import patients_of
 from scribble_tools.dataset.label_set import LabelSet
 from scribble_tools.dataset.raw import FILE, RawDataset, read_label_names, read_label_set
-from scribble_tools.dataset.shapes import DATASET_JSON
 from scribble_tools.dataset.writing import find_raw_dataset
 from scribble_tools.draw.contact_sheet import save_png
 from scribble_tools.draw.display_plane import display_plane

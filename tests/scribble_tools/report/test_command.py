@@ -101,6 +101,28 @@ def test_two_models_are_compared_pair_by_pair(root):
     assert "PRED, Ours__nnUNetPlans__2d, minus OTHER, Stock__nnUNetPlans__2d" in page
 
 
+def test_confusion_of_classes_is_that_of_evaluate(root):
+    report(root, "--model", model(root), "--compare", model(root, "Stock"))
+    page, numbers = made(root)
+    reference = root / "raw" / "Dataset007_Organs" / "labelsTr_dense"
+    for trainer in ("Ours", "Stock"):
+        predicted = model(root, trainer) / "fold_0" / "validation"
+        counts = evaluate_folders(predicted, reference, None, cases=VALIDATION, num_processes=1)
+        table = sum(counts.confusion.values())
+        rows = numbers["confusion"][model(root, trainer).name]
+        found = {(row["true"], row["predicted"]): row["percent"] for row in rows}
+        expected = 100 * table[1] / table[1].sum()
+        names = ("background", "organ", "other")
+        values = [found.get(("organ", name), 0) for name in names]
+        assert values == pytest.approx(expected.tolist())
+        assert 0 < expected[1] < 100
+    changes = {(r["true"], r["predicted"]): r for r in numbers["confusion"]["difference"]}
+    assert changes["organ", "organ"]["better"] == 2
+    section = page.split('<section id="confusion">')[1].split("</section>")[0]
+    assert '<th scope="row">organ</th><td>background</td>' in section
+    assert "OTHER, %" in section and section.count("data:image/webp") == 1
+
+
 def test_without_references_it_shows_what_scribbles_tell(tmp_path):
     make_dataset(tmp_path, reference=False)
     make_model(tmp_path, "Ours", VALIDATION, offset=1)
@@ -117,6 +139,7 @@ def test_without_references_it_shows_what_scribbles_tell(tmp_path):
     assert values["volume_ml"]["per_class"]["organ"] == pytest.approx(3 * 6 * 4 * 0.005)
     assert values["dice"] == {"per_class": dict.fromkeys(islands), "overall": None}
     assert "There are no dense references" in page
+    assert 'id="confusion"' not in page and numbers["confusion"] is None
     assert "Dice</th>" not in page and "By scribble disagreement %" in page
     rows = {(row["metric"], row["class"]): row for row in numbers["comparison"]}
     assert rows["disagreement_percent", None]["better"] == 2

@@ -1,0 +1,95 @@
+"""The confusion of classes as a picture: one matrix per model, and what two models differ by."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.figure import Figure
+
+# Okabe & Ito's: told apart with any colour vision, and by lightness in grey
+BETTER, WORSE, RIGHT = "#0072B2", "#D55E00", "#E4E4E4"
+CONFUSED = LinearSegmentedColormap.from_list("confused", ("#FFFFFF", WORSE))
+CHANGED = LinearSegmentedColormap.from_list("changed", (BETTER, "#FFFFFF", WORSE))
+LEAST_SCALE = 5.0  # per cent; smaller confusions are to look small
+MOST_NUMBERS = 30  # parts; beyond, a cell has no room for its number
+NAME_WIDTH = 16  # letters in a line
+LUMINANCE, DARK = np.array((0.2126, 0.7152, 0.0722)), 0.4  # below, white is read better than black
+
+
+def _draw(
+    axis: Axes, matrix: np.ndarray, parts: Sequence[str], largest: float, signed: bool
+) -> None:
+    """One matrix; the diagonal, which is what is right, is grey and not in the colours' range."""
+    norm = Normalize(-largest if signed else 0, largest)
+    colours = (CHANGED if signed else CONFUSED)(norm(np.nan_to_num(matrix)))
+    colours[np.eye(len(parts), dtype=bool)] = matplotlib.colors.to_rgba(RIGHT)
+    colours[~np.isfinite(matrix)] = 1
+    axis.imshow(colours)
+    ticks = [textwrap.fill(name, NAME_WIDTH) for name in parts]
+    axis.set_xticks(range(len(parts)), ticks, rotation=90 if len(parts) > 6 else 0)
+    axis.set_yticks(range(len(parts)), ticks)
+    axis.set_xlabel("predicted as")
+    axis.set_ylabel("true")
+    axis.tick_params(length=0)
+    axis.set(xlim=(-0.53, len(parts) - 0.47), ylim=(len(parts) - 0.47, -0.53))
+    edges = np.arange(len(parts) + 1) - 0.5
+    axis.set_xticks(edges, minor=True)
+    axis.set_yticks(edges, minor=True)
+    axis.grid(which="minor", color="#B0B0B0", lw=0.6)
+    axis.tick_params(which="minor", length=0)
+    axis.spines[:].set_visible(False)
+    if len(parts) > MOST_NUMBERS:
+        return
+    for (i, j), value in np.ndenumerate(matrix):
+        if not np.isfinite(value):
+            text = "-"
+        elif abs(value) < 0.05:
+            text = "0"
+        else:
+            text = f"{value:{'+' if signed else ''}.1f}"
+        dark = colours[i, j, :3] @ LUMINANCE < DARK
+        shade = "white" if dark else "0.6" if text == "0" else "black"
+        weight = "bold" if i == j and not signed else "normal"
+        size = 10 if len(parts) <= 12 else 7
+        style = {"ha": "center", "va": "center", "fontsize": size, "fontweight": weight}
+        axis.text(j, i, text, color=shade, **style)
+
+
+def confusion_figure(
+    matrices: Mapping[str, np.ndarray], parts: Sequence[str], difference: np.ndarray | None = None
+) -> Figure:
+    """Draw matrices in per cent of the true part, side by side.
+
+    Args:
+        matrices: by title, (parts true, parts predicted); NaN in rows that no reference has.
+        difference: in percentage points, of the first matrix minus the second.
+    """
+    off = ~np.eye(len(parts), dtype=bool)
+    panels = [(title, matrix, False) for title, matrix in matrices.items()]
+    if difference is not None:
+        panels.append(("PRED minus OTHER, percentage points", difference, True))
+    cell = 0.85 if len(parts) <= 6 else 0.55 if len(parts) <= MOST_NUMBERS else 0.22
+    side = max(2.6, cell * len(parts))
+    size = ((side + 1.6) * len(panels), side + 1.9)
+    figure = Figure(size, dpi=130, layout="constrained")
+    FigureCanvasAgg(figure)
+    # names of classes are text, not formulas, whatever dollars are in them
+    with matplotlib.rc_context({"text.parse_math": False, "font.size": 10}):
+        axes = figure.subplots(1, len(panels), squeeze=False)[0]
+        shared = [m[off & np.isfinite(m)].max(initial=LEAST_SCALE) for m in matrices.values()]
+        for axis, (title, matrix, signed) in zip(axes, panels, strict=True):
+            values = np.abs(matrix[off & np.isfinite(matrix)])
+            largest = values.max(initial=LEAST_SCALE / 5) if signed else max(shared)
+            _draw(axis, matrix, parts, largest, signed)
+            axis.set_title(textwrap.fill(title, max(24, int(8 * side))), fontsize=10)
+        note = "% of all voxels of the true class; grey: right, coloured: confused"
+        if difference is not None:
+            note += "; difference: blue is less confused, orange more"
+        figure.supxlabel(textwrap.fill(note, int(11 * size[0])), fontsize=8, color="0.35")
+    return figure
