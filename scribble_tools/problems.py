@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 NAMED = 5  # of the files with the same problem
+ALIKE = 3  # files with the same problem share a sentence
+# a path, then perhaps its image, then the sentence
+FORM = re.compile(r"(?P<path>[^\n]+?\.\w+(?:\.gz)?(?: \(image: [^\n]+?\))?)(?P<said>:? .+)", re.S)
 NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
@@ -35,3 +38,26 @@ def once_per_kind(problems: Iterable[tuple[Path | str, str]]) -> list[str]:
             first += f"\n  the same in {number}: {named}{more}"
         joined.append(first)
     return joined
+
+
+def list_problems(problems: Sequence[str]) -> str:
+    """One problem a line, in their order; what is said of several files alike is said once."""
+    files: dict[str, list[str]] = {}
+    for problem in problems:
+        match = FORM.fullmatch(problem)
+        key, path = (match["said"], match["path"]) if match else (problem, "")
+        files.setdefault(key, []).append(path)
+    lines = []
+    for said, paths in files.items():
+        if len(paths) < ALIKE:
+            lines += [f"{path}{said}" for path in paths]
+        else:
+            sentence = said.removeprefix(":").strip()
+            lines.append("\n  ".join([f"{len(paths)} files: each {sentence}", *paths]))
+    return "\n".join(lines)
+
+
+def refuse(problems: Sequence[str], nothing: str = "written") -> None:
+    """Raise a ValueError with all problems, if there are any; ``nothing`` was done."""
+    if problems:
+        raise ValueError(f"{len(problems)} problems, nothing {nothing}:\n{list_problems(problems)}")

@@ -13,10 +13,13 @@ import SimpleITK as sitk
 from scipy.ndimage import binary_erosion
 
 from scribble_tools.check.description import Description
+from scribble_tools.check.file_names import hidden_findings, same_form
 from scribble_tools.check.findings import Finding
 from scribble_tools.images.file_integrity import count_not_finite
+from scribble_tools.images.image_files import files_in
 from scribble_tools.images.image_io import geometry_difference, read_image
 from scribble_tools.images.segmentation_files import labels_of
+from scribble_tools.images.slicer_segmentation import value_conflicts
 
 # what nnU-Net reads without regard to spacing, origin and direction in the file
 WITHOUT_GEOMETRY = (".png", ".bmp", ".tif", ".tiff")
@@ -87,7 +90,7 @@ def find_case_files(folder: Path, about: Description) -> tuple[list[TrainingCase
                 remedy = "nnU-Net needs imagesTr and labelsTr: scribble_tools convert writes them"
                 findings.append(Finding("error", "folder-missing", sub, message, remedy))
                 continue
-            strange = [p for p in sorted((folder / sub).glob("*")) if not p.name.endswith(ending)]
+            strange = [p for p in files_in(folder / sub) if not p.name.endswith(ending)]
             findings += [
                 Finding(
                     "warning",
@@ -99,7 +102,8 @@ def find_case_files(folder: Path, about: Description) -> tuple[list[TrainingCase
                 for p in strange
                 if not (ending in WITHOUT_GEOMETRY and p.suffix == ".json")  # spacing of a TIF
             ]
-        for path in sorted((folder / "imagesTr").glob(f"*{ending}")):
+        findings += hidden_findings(folder, ending)
+        for path in files_in(folder / "imagesTr", ending):
             case, found, _ = path.name.removesuffix(ending).rpartition("_")
             if not found or not re.fullmatch(r".+_\d{4}", path.name.removesuffix(ending)):
                 message = "has no channel number at the end of its name"
@@ -109,9 +113,9 @@ def find_case_files(folder: Path, about: Description) -> tuple[list[TrainingCase
                 )
                 continue
             images[case] = (*images.get(case, ()), path)
-        labels = {
-            p.name.removesuffix(ending): p for p in sorted((folder / "labelsTr").glob(f"*{ending}"))
-        }
+        labels = {p.name.removesuffix(ending): p for p in files_in(folder / "labelsTr", ending)}
+        images, labels, form_findings = same_form(folder, images, labels)
+        findings += form_findings
     findings += [
         Finding(
             "error",
@@ -149,6 +153,16 @@ def find_case_files(folder: Path, about: Description) -> tuple[list[TrainingCase
         message = "no case has both image and label"
         remedy = "Is it the right folder? nnU-Net needs imagesTr/CASE_0000 and labelsTr/CASE"
         findings.append(Finding("error", "no-cases", "data set", message, remedy))
+    findings += [
+        Finding(
+            "error",
+            "segments-renumbered",
+            "labelsTr",
+            line,
+            "nnU-Net reads the values, whatever the names: convert again",
+        )
+        for line in value_conflicts(path for c in cases for path in (c.label, c.dense) if path)
+    ]
     findings += [
         Finding(
             "note",
@@ -250,8 +264,6 @@ def examine_case(about: Description, files: TrainingCase) -> CaseFacts:
         )
     try:
         array = labels_of(label, files.label)
-        if n := count_not_finite(files.label, sitk.GetArrayViewFromImage(label)):
-            raise ValueError(f"{files.label} holds {n} values that are no integers, such as nan")
     except ValueError as error:
         add(
             "error",

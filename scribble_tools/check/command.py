@@ -26,6 +26,7 @@ from scribble_tools.check.findings import (
     ResamplingLoss,
     format_coverage,
     format_findings,
+    format_lines,
     format_resampling,
     sort_findings,
 )
@@ -247,6 +248,8 @@ def run(args: argparse.Namespace) -> int:
     width = min(shutil.get_terminal_size((120, 24)).columns, 160)
     if report.findings:
         print(format_findings(report.findings, width))
+        if lines := format_lines(report.findings):
+            print(f"\nlines to paste:\n{lines}")
     if report.coverage:
         print(f"\n{format_coverage(report.coverage)}")
     if report.resampling:

@@ -13,6 +13,7 @@ from scribble_tools.dataset.label_set import LabelSet, label_set_of
 from scribble_tools.dataset.raw import FILE, read_dataset_json
 from scribble_tools.dataset.writing import IGNORE
 from scribble_tools.images.file_kind import file_ending_of
+from scribble_tools.images.image_files import files_in
 from scribble_tools.json_files import Record
 
 EXAMPLE = '{"background": 0, "RV": 1, "ignore": 2}'
@@ -132,7 +133,7 @@ def _judge_labels(raw: Mapping, labels: LabelSet, content: Mapping) -> list[Find
 
 def _usable_ending(folder: Path, content: Mapping) -> tuple[str, list[Finding]]:
     ending = content.get("file_ending")
-    files = [p for p in sorted((folder / "labelsTr").glob("*")) if not p.name.startswith(".")]
+    files = files_in(folder / "labelsTr")
     if isinstance(ending, str) and ending:
         if not files or any(p.name.endswith(ending) for p in files):
             return ending, []

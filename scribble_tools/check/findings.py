@@ -25,6 +25,7 @@ class Finding:
         where: a case, a file, or ``data set``.
         message: what is wrong, with the value.
         remedy: what to do about it.
+        line: a command that does it, to be pasted: in the table it would be broken into pieces.
     """
 
     severity: Literal["error", "warning", "note"]
@@ -32,6 +33,7 @@ class Finding:
     where: str
     message: str
     remedy: str
+    line: str = ""
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,11 @@ def format_findings(findings: Sequence[Finding], width: int = 120) -> str:
             parts = [c[k] if k < len(c) else "" for c in cells]
             lines.append("  ".join(p.ljust(w) for p, w in zip(parts, widths, strict=True)).rstrip())
     return "\n".join(lines)
+
+
+def format_lines(findings: Sequence[Finding]) -> str:
+    """The commands that mend findings, one a line."""
+    return "\n".join(f"  {line}" for line in dict.fromkeys(f.line for f in findings) if line)
 
 
 def format_coverage(coverage: Sequence[ClassCoverage]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from scribble_tools.convert.pairing import CaseFiles
 from scribble_tools.dataset.patients import patient_in
+from scribble_tools.images.file_kind import normal_form
 
 
 def read_patients(path: Path) -> dict[str, str]:
@@ -27,7 +28,7 @@ def read_patients(path: Path) -> dict[str, str]:
     table = csv.DictReader(lines, delimiter=";" if lines and ";" in lines[0] else ",")
     if not {"case", "patient"} <= set(table.fieldnames or ()):
         raise ValueError(f"{path} needs the columns case,patient; found {table.fieldnames}")
-    rows = [(row["case"], row["patient"]) for row in table]
+    rows = [(normal_form(row["case"] or ""), row["patient"]) for row in table]
     if len(dict(rows)) < len(rows):
         raise ValueError(f"{path} names a case twice")
     return dict(rows)

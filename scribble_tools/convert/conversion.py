@@ -28,10 +28,13 @@ from scribble_tools.dataset.writing import (
     write_dataset_atomically,
     write_json,
 )
+from scribble_tools.images.file_integrity import count_not_finite
 from scribble_tools.images.file_kind import NATURAL, ending_of_content
 from scribble_tools.images.image_files import dataset_file_ending, read_channels, write_image
 from scribble_tools.images.image_io import geometry_difference, write_labels
-from scribble_tools.images.label_files import Mismatch, read_on_grid
+from scribble_tools.images.label_files import read_on_grid
+from scribble_tools.images.mismatches import Mismatch
+from scribble_tools.problems import refuse
 
 TRAINING = "Tr"
 
@@ -67,12 +70,14 @@ class Source:
         scribble_labels: values of the scribble files.
         dense_labels: values of the dense files; default: the scribbles' classes.
         channel_names: channel index to name; nnU-Net derives the normalisation from it.
-        read_labels: ``(path, image) -> labels (*spatial)`` on the image's grid.
+        read_labels: ``(path, image, the image's file) -> labels (*spatial)`` on the image's grid.
         mixed: accept cases that are annotated wholly or not at all; None: no, and the sub-command
             has no option ``--mixed`` to allow it.
         extra: further entries of dataset.json.
         read_dense: the same as ``read_labels`` for dense files; default: ``read_labels``.
         record: further entries of the conversion record.
+        remarks: what is to be said after the conversion, and recorded.
+        more_files: that are read besides those of the cases.
     """
 
     format: str
@@ -80,11 +85,13 @@ class Source:
     scribble_labels: LabelMapping
     channel_names: Mapping[str, str]
     dense_labels: LabelMapping | None = None
-    read_labels: Callable[[Path, sitk.Image], np.ndarray] = read_on_grid
+    read_labels: Callable[[Path, sitk.Image, Path], np.ndarray] = read_on_grid
     mixed: bool | None = None
     extra: Mapping[str, object] = field(default_factory=dict)
-    read_dense: Callable[[Path, sitk.Image], np.ndarray] | None = None
+    read_dense: Callable[[Path, sitk.Image, Path], np.ndarray] | None = None
     record: Mapping[str, object] = field(default_factory=dict)
+    remarks: Callable[[], Sequence[str]] = tuple
+    more_files: Sequence[Path] = ()
 
     @property
     def mapping_of_dense(self) -> LabelMapping:
@@ -114,13 +121,40 @@ class _Channel:
     whole: bool
 
 
+def _read_finite_channels(path: Path) -> tuple[list[sitk.Image], bool]:
+    """See `read_channels`; an image with NaN or infinite voxels is refused."""
+    images, whole = read_channels(path)
+    number = sum(count_not_finite(path, sitk.GetArrayViewFromImage(image)) for image in images[:1])
+    number += sum(
+        int(np.count_nonzero(~np.isfinite(sitk.GetArrayViewFromImage(image))))
+        for image in images[1:]
+        if "float" in image.GetPixelIDTypeAsString()
+    )
+    if number:
+        raise ValueError(
+            f"{path} holds {number} voxels that are NaN or infinite; nnU-Net stops at them, or "
+            "takes them for 0 (NIfTI). Put a value that makes sense in their place, often 0 or "
+            "the lowest intensity (with numpy: nan_to_num)"
+        )
+    return images, whole
+
+
+def channel_problems(path: Path) -> list[str]:
+    """What is wrong with one image by itself."""
+    try:
+        _read_finite_channels(path)
+        return []
+    except (FileNotFoundError, ValueError) as error:
+        return [str(error)]
+
+
 def _read_case_images(case: SourceCase, names: Sequence[str]) -> tuple[list[_Channel], list[str]]:
     """The images of a case, one per nnU-Net file, and what is wrong with them."""
     channels: list[_Channel] = []
     problems = []
     for path in case.images:
         try:
-            images, whole = read_channels(path)
+            images, whole = _read_finite_channels(path)
         except (FileNotFoundError, ValueError) as error:
             problems.append(str(error))
         else:
@@ -152,7 +186,7 @@ def _read_case_labels(
         if path is None:
             continue
         try:
-            arrays[role] = mapping.apply(read(path, image))
+            arrays[role] = mapping.apply(read(path, image, case.images[0]))
         except Mismatch as error:
             problems.append(f"{path} (image: {case.images[0]}) {error}")
         except (FileNotFoundError, ValueError) as error:
@@ -246,7 +280,7 @@ def write_scribble_dataset(source: Source, target: Target) -> Path:
     splits = _splits(target, {case.name: case.patient for case in training})
     keep: list[str] = []
     if target.overwrite:
-        files = [(*c.images, c.scribble, c.dense) for c in source.cases]
+        files = [(*c.images, c.scribble, c.dense) for c in source.cases] + [source.more_files]
         refuse_own_source(target.out / dataset, [path for own in files for path in own if path])
         tests = {case.part for case in source.cases} - {TRAINING}
         new = [name for part in tests for name in (f"images{part}", f"labels{part}_dense")]
@@ -263,8 +297,7 @@ def write_scribble_dataset(source: Source, target: Target) -> Path:
             outcomes = list(tqdm(results, "converting", len(source.cases), unit="case"))
         problems = [problem for _, own in outcomes for problem in own]
         problems += _dimension_problems(source.cases, [dimension for dimension, _ in outcomes])
-        if problems:
-            raise ValueError(f"{len(problems)} problems, nothing written:\n" + "\n".join(problems))
+        refuse(problems)
         reader = "NaturalImage2DIO" if ending in NATURAL else "SimpleITKIO"
         content = dataset_json(
             source.scribble_labels.labels,
@@ -300,6 +333,7 @@ def _record(source: Source, target: Target, splits: Sequence | None) -> dict:
             for case in source.cases
         },
         **source.record,
+        "remarks": [*source.remarks()],
     }
 
 
@@ -356,6 +390,8 @@ def report(folder: Path, source: Source, target: Target, configuration: str) -> 
         + f" and {others} cases to predict" * bool(others)
         + f" to {folder}\nlabels: {source.scribble_labels.labels}"
     )
+    for remark in source.remarks():
+        print(f"note: {remark}")
     if not (folder / "splits_final.json").exists():
         print("one patient only: no splits were made, train with fold 'all'")
     print(next_commands(folder, configuration))

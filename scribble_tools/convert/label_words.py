@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
-from scribble_tools.convert.label_survey import SEGMENT, LabelSurvey
+from scribble_tools.convert.label_survey import MASK, SEGMENT, LabelSurvey
+from scribble_tools.convert.masks import MaskFiles, MaskReader
 from scribble_tools.convert.pairing import DENSE, SCRIBBLE
 from scribble_tools.dataset.label_mapping import BACKGROUND, LabelMapping
-from scribble_tools.images.file_kind import NATURAL, file_ending_of
-from scribble_tools.images.label_files import GridMismatch, read_on_grid
+from scribble_tools.images.file_kind import normal_form
+from scribble_tools.images.label_files import GridRules, read_on_grid
+from scribble_tools.images.mismatches import GridMismatch
+from scribble_tools.images.picture_labels import parse_colour
+from scribble_tools.images.segmentation_files import COLOUR
 from scribble_tools.images.slicer_segmentation import OVERLAPS, read_segments_on_grid
 
+# (label file, image, the image's file) -> source values (*spatial) on the image's grid
+LabelReader = Callable[[Path, sitk.Image, Path], np.ndarray]
 BACKGROUND_STROKES = (
     f"{BACKGROUND} means strokes on what is no organ, with a label of their own; voxels without a "
     'stroke are unlabelled, not background. See docs/tutorial.md, section 3, "Which strokes"'
@@ -30,11 +36,12 @@ class LabelFiles:
         role: `SCRIBBLE` or `DENSE`.
         survey: what they hold.
         words: ``NAME=VALUE[,VALUE]``, such as ``background=5`` or ``RV=Right ventricle``: values,
-            names of ITK-SNAP's description or segments of 3D Slicer.
-        unlabelled: values or names; what lies in no segment is unlabelled anyway.
-        names: ITK-SNAP's label names and their values.
-        resample: bring files on another grid to the image's.
+            names of ITK-SNAP's description, colours, segments of 3D Slicer or patterns of masks.
+        unlabelled: values or names; what lies in no segment or mask is unlabelled anyway.
+        names: ITK-SNAP's label names and their values, or names of colours.
+        rules: what to do with files on another grid than their image's.
         overlaps: see `read_segments_on_grid`.
+        masks: the masks of each class, where ``words`` are patterns.
     """
 
     role: str
@@ -42,13 +49,16 @@ class LabelFiles:
     words: Sequence[str]
     unlabelled: Sequence[str] = ()
     names: Mapping[str, int] | None = None
-    resample: bool = False
+    rules: GridRules = field(default_factory=GridRules)
     overlaps: str = OVERLAPS[0]
+    masks: MaskFiles | None = None
 
     def refusal(self, problem: str) -> ValueError:
         """The error that shows what was seen, and in which form to say what it means."""
         names = self.names or {}
-        form = "SEGMENT" if self.survey.kind == SEGMENT else "VALUE"
+        form = {SEGMENT: "SEGMENT", MASK: "PATTERN"}.get(self.survey.kind, "VALUE")
+        if self.survey.reading.pictures == COLOUR:
+            form = "'#COLOUR'"
         option = "--labels" if self.role == SCRIBBLE else "--dense-labels"
         has_background = any(word.startswith(f"{BACKGROUND}=") for word in self.words)
         return ValueError(
@@ -58,7 +68,7 @@ class LabelFiles:
             f"say what each means, in the form\n  {option} {BACKGROUND}={form} "
             f"NAME={form}[,{form}] ..."
             + " --unlabelled VALUE [VALUE ...]"
-            * (self.role == SCRIBBLE and self.survey.kind != SEGMENT)
+            * (self.role == SCRIBBLE and self.survey.kind not in (SEGMENT, MASK))
             + f"\n{BACKGROUND_STROKES}" * (self.role == SCRIBBLE and not has_background)
         )
 
@@ -67,7 +77,7 @@ def _classes(files: LabelFiles, order: Sequence[str]) -> dict[str, list[str]]:
     """Class name to its values or names, background first, then as said or as in ``order``."""
     known = [str(what) for what in files.survey.voxels] + list(files.names or ())
     classes: dict[str, list[str]] = {}
-    for word in files.words:
+    for word in map(normal_form, files.words):
         name, _, text = word.partition("=")
         if not name or not text:
             raise ValueError(f"label {word!r}: write NAME=VALUE or NAME=VALUE,VALUE")
@@ -75,7 +85,7 @@ def _classes(files: LabelFiles, order: Sequence[str]) -> dict[str, list[str]]:
             raise ValueError(f"label {word!r}: {name} stands twice, write {name}=VALUE,VALUE")
         # names may hold commas
         classes[name] = [text] if text in known else text.split(",")
-    if files.role == DENSE and files.survey.kind == SEGMENT:
+    if files.role == DENSE and files.survey.kind in (SEGMENT, MASK):
         classes.setdefault(BACKGROUND, [])  # what lies in no segment
     order = order or (BACKGROUND, *(name for name in classes if name != BACKGROUND))
     if different := set(order) ^ set(classes):
@@ -87,37 +97,81 @@ def _classes(files: LabelFiles, order: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _value_mapping(files: LabelFiles, order: Sequence[str]) -> LabelMapping:
+    in_colours = files.survey.reading.pictures == COLOUR
+
     def value_of(word: str) -> int:
         if files.names and word in files.names:
             return files.names[word]
+        if in_colours and (code := parse_colour(word)) is not None:
+            return code
         try:
+            if in_colours:
+                raise ValueError
             return int(word)
         except ValueError:
             what = "a value or a name of the description"
-            if files.names is None:
+            if in_colours:
+                what = "a colour such as '#ff8000' or transparent"
+            elif files.names is None:
                 what = "a value (names of ITK-SNAP need --label-description)"
             raise ValueError(f"{word!r} is not {what}") from None
 
     classes = {name: tuple(map(value_of, words)) for name, words in _classes(files, order).items()}
-    mapping = LabelMapping(classes, tuple(map(value_of, files.unlabelled)))
+    nan = [files.survey.reading.nan] * (files.survey.reading.nan is not None)
+    unlabelled = (*map(value_of, files.unlabelled), *nan) if files.role == SCRIBBLE else ()
+    mapping = LabelMapping(classes, unlabelled)
     if files.role == SCRIBBLE and not mapping.unlabelled:
         raise ValueError("no value is said to mean unlabelled")
     mapped = {value for values in classes.values() for value in values} | {*mapping.unlabelled}
     if unknown := sorted(set(files.survey.voxels) - mapped):
+        shown = ", ".join(map(files.survey.shown, unknown))
         raise ValueError(
-            f"the values {unknown} are not mapped ({mapping.describe()})"
-            + files.survey.named_files(unknown)
+            f"the {'colours' if in_colours else 'values'} [{shown}] are not mapped "
+            f"({' '.join(files.words)}{' unlabelled=' * bool(files.unlabelled)}"
+            f"{','.join(files.unlabelled)})" + files.survey.named_files(unknown)
         )
     return mapping
 
 
+def _names_of_values(files: LabelFiles, words: Sequence[str]) -> list[str]:
+    """Segment names for words that may be values, where all files give a value the same name.
+
+    Raises:
+        ValueError: files give a value different names.
+    """
+    names = []
+    for word in map(normal_form, words):
+        own = files.survey.names_of_value.get(int(word), {}) if word.isdecimal() else {}
+        if word in files.survey.voxels or not own:
+            names.append(word)
+            continue
+        if len(own) > 1:
+            seen = " and ".join(f"{name} in {path}" for name, path in own.items())
+            raise ValueError(
+                f"the value {word} is {seen}: these are segmentations of 3D Slicer, whose values "
+                "may change from file to file. Name the segments, not their values"
+            )
+        names += own
+    return names
+
+
 def _segment_labels(files: LabelFiles, order: Sequence[str]) -> tuple[LabelMapping, dict[str, int]]:
-    """A mapping that keeps nnU-Net's labels, and the label of every segment name."""
+    """A mapping that keeps nnU-Net's labels, and the label of every segment or mask name."""
     classes = _classes(files, order)
+    if files.survey.kind == MASK:
+        classes = {name: [name] if patterns else [] for name, patterns in classes.items()}
+    else:
+        classes = {name: _names_of_values(files, words) for name, words in classes.items()}
     unlabelled = (len(classes),) if files.role == SCRIBBLE else ()
     mapping = LabelMapping({name: (k,) for k, name in enumerate(classes)}, unlabelled)
     label_of: dict[str, int] = {}
-    for label, names in enumerate([*classes.values(), *[list(files.unlabelled)] * len(unlabelled)]):
+    others = _names_of_values(files, files.unlabelled)
+    if files.survey.kind == SEGMENT:
+        # a value of no segment is what lies in none, as --unlabelled 0 says of label maps
+        others = [name for name in others if not name.isdecimal() or name in files.survey.voxels]
+    elif others:
+        raise ValueError("what lies in no mask is unlabelled: leave out --unlabelled")
+    for label, names in enumerate([*classes.values(), *[others] * len(unlabelled)]):
         for name in names:
             if name in label_of:
                 raise ValueError(f"the segment {name!r} stands more than once")
@@ -132,20 +186,22 @@ def _segment_labels(files: LabelFiles, order: Sequence[str]) -> tuple[LabelMappi
         # in dense references a class, and the background anyway, may go without a segment
         for name, segments in classes.items():
             if not present & set(segments):
-                raise ValueError(f"no file has a segment {' or '.join(segments)} for {name}")
+                raise ValueError(
+                    f"no file has a {files.survey.kind} {' or '.join(segments)} for {name}"
+                )
     return mapping, label_of
 
 
 def interpret_labels(
     files: LabelFiles, order: Sequence[str] = ()
-) -> tuple[LabelMapping, Callable[[Path, sitk.Image], np.ndarray], dict[str, int]]:
+) -> tuple[LabelMapping, LabelReader, dict[str, int]]:
     """Turn a user's words into a mapping and a reader of these files.
 
     Args:
         order: class names in the order of the labels, which dense labels take from the scribbles.
 
     Returns:
-        The mapping, ``(path, image) -> source values (*spatial)``, and the values of source names.
+        The mapping, the reader, and the values of source names.
 
     Raises:
         ValueError: files cannot be read, or the words do not cover what the files hold; the
@@ -158,32 +214,38 @@ def interpret_labels(
         )
     if not files.words:
         raise files.refusal("nothing says what their labels mean")
-    by_segment = files.survey.kind == SEGMENT
+    by_name = files.survey.kind in (SEGMENT, MASK)
     try:
-        if by_segment:
+        if by_name:
             mapping, value_of = _segment_labels(files, order)
         else:
             mapping, value_of = _value_mapping(files, order), dict(files.names or {})
     except ValueError as error:
         raise files.refusal(str(error)) from None
     outside = (mapping.unlabelled or mapping.classes[BACKGROUND])[0]
-    overlaps = files.overlaps
+    return mapping, _reader(files, value_of, outside), value_of
+
+
+def _reader(files: LabelFiles, value_of: Mapping[str, int], outside: int) -> LabelReader:
+    overlaps, rules, reading = files.overlaps, files.rules, files.survey.reading
     if files.role == DENSE and overlaps == "ignore":
         overlaps = "refuse"  # a dense reference has no unlabelled voxels
+    masks = None
+    if files.masks is not None:
+        firsts = files.masks.first_of_cases()
+        of_first = {path: files.masks.files[case] for case, path in firsts.items()}
+        masks = MaskReader(of_first, value_of, outside, overlaps, rules, reading)
 
-    def read(path: Path, image: sitk.Image) -> np.ndarray:
+    def read(path: Path, image: sitk.Image, image_path: Path) -> np.ndarray:
         try:
-            if by_segment:
+            if masks is not None:
+                return masks(path, image, image_path)
+            if files.survey.kind == SEGMENT:
                 return read_segments_on_grid(
-                    path, image, value_of, outside, overlaps, files.resample
+                    path, image, value_of, outside, overlaps, image_path, rules
                 )
-            return read_on_grid(path, image, files.resample, outside)
+            return read_on_grid(path, image, image_path, rules, outside, reading)
         except GridMismatch as error:
-            if files.resample or file_ending_of(path) in NATURAL:
-                raise
-            raise GridMismatch(
-                f"{error}. Are they a pair? Only if the strokes were drawn on another grid of the "
-                "same scan, say --resample to bring them to the image's"
-            ) from None
+            raise GridMismatch(f"{error}. {error.remedy}".rstrip(". ")) from None
 
-    return mapping, read, value_of
+    return read

@@ -26,7 +26,8 @@ from scribble_tools.convert.conversion import (
 )
 from scribble_tools.dataset.label_mapping import LabelMapping
 from scribble_tools.images.image_files import files_below
-from scribble_tools.images.label_files import GridMismatch, read_on_grid
+from scribble_tools.images.label_files import read_on_grid
+from scribble_tools.images.mismatches import GridMismatch
 
 CLASSES = {"background": (0,), "RV": (1,), "MYO": (2,), "LV": (3,)}
 SCRIBBLE_LABELS = LabelMapping(CLASSES, unlabelled=(4,))
@@ -52,14 +53,14 @@ def _files(folders: Iterable[Path], role: str, problems: list[str]) -> dict[str,
     return found
 
 
-def _read(path: Path, image: sitk.Image) -> np.ndarray:
+def _read(path: Path, image: sitk.Image, image_path: Path) -> np.ndarray:
     """`read_on_grid`, with the way out in its message.
 
     Resampling is no way out here: from two headers that disagree nobody can tell whether the
     label's voxels or its header are wrong, and a wrong reference spoils every score unnoticed.
     """
     try:
-        return read_on_grid(path, image)
+        return read_on_grid(path, image, image_path)
     except GridMismatch as error:
         case = FILE.fullmatch(path.name).group(1)
         raise GridMismatch(f"{error}. Mend it or leave it out: --leave-out {case}") from None

@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 
-from scribble_tools.images.file_kind import READABLE, file_ending_of
+from scribble_tools.images.file_kind import READABLE, FileKind, file_ending_of, kind_of, normal_form
 from scribble_tools.images.image_files import files_below
 from scribble_tools.images.name_patterns import PLACEHOLDER, compile_pattern
 from scribble_tools.images.slicer_segmentation import ENDING, is_segmentation
 
 CHANNEL = re.compile(r"(.+)_(\d{4})")
 IMAGE, SCRIBBLE, DENSE = "image", "scribble", "dense"  # as in --image-pattern
+LOOKED_INTO = 1000  # files of a folder that holds none with a known ending
 LISTED = 5  # of the files with the same problem, so many are shown
 
 
@@ -37,25 +38,29 @@ class Place:
         pattern: of the path below ``folder``, or of the name alone when it has no slash:
             ``{case}`` stands for the case's name, ``*`` for anything but a slash. None: every
             readable file, whose name without ending is the case's.
+        found: the file of each case, where they were looked for already.
+        taken: files that are nothing else, besides those in ``found``.
     """
 
     option: str
     folder: Path
     pattern: str | None = None
+    found: Mapping[str, Path] | None = None
+    taken: Collection[Path] = ()
 
 
 def stem_of(path: Path) -> str:
     """The file's name without its ending; ``.nii.gz`` and ``.seg.nrrd`` are one ending."""
-    ending = ENDING if is_segmentation(path) else file_ending_of(path)
+    ending = ENDING if path.name.lower().endswith(ENDING) else file_ending_of(path)
     return path.name[: len(path.name) - len(ending)]
 
 
 def _tell_apart(labels: Place, images: Sequence[Place]) -> Place:
     """In a folder shared with the images, labels without pattern can only be ``.seg.nrrd``."""
     shared = labels.folder.resolve() in {place.folder.resolve() for place in images}
-    if labels.pattern or not shared:
+    if labels.pattern or labels.found is not None or not shared:
         return labels
-    if not any(is_segmentation(path) for path in files_below(labels.folder)):
+    if not any(path.name.lower().endswith(ENDING) for path in files_below(labels.folder)):
         raise ValueError(
             f"{labels.folder} holds images and {labels.option} files: tell these apart, such as "
             f"--{labels.option}-pattern '{PLACEHOLDER}_{labels.option}.nii.gz'"
@@ -63,28 +68,34 @@ def _tell_apart(labels: Place, images: Sequence[Place]) -> Place:
     return replace(labels, pattern=PLACEHOLDER + ENDING)
 
 
+def is_excluded(below: Path, exclude: Sequence[str]) -> bool:
+    """Whether a path below a folder, or its name alone, fits one of the shell patterns."""
+    text = normal_form(below.as_posix())
+    words = [normal_form(word) for word in exclude]
+    return any(fnmatch(text, word) or fnmatch(text.rsplit("/", 1)[-1], word) for word in words)
+
+
 def _find(
     place: Place, exclude: Sequence[str], taken: Collection[Path], problems: list[str]
 ) -> dict[str, Path]:
     """Case (or stem) to file; cases with several files are added to ``problems``."""
+    if place.found is not None:
+        return dict(place.found)
     if not place.folder.is_dir():
         raise FileNotFoundError(f"{place.folder} is not a folder")
-    pattern = compile_pattern(place.pattern) if place.pattern else None
+    pattern = compile_pattern(normal_form(place.pattern)) if place.pattern else None
     found: dict[str, Path] = {}
     twice: list[str] = []
     for path in files_below(place.folder):
-        below = path.relative_to(place.folder).as_posix()
-        hidden = below.startswith(".") or "/." in below
-        if path in taken or hidden:
+        if path in taken or is_excluded(path.relative_to(place.folder), exclude):
             continue
-        if any(fnmatch(below, word) or fnmatch(path.name, word) for word in exclude):
-            continue
+        below = normal_form(path.relative_to(place.folder).as_posix())
         if pattern is None:
             if file_ending_of(path) not in READABLE:
                 continue
             if place.option == IMAGE and is_segmentation(path):
                 continue
-            case = stem_of(path)
+            case = normal_form(stem_of(path))
         elif match := pattern.fullmatch(below):
             case = match.group("case")
         else:
@@ -96,9 +107,31 @@ def _find(
         remedy = f"Leave one out (--exclude) or tell them apart (--{place.option}-pattern)"
         problems.append(_listed(f"{place.option} files too many", twice, remedy))
     if not found:
+        if others := what_lies_in(place.folder):
+            raise FileNotFoundError(f"no file below {place.folder} can be read: {others}")
         what = f"matches {place.pattern!r}" if place.pattern else "has an ending of an image format"
         raise FileNotFoundError(f"no file below {place.folder} {what}")
     return found
+
+
+def what_lies_in(folder: Path, known: Collection[Path] = ()) -> str:
+    """What the files of a folder are, where they are of a kind that is not read, and the remedy.
+
+    ``known``: files that are passed over.
+    """
+    kinds: dict[FileKind, list[Path]] = {}
+    known = set(known)
+    for path in [path for path in files_below(folder) if path not in known][:LOOKED_INTO]:
+        try:
+            kinds.setdefault(kind_of(path), []).append(path)
+        except (OSError, ValueError):
+            continue
+    return "; ".join(
+        f"{len(paths)} {'files are' if len(paths) > 1 else 'file is'} {kind.name}, such as "
+        f"{paths[0]}: {kind.remedy}"
+        for kind, paths in kinds.items()
+        if kind.remedy
+    )
 
 
 def _group_channels(
@@ -130,16 +163,26 @@ def _group_channels(
 
 def _pattern_hint(place: Place, lost: Iterable[str], cases: Collection[str]) -> str:
     """A pattern that would pair the files, when their stems only have a common addition."""
-    if place.pattern:
+    if place.pattern or place.found is not None:
         return ""
+    case_of = {stem: max((c for c in cases if c in stem), key=len, default="") for stem in lost}
     additions = Counter(
         (stem[: stem.index(case)], stem[stem.index(case) + len(case) :])
-        for stem in lost
-        for case in cases
-        if case in stem
+        for stem, case in case_of.items()
+        if case
     )
     if not additions:
         return f" Say how both are called with --image-pattern and --{place.option}-pattern"
+    if len({case for case in case_of.values() if case}) < additions.total():
+        words = dict.fromkeys(
+            f"NAME='{before}{PLACEHOLDER}{re.sub(r'[0-9]+', '*', after)}.*'"
+            for before, after in additions
+        )
+        option = "--dense-labels" if place.option == DENSE else "--labels"
+        return (
+            " Several files belong to one case. If they are masks, one or more for each class, say "
+            f"whose each is: {option} {' '.join([*words][:LISTED])}"
+        )
     (before, after), _ = additions.most_common(1)[0]
     return f" Perhaps --{place.option}-pattern '{before}{PLACEHOLDER}{after}.*'"
 
@@ -248,10 +291,11 @@ def pair_files(
     if dense is not None:
         dense = _tell_apart(dense, images)
         dense_of = _find(dense, exclude, (), problems)
-        taken |= set(dense_of.values()) if dense.pattern else set()
+        taken |= {*dense_of.values(), *dense.taken} if dense.pattern or dense.found else set()
     scribbles = _tell_apart(scribbles, images)
     scribble_of = _find(scribbles, exclude, taken, problems)
-    taken |= set(scribble_of.values()) if scribbles.pattern else set()
+    if scribbles.pattern or scribbles.found:
+        taken |= {*scribble_of.values(), *scribbles.taken}
     images_of = _images_of(images, scribble_of, exclude, taken, problems)
     free = set(images_of) - set(scribble_of)
     for place, files in ((scribbles, scribble_of), (dense, dense_of)):

@@ -16,8 +16,10 @@ from scribble_tools.arguments import positive_int
 from scribble_tools.dataset.label_mapping import LabelMapping
 from scribble_tools.dataset.writing import RECORD, find_raw_dataset
 from scribble_tools.images.file_kind import NATURAL, VOLUMES, file_ending_of
+from scribble_tools.images.image_files import files_in
 from scribble_tools.images.image_io import write_labels
 from scribble_tools.images.segmentation_files import read_labels
+from scribble_tools.problems import refuse
 
 
 def read_mapping(dataset: Path, values: str = "scribble") -> LabelMapping:
@@ -76,7 +78,7 @@ def restore_labels(
         raise FileNotFoundError(f"{predictions} is not a folder")
     if out.exists() and out.samefile(predictions):
         raise ValueError(f"{out} holds the predictions themselves: give another --out")
-    files = [p for p in sorted(predictions.iterdir()) if file_ending_of(p) in NATURAL | VOLUMES]
+    files = [p for p in files_in(predictions) if file_ending_of(p) in NATURAL | VOLUMES]
     if not files:
         raise FileNotFoundError(f"no label map in {predictions}: is it nnU-Net's output folder?")
     targets = [out / path.name for path in files]
@@ -87,8 +89,7 @@ def restore_labels(
         with ThreadPoolExecutor(num_processes) as pool:
             results = pool.map(partial(_restore, mapping, Path(work)), files)
             problems = [p for p in tqdm(results, "restoring", len(files), unit="case") if p]
-        if problems:
-            raise ValueError(f"{len(problems)} problems, nothing written:\n" + "\n".join(problems))
+        refuse(problems)
         out.mkdir(exist_ok=True)
         for path in targets:
             os.replace(Path(work) / path.name, path)

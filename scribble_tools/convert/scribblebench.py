@@ -30,6 +30,7 @@ from scribble_tools.dataset.label_mapping import BACKGROUND, LabelMapping
 from scribble_tools.dataset.patients import patient_in
 from scribble_tools.dataset.raw import FILE, RawDataset
 from scribble_tools.dataset.writing import IGNORE
+from scribble_tools.images.image_files import cases_in
 from scribble_tools.images.segmentation_files import read_labels
 
 CONVENTIONS = ("highest", "zero")
@@ -62,15 +63,17 @@ def _find_cases(
         patient = re.compile(patient_regex)
     except re.error as error:
         raise ValueError(f"--patient-regex {patient_regex!r}: {error}") from None
-    scribbled = {path.name.removesuffix(ending) for path in scribbles.glob(f"*{ending}")}
+    scribbled = cases_in(scribbles, ending)
     cases, problems, imaged = [], [], set()
     for part in ("Tr", "Ts"):
         images = folder / f"images{part}"
-        for first in sorted(images.glob(f"*_0000{ending}")):
-            name = first.name.removesuffix(f"_0000{ending}")
-            files = tuple(images / f"{name}_{int(k):04d}{ending}" for k in channels)
-            dense = folder / f"labels{part}" / f"{name}{ending}"
-            scribble = scribbles / f"{name}{ending}" if part == "Tr" else None
+        labels = cases_in(folder / f"labels{part}", ending)
+        for name, first in cases_in(images, f"_0000{ending}").items():
+            stem = first.name.removesuffix(f"_0000{ending}")
+            files = tuple(images / f"{stem}_{int(k):04d}{ending}" for k in channels)
+            dense = labels.get(name, folder / f"labels{part}" / f"{name}{ending}")
+            missing = scribbles / f"{name}{ending}"
+            scribble = scribbled.get(name, missing) if part == "Tr" else None
             imaged |= {name} if scribble else set()
             if scribble and name not in scribbled:
                 problems.append(f"{first} has no scribble {scribble}: add it, or move the image")
@@ -82,7 +85,7 @@ def _find_cases(
             )
     problems += [
         f"{scribbles / (name + ending)} has no image in {folder / 'imagesTr'}"
-        for name in sorted(scribbled - imaged)
+        for name in sorted(set(scribbled) - imaged)
     ]
     if problems:
         raise ValueError(f"{len(problems)} problems, nothing written:\n" + "\n".join(problems))

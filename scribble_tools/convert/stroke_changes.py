@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,13 @@ import SimpleITK as sitk
 
 from scribble_tools.dataset.drawn_labels import DrawnLabels
 from scribble_tools.dataset.not_strokes import read_not_strokes
-from scribble_tools.images.label_files import read_on_grid
+from scribble_tools.images.label_files import GridRules, read_on_grid
+from scribble_tools.images.segmentation_files import (
+    AS_THEY_ARE,
+    GREY,
+    NAN_LABEL,
+    LabelReading,
+)
 from scribble_tools.images.slicer_segmentation import (
     OVERLAPS,
     is_segmentation,
@@ -29,7 +35,8 @@ class UpdateOptions:
         erase: take away earlier strokes that the new files lack.
         exclude: shell patterns of files to pass over.
         overlaps: see `read_segments_on_grid`.
-        resample: bring label files on another grid to the image's.
+        rules: what to do with label files on another grid than the image's.
+        reading: of label files: NaN, palettes.
         num_threads: readers side by side.
     """
 
@@ -37,7 +44,8 @@ class UpdateOptions:
     erase: bool = False
     exclude: Sequence[str] = ()
     overlaps: str = OVERLAPS[0]
-    resample: bool = False
+    rules: GridRules = field(default_factory=GridRules)
+    reading: LabelReading = AS_THEY_ARE
     num_threads: int = 2
 
 
@@ -118,7 +126,7 @@ class StrokeReader:
         self._values = sorted({*self._beside.values, *numbers} - classes)
         self._names = (*self._beside.segments, *options.unlabelled)
 
-    def read(self, path: Path, image: sitk.Image) -> np.ndarray:
+    def read(self, path: Path, image: sitk.Image, image_path: Path | None = None) -> np.ndarray:
         """Labels of the data set (*spatial) on the grid of ``image``.
 
         Raises:
@@ -136,11 +144,16 @@ class StrokeReader:
                 label_of,
                 outside,
                 self._options.overlaps,
-                self._options.resample,
+                image_path,
+                self._options.rules,
                 self._names,
             )
         else:
-            found = read_on_grid(path, image, self._options.resample, outside)
+            reading = self._options.reading
+            if reading.pictures == GREY:
+                reading = replace(reading, pictures=self._drawn.pictures)
+            rules = self._options.rules
+            found = read_on_grid(path, image, image_path, rules, outside, reading)
             found = self._beside.translate(found)
-            found = np.where(np.isin(found, self._values), outside, found)
+            found = np.where(np.isin(found, [*self._values, NAN_LABEL]), outside, found)
         return mapping.apply(found)

@@ -13,13 +13,20 @@ import numpy as np
 
 from scribble_tools.dataset.label_mapping import BACKGROUND, LabelMapping
 from scribble_tools.images.label_appearance import SCRIBBLES, look_at_labels
-from scribble_tools.images.label_files import read_label_image
+from scribble_tools.images.segmentation_files import (
+    AS_THEY_ARE,
+    LabelReading,
+    read_labels,
+    show_values,
+)
 from scribble_tools.images.slicer_segmentation import is_segmentation
 
 LOOKED_AT = 5  # files, evenly spaced
 
 
-def refuse_swapped(mapping: LabelMapping, paths: Sequence[Path]) -> None:
+def refuse_swapped(
+    mapping: LabelMapping, paths: Sequence[Path], reading: LabelReading = AS_THEY_ARE
+) -> None:
     """Refuse a mapping that looks as if background and unlabelled were exchanged.
 
     That is: in most of the files looked at, the value of the background fills nearly everything
@@ -29,6 +36,7 @@ def refuse_swapped(mapping: LabelMapping, paths: Sequence[Path]) -> None:
         mapping: what was said of label values (not of segments, which lie in nothing).
         paths: the scribble files. Segmentations of 3D Slicer are passed over: what lies in no
             segment is unlabelled there, whatever is said.
+        reading: how they are read.
 
     Raises:
         ValueError: it looks so; the message asks, and says the line that exchanges them.
@@ -40,7 +48,7 @@ def refuse_swapped(mapping: LabelMapping, paths: Sequence[Path]) -> None:
     some = np.unique(np.linspace(0, len(paths) - 1, min(LOOKED_AT, len(paths))).astype(int))
     found: list[tuple[Path, int, float]] = []
     for path in (paths[k] for k in some):
-        image, array = read_label_image(path)
+        array, image = read_labels(path, reading)
         axis = int(np.argmax(image.GetSpacing()[::-1])) if array.ndim == 3 else 0
         seen = look_at_labels(array, axis)
         if seen.looks_like == SCRIBBLES and seen.unlabelled in said:
@@ -49,7 +57,8 @@ def refuse_swapped(mapping: LabelMapping, paths: Sequence[Path]) -> None:
         return
     path, value, share = found[0]
     rest = [f"{name}=..." for name in mapping.names if name != BACKGROUND]
-    others = ",".join(map(str, mapping.unlabelled)) or "VALUE"
+    (value,) = show_values([value], reading)
+    others = ",".join(show_values(mapping.unlabelled, reading)) or "VALUE"
     raise ValueError(
         f"are background and unlabelled swapped? {value}, said to be background, fills "
         f"{share:.1%} of {path} around thin strokes, as unlabelled does. Then say\n"

@@ -31,10 +31,12 @@ from scribble_tools.dataset.drawn_labels import read_drawn_labels
 from scribble_tools.dataset.label_mapping import LabelMapping
 from scribble_tools.dataset.shapes import CONVERSION, DATASET_JSON
 from scribble_tools.dataset.writing import RECORD, read_splits, write_json
+from scribble_tools.images.image_files import cases_in
 from scribble_tools.images.image_io import write_labels
-from scribble_tools.images.label_files import Mismatch
+from scribble_tools.images.mismatches import GridMismatch, Mismatch
 from scribble_tools.images.segmentation_files import read_labels
 from scribble_tools.json_files import read_json
+from scribble_tools.problems import refuse
 from scribble_tools.text_tables import text_table
 
 SPLITS = "splits_final.json"
@@ -97,7 +99,7 @@ def update_dataset(
         raise ValueError(f"{dataset} has no ignore label: it was not made of strokes")
     ending, ignore = content["file_ending"], drawn.mapping.labels["ignore"]
     labels_folder = dataset / "labelsTr"
-    known = {path.name.removesuffix(ending) for path in labels_folder.glob(f"*{ending}")}
+    known = [*cases_in(labels_folder, ending)]
     files, added = pair_with_dataset(known, images, scribbles, options.exclude)
     reader = StrokeReader(drawn, scribbles.folder, options)
     with tempfile.TemporaryDirectory(prefix=f".{dataset.name}.", dir=dataset.parent) as work:
@@ -113,8 +115,7 @@ def update_dataset(
         cases, source = _new_cases(added, patients, content, drawn.mapping, reader)
         for case in cases:
             problems += convert_case(staged, ending, source, case)[1]
-        if problems:
-            raise ValueError(f"{len(problems)} problems, nothing written:\n" + "\n".join(problems))
+        refuse(problems)
         changes = [change for own, _, _ in outcomes for change in own]
         for case in cases:
             labels = read_labels(staged / "labelsTr" / f"{case.name}{ending}")[0]
@@ -157,7 +158,7 @@ def _update_case(
     case, path = item
     try:
         before, grid = read_labels(dataset / "labelsTr" / f"{case}{ending}")
-        new = reader.read(path, grid)
+        new = reader.read(path, grid, dataset / "imagesTr" / f"{case}_0000{ending}")
         after, kept = merge(before, new, ignore, options.erase)
         if not options.erase or (after != ignore).any():
             changes = count_changes(case, before, after, mapping.labels, ignore)
@@ -166,7 +167,8 @@ def _update_case(
             return changes, kept, []
         return [], 0, [f"{path} holds no stroke at all, and --erase would leave none"]
     except Mismatch as error:
-        return [], 0, [f"{path} {error}"]
+        remedy = error.remedy if isinstance(error, GridMismatch) else ""
+        return [], 0, [f"{path} {error}. {remedy}".rstrip(". ")]
     except (OSError, ValueError) as error:
         message = str(error)
         return [], 0, [message if str(path) in message else f"{path} {message}"]

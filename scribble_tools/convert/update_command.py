@@ -10,6 +10,8 @@ from scribble_tools.convert.pairing import IMAGE, SCRIBBLE, CaseFiles, Place
 from scribble_tools.convert.stroke_changes import UpdateOptions
 from scribble_tools.convert.update import in_words, update_dataset
 from scribble_tools.dataset.writing import find_dataset, next_commands
+from scribble_tools.images.label_files import GridRules, grid_remarks
+from scribble_tools.images.segmentation_files import GREY, NAN_LABEL, LabelReading
 
 NOT_WITH_UPDATE = ("labels", "dense", "dense_labels", "label_description", "mixed", "overwrite")
 
@@ -37,8 +39,16 @@ def run_update(args: argparse.Namespace) -> int:
         raise ValueError(f"--update keeps what the data set says: leave out {words}")
     dataset = find_dataset(args.out, str(args.dataset_id))
     images = [Place(IMAGE, args.images, p) for p in args.image_pattern or (None,) if args.images]
+    rules = GridRules(args.geometry, args.resample, args.lose_strokes)
+    reading = LabelReading(NAN_LABEL if args.nan else None, args.palette or GREY)
     options = UpdateOptions(
-        args.unlabelled, args.erase, args.exclude, args.overlaps, args.resample, args.num_processes
+        args.unlabelled,
+        args.erase,
+        args.exclude,
+        args.overlaps,
+        rules,
+        reading,
+        args.num_processes,
     )
 
     def patients_of(cases: Mapping[str, CaseFiles]) -> dict[str, str]:
@@ -47,6 +57,8 @@ def run_update(args: argparse.Namespace) -> int:
     scribbles = Place(SCRIBBLE, args.scribbles, args.scribble_pattern)
     found = update_dataset(dataset, scribbles, images, patients_of, options)
     print(in_words(found))
+    for remark in grid_remarks(rules, SCRIBBLE):
+        print(f"note: {remark}")
     if found.new:
         print(f"folds were extended: scribble_tools install-splits {args.dataset_id} --overwrite")
     if found.changed or found.new:

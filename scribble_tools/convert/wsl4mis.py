@@ -89,12 +89,13 @@ def _slice_number(path: Path) -> int:
     return int(FILE.fullmatch(path.name).group(3))
 
 
-def read_h5(path: Path, image: sitk.Image) -> np.ndarray:
+def read_h5(path: Path, image: sitk.Image, image_path: Path | None = None) -> np.ndarray:
     """Read labels (z, y, x) after a look at whether the h5's image is ``image``.
 
     Args:
         path: ``FOLDER/FILE.h5/KEY``; of slices, FILE is ``CASE_slice_*.h5``.
         image: the original image, whose voxels the labels are to lie on.
+        image_path: its file, which needs no look.
 
     Raises:
         ValueError: a key or slice is missing, the labels are no integers, or the h5's image is

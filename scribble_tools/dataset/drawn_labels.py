@@ -23,11 +23,13 @@ class DrawnLabels:
         files: the label files that were converted; none without a record.
         values_of_names: names that were given, and their values in ``mapping``: segments of 3D
             Slicer or labels of ITK-SNAP.
+        pictures: how pictures of labels were read, see `LabelReading`.
     """
 
     mapping: LabelMapping
     files: tuple[Path, ...] = ()
     values_of_names: Mapping[str, int] = field(default_factory=dict)
+    pictures: str = "grey"
 
     @property
     def segment_of(self) -> dict[str, str]:
@@ -53,7 +55,8 @@ def read_drawn_labels(dataset: Path) -> DrawnLabels:
         cases = record.get("cases", {}).values()
         files = tuple(Path(c["scribble"]) for c in cases if isinstance(c.get("scribble"), str))
         values = record.get("values_of_names") or {}
-        return DrawnLabels(LabelMapping.from_json(record["scribble_labels"]), files, values)
+        mapping = LabelMapping.from_json(record["scribble_labels"])
+        return DrawnLabels(mapping, files, values, record.get("pictures") or "grey")
     labels = read_label_set(dataset / "dataset.json")
     # by value, as `LabelMapping` counts; a region's values get names of their own
     names = {own[0]: name for name, own in labels.classes.items() if len(own) == 1}

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from scribble_tools.dataset.writing import find_dataset, read_splits, write_json
+from scribble_tools.images.image_files import files_in
 
 
 def _holds(target: Path, content: list) -> bool:
@@ -41,7 +42,7 @@ def install_splits(
     splits = splits or folder / "splits_final.json"
     content = read_splits(splits)
     ending = json.loads((folder / "dataset.json").read_text())["file_ending"]
-    cases = {p.name.removesuffix(ending) for p in (folder / "labelsTr").glob(f"*{ending}")}
+    cases = {p.name.removesuffix(ending) for p in files_in(folder / "labelsTr", ending)}
     problems = []
     for number, fold in enumerate(content):
         train, val = set(fold["train"]), set(fold["val"])

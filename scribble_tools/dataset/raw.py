@@ -15,7 +15,7 @@ from typing import Any
 from scribble_tools.dataset.label_set import LabelSet, label_names_of, label_set_of
 from scribble_tools.dataset.shapes import CONVERSION, DATASET_JSON, WITH_LABELS
 from scribble_tools.dataset.writing import RECORD, read_splits
-from scribble_tools.images.file_kind import is_hidden
+from scribble_tools.images.image_files import cases_in
 from scribble_tools.json_files import Record, Shape, in_words, problems_of, read_json
 
 FILE = "dataset.json"
@@ -96,12 +96,8 @@ class RawDataset:
 
 
 def files_by_case(folder: Path, ending: str) -> dict[str, Path]:
-    """The files of a folder by name without their ending, sorted; hidden ones are none."""
-    return {
-        path.name.removesuffix(ending): path
-        for path in sorted(folder.glob(f"*{ending}"))
-        if not is_hidden(Path(path.name))
-    }
+    """The files of a folder by name without their ending, see `cases_in`."""
+    return cases_in(folder, ending)
 
 
 def read_record(folder: Path) -> dict[str, Any]:

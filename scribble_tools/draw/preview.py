@@ -28,8 +28,11 @@ from scribble_tools.dataset.writing import find_raw_dataset, write_json
 from scribble_tools.draw.contact_sheet import Panel, choose_slices, contact_sheet, save_png
 from scribble_tools.draw.display_plane import DisplayPlane, display_plane
 from scribble_tools.draw.surroundings import outside_in_words, surroundings
-from scribble_tools.images.file_kind import NATURAL, file_ending_of
+from scribble_tools.images.file_integrity import count_not_finite
+from scribble_tools.images.file_kind import NATURAL, ending_of_content, normal_form
+from scribble_tools.images.flat_images import flattened
 from scribble_tools.images.image_io import geometry_difference, read_image
+from scribble_tools.images.mismatches import Mismatch
 from scribble_tools.images.segmentation_files import read_labels
 from scribble_tools.images.slicer_segmentation import is_segmentation
 from scribble_tools.json_files import Record, read_json
@@ -131,13 +134,21 @@ def read_case(files: ShownFiles, dataset_json: Path | None = None) -> ShownCase:
     names = read_label_names(dataset_json) if dataset_json else {}
     unlabelled = read_label_set(dataset_json).ignore if dataset_json else None
     notes, problems, panels = [plane.description], [], []
+    if number := count_not_finite(files.image, sitk.GetArrayViewFromImage(image)):
+        notes.append(f"{number} voxels of the image are NaN or infinite.")
     for title, path in files.label_maps:
         try:
             labels, source = read_labels(path)
         except (FileNotFoundError, ValueError) as error:
             problems.append(str(error))
             continue
-        natural = file_ending_of(files.image) in NATURAL
+        natural = ending_of_content(files.image) in NATURAL
+        if source.GetDimension() != image.GetDimension():
+            try:
+                labels, source = flattened(labels, source, image, natural, as_stored=False)
+            except Mismatch as error:
+                problems.append(f"{path} {error}")
+                continue
         difference = geometry_difference(image, source, size_only=natural)
         if image.GetSize() != source.GetSize():
             problems.append(f"{path} does not fit {files.image}: {difference}")
@@ -276,10 +287,15 @@ def find_case_files(
         folders = " or ".join(map(str, predictions)) or dataset / "labelsTr"
         raise FileNotFoundError(f"no *{ending} in {folders}: nothing to show")
     found, problems = [], []
-    for case in dict.fromkeys(cases):
-        file_name = f"{case}_{channel:04d}{ending}"
-        images = [dataset / folder / file_name for folder in ("imagesTr", "imagesTs")]
-        image = next((path for path in images if path.is_file()), None)
+    suffix = f"_{channel:04d}{ending}"
+    images = {
+        case: path
+        for sub in ("imagesTs", "imagesTr")
+        for case, path in files_by_case(dataset / sub, suffix).items()
+    }
+    for case in dict.fromkeys(map(normal_form, cases)):
+        file_name = f"{case}{suffix}"
+        image = images.get(case)
         if image is None:
             problems.append(f"no image {file_name} in imagesTr or imagesTs of {dataset}")
         for folder, having in zip(predictions, predicted.values(), strict=True):

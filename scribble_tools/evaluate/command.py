@@ -39,9 +39,10 @@ from scribble_tools.evaluate.summary import (
     summarise,
     write_report,
 )
-from scribble_tools.images.file_kind import NATURAL, file_ending_of
+from scribble_tools.images.file_kind import NATURAL, file_ending_of, normal_form
 from scribble_tools.images.image_io import geometry_difference
 from scribble_tools.images.segmentation_files import read_labels
+from scribble_tools.images.slicer_segmentation import value_conflicts
 from scribble_tools.parallel import parallel_map
 
 CONFUSION_PICTURE = "confusion.png"
@@ -135,6 +136,7 @@ def evaluate_folders(
     wanted = find_label_files(reference, file_ending, ref_pattern)
     given = find_label_files(prediction, file_ending, pred_pattern)
     if cases is not None:
+        cases = [*map(normal_form, cases)]
         if unknown := sorted(set(cases) - set(wanted)):
             raise FileNotFoundError(f"no reference in {reference} for {', '.join(unknown)}")
         wanted = {case: path for case, path in wanted.items() if case in cases}
@@ -152,6 +154,7 @@ def evaluate_folders(
     if not labels.classes:
         raise ValueError(f"no class to score in {reference}: name some with --labels")
     files = [(case, given[case], path) for case, path in wanted.items() if case in given]
+    problems += value_conflicts(path for _, *pair in files for path in pair)
     scores, confusion = [], {}
     score = partial(_evaluate_files, labels, tolerance_mm, keep_largest)
     results = parallel_map(score, files, num_processes, "scoring")

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from scribble_tools.images.file_kind import NATURAL, VOLUMES, file_ending_of
+from scribble_tools.images.file_kind import NATURAL, VOLUMES, file_ending_of, normal_form
+from scribble_tools.images.image_files import files_in
 from scribble_tools.images.name_patterns import PLACEHOLDER, compile_pattern
 
 LABEL_ENDINGS = NATURAL | VOLUMES | {".nii"}
@@ -27,10 +28,10 @@ def find_label_files(
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder")
-    files = [p for p in sorted(folder.iterdir()) if p.is_file() and not p.name.startswith(".")]
+    files = [path for path in files_in(folder) if path.is_file()]
     if pattern is not None:
-        regex = compile_pattern(pattern)
-        matches = {path: regex.fullmatch(path.name) for path in files}
+        regex = compile_pattern(normal_form(pattern))
+        matches = {path: regex.fullmatch(normal_form(path.name)) for path in files}
         pairs = [(match["case"], path) for path, match in matches.items() if match]
         if not pairs:
             raise FileNotFoundError(f"nothing in {folder} fits the pattern {pattern!r}")
@@ -43,7 +44,8 @@ def find_label_files(
         if not pairs:
             raise FileNotFoundError(f"no *{ending} in {folder}: another --file-ending?")
     found: dict[str, Path] = {}
-    for case, path in pairs:
+    for name, path in pairs:
+        case = normal_form(name)
         if case in found:
             raise ValueError(f"{found[case]} and {path} are both of {case}: say a pattern")
         found[case] = path

@@ -28,10 +28,13 @@ from scribble_tools.dataset.writing import (
 )
 from scribble_tools.generate.plan import ScribblePlan, generate_scribbles, seed_words
 from scribble_tools.generate.strokes import BACKGROUND
-from scribble_tools.images.file_kind import READABLE, file_ending_of
-from scribble_tools.images.image_io import write_labels
+from scribble_tools.images.file_kind import READABLE, file_ending_of, normal_form
+from scribble_tools.images.image_files import files_in
+from scribble_tools.images.image_io import largest_label, write_labels
 from scribble_tools.images.segmentation_files import read_labels
+from scribble_tools.images.slicer_segmentation import value_conflicts
 from scribble_tools.parallel import parallel_map
+from scribble_tools.problems import refuse
 
 FOLDER_RECORD = "generated.json"
 
@@ -82,11 +85,6 @@ def _values_in(path: Path) -> tuple[set[int], list[str]]:
         return set(), [str(error)]
 
 
-def _raise_all(problems: Sequence[str]) -> None:
-    if problems:
-        raise ValueError("\n".join([f"{len(problems)} problems, nothing written:", *problems]))
-
-
 def _scribble_files(
     job: _Job, items: Sequence[tuple[str, Path, Path]], num_processes: int
 ) -> Counter:
@@ -94,7 +92,7 @@ def _scribble_files(
     for counts, own in parallel_map(partial(_scribble_file, job), items, num_processes, "drawing"):
         total += counts
         problems += own
-    _raise_all(problems)
+    refuse(problems)
     return total
 
 
@@ -129,11 +127,7 @@ def find_label_files(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder")
-    files = [
-        path
-        for path in sorted(folder.iterdir())
-        if file_ending_of(path) in READABLE and not path.name.startswith(".")
-    ]
+    files = [path for path in files_in(folder) if file_ending_of(path) in READABLE]
     if not files:
         raise FileNotFoundError(f"no label files ({' '.join(sorted(READABLE))}) in {folder}")
     return files
@@ -150,7 +144,8 @@ def generate_folder(
     """Draw scribbles for every label file of a folder into files of the same names in ``out``.
 
     Args:
-        unlabelled: value of unlabelled voxels; default: the highest label of the folder + 1.
+        unlabelled: value of unlabelled voxels; default: the highest label of the folder + 1, or
+            the highest free value where the format holds no more.
 
     Returns:
         number of voxels of each label value in all files together.
@@ -169,15 +164,20 @@ def generate_folder(
         problems += own
         if min(values, default=0) < 0:
             problems.append(f"{path} holds the negative label {min(values)}")
+    if not problems:
+        problems = value_conflicts(files)
     if not problems and BACKGROUND not in found:
         problems.append(f"no background (0) in {source}: are these dense labels?")
-    _raise_all(problems)
+    refuse(problems)
+    highest = min(2**16 - 1, *map(largest_label, files))
     if unlabelled is None:
         unlabelled = max(found) + 1
-    if unlabelled in found or not 0 <= unlabelled < 2**16:
+        if unlabelled > highest:  # a BMP of 0 and 255, say
+            unlabelled = max(set(range(highest + 1)) - found, default=unlabelled)
+    if unlabelled in found or not 0 <= unlabelled <= highest:
         raise ValueError(
-            f"unlabelled {unlabelled}: take a value up to 65535 that is no label in {source} "
-            f"(--unlabelled); it holds {sorted(found)}"
+            f"unlabelled {unlabelled}: take a value up to {highest}, which the format holds, that "
+            f"is no label in {source} (--unlabelled); it holds {sorted(found)}"
         )
     out = Path(out).absolute()
     if out.exists() and not (out / FOLDER_RECORD).is_file():
@@ -223,14 +223,14 @@ class _DenseDataset:
             raise FileNotFoundError(f"no *{raw.file_ending} in {folder / labels}")
         images = {case: [] for case in files}
         lost = []
-        for path in raw.files("imagesTr").values():
-            case = re.sub(r"_\d{4}$", "", path.name.removesuffix(raw.file_ending))
+        for stem, path in raw.files("imagesTr").items():
+            case = re.sub(r"_\d{4}$", "", stem)
             if case in images:
                 images[case].append(path)
             else:
                 lost.append(f"{path} has no dense label in {folder / labels}")
         lost += [f"{files[case]} has no image in imagesTr" for case in images if not images[case]]
-        _raise_all(lost)
+        refuse(lost + value_conflicts(files.values()))
         values = tuple(sorted(label_set.values))
         names = {n: v[0] for n, v in label_set.classes.items() if len(v) == 1}
         return cls(
@@ -355,20 +355,21 @@ def generate_dataset(
         for sub in ("imagesTr", "labelsTr", "labelsTr_dense"):
             (folder / sub).mkdir()
         items = [
-            (case, dataset.files[case], folder / "labelsTr" / dataset.files[case].name)
+            (case, file, folder / "labelsTr" / normal_form(file.name))
             for case in scribbled
+            for file in [dataset.files[case]]
         ]
         counts = _scribble_files(job, items, num_processes)
         for case in kept:
             for path in dataset.images[case]:
-                shutil.copyfile(path, folder / "imagesTr" / path.name)
+                shutil.copyfile(path, folder / "imagesTr" / normal_form(path.name))
             path = dataset.files[case]
-            shutil.copyfile(path, folder / "labelsTr_dense" / path.name)
+            shutil.copyfile(path, folder / "labelsTr_dense" / normal_form(path.name))
             if case not in scribbled:
                 labels, image = read_labels(path)
                 counts[dataset.ignore] += labels.size
                 empty = np.full(labels.shape, dataset.ignore)
-                write_labels(empty, image, folder / "labelsTr" / path.name)
+                write_labels(empty, image, folder / "labelsTr" / normal_form(path.name))
         content = {
             **dataset.content,
             "labels": {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import struct
+import unicodedata
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,6 +124,11 @@ def is_hidden(path: Path) -> bool:
     return hidden or path.name.lower() in LITTER
 
 
+def normal_form(text: str) -> str:
+    """A name in Unicode's form C: macOS takes letters and their accents apart, others do not."""
+    return unicodedata.normalize("NFC", text)
+
+
 def file_ending_of(path: Path) -> str:
     """The ending as nnU-Net counts it: ``.nii.gz`` is one ending."""
     return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
@@ -195,8 +201,9 @@ def _packed_kind(head: bytes) -> FileKind:
         return FileKind("packed twice with gzip", remedy="unpack it once (gunzip)")
     if kind in (NIFTI_PAIR, ANALYZE, GIPL) or kind.unknown:
         return UNKNOWN  # such as .hdr.gz and .gipl.gz, which ITK knows by their names
-    remedy = kind.remedy or "unpack it (gunzip)"
-    return FileKind(f"{kind.name} packed with gzip", remedy=remedy)
+    if kind.remedy:
+        return kind
+    return FileKind(f"{kind.name} packed with gzip", remedy="unpack it (gunzip)")
 
 
 def _nifti(head: bytes) -> FileKind | None:
@@ -247,9 +254,22 @@ def _dicom(head: bytes) -> FileKind | None:
     return None
 
 
-def _webp(head: bytes) -> FileKind | None:
-    is_webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
-    return FileKind("a WebP picture", remedy=_SAVE_AS) if is_webp else None
+def _web_picture(head: bytes) -> FileKind | None:
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return FileKind("a WebP picture", remedy=_SAVE_AS)
+    phones = head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"mif1", b"avif")
+    return FileKind("a HEIC or AVIF picture", remedy=_SAVE_AS) if phones else None
 
 
-_TESTS = (_nifti, _nrrd, _meta, _gipl, _dicom, _webp)
+def _mgh(head: bytes) -> FileKind | None:
+    """FreeSurfer's: version 1, four sizes, and a type of voxels."""
+    if len(head) < 284:
+        return None
+    version, *sizes, kind = struct.unpack_from(">6i", head)
+    if version != 1 or kind not in (0, 1, 3, 4, 10) or not all(0 < n < 1 << 16 for n in sizes):
+        return None
+    remedy = "make NIfTI of it: mri_convert FILE.mgz FILE.nii.gz"
+    return FileKind("FreeSurfer's MGH", remedy=remedy)
+
+
+_TESTS = (_nifti, _nrrd, _meta, _gipl, _dicom, _web_picture, _mgh)

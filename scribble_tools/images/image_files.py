@@ -23,6 +23,7 @@ from scribble_tools.images.file_kind import (
     file_ending_of,
     is_hidden,
     kind_of,
+    normal_form,
 )
 from scribble_tools.images.image_io import read_image, save_image
 from scribble_tools.images.unpacking import Content
@@ -53,6 +54,14 @@ def files_in(folder: Path, ending: str = "") -> list[Path]:
         for path in folder.iterdir()
         if path.name.endswith(ending) and not is_hidden(Path(path.name))
     )
+
+
+def cases_in(folder: Path, ending: str) -> dict[str, Path]:
+    """Case to file of this ending directly in a folder, sorted; hidden files are passed over.
+
+    Names are compared in Unicode's form C, whatever form their files have.
+    """
+    return {normal_form(path.name.removesuffix(ending)): path for path in files_in(folder, ending)}
 
 
 def dataset_file_ending(images: Sequence[Path]) -> str:

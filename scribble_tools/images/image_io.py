@@ -22,6 +22,7 @@ from scribble_tools.images.file_kind import (
     PNG,
     TIF,
     FileKind,
+    file_ending_of,
     readable_kind,
 )
 from scribble_tools.images.header_limits import refuse_unsafe_header, refuse_unsafe_name
@@ -49,7 +50,14 @@ READERS = {
     JPG: "JPEGImageIO",
     BMP: "BMPImageIO",
 }
+TOLERANCE = 1e-3  # mm of spacing and origin, absolute for directions
+MOST_DIGITS = 12
 LABEL_TYPES = (np.uint8, np.int16, np.uint16, np.int32)
+LABEL_TYPES_OF = {  # where ITK writes fewer
+    ".png": (np.uint8, np.uint16),
+    ".bmp": (np.uint8,),
+    ".gipl": (np.uint8, np.int16, np.uint16),
+}
 
 
 def read_image(path: Path) -> sitk.Image:
@@ -111,8 +119,18 @@ def _why_not_read(path: Path, error: str) -> str:
     return f"{path} cannot be read as an image ({reason})"
 
 
+def with_digits(numbers: tuple[float, ...], others: tuple[float, ...]) -> tuple[str, str]:
+    """Both rows of numbers, with as many digits as it takes to see where they differ."""
+    a, b = np.array(numbers, float), np.array(others, float)
+    differ = a != b
+    digits = 4
+    while digits < MOST_DIGITS and (np.round(a, digits) == np.round(b, digits))[differ].any():
+        digits += 2 if digits > 4 else 1
+    return tuple(str(np.round(row, digits).tolist()) for row in (a, b))
+
+
 def geometry_difference(
-    image: sitk.Image, other: sitk.Image, tolerance: float = 1e-3, size_only: bool = False
+    image: sitk.Image, other: sitk.Image, tolerance: float = TOLERANCE, size_only: bool = False
 ) -> str:
     """Say in words how the voxel grids of two images differ; empty when they agree.
 
@@ -124,11 +142,12 @@ def geometry_difference(
         return f"size {image.GetSize()} against {other.GetSize()}"
     if size_only:
         return ""
+    differences = []
     for name in ("Spacing", "Origin", "Direction"):
         a, b = getattr(image, f"Get{name}")(), getattr(other, f"Get{name}")()
         if not np.allclose(a, b, rtol=0, atol=tolerance):
-            return f"{name.lower()} {np.round(a, 4).tolist()} against {np.round(b, 4).tolist()}"
-    return ""
+            differences.append("{} {} against {}".format(name.lower(), *with_digits(a, b)))
+    return ", ".join(differences)
 
 
 def save_image(image: sitk.Image, path: Path) -> None:
@@ -146,14 +165,31 @@ def save_image(image: sitk.Image, path: Path) -> None:
     refuse_cut_off(path)  # of a full disk, ITK's writer of NIfTI says nothing
 
 
+def label_types(path: Path) -> tuple[type[np.integer], ...]:
+    """The integer types that the format of a file holds, the smallest first."""
+    return LABEL_TYPES_OF.get(file_ending_of(path), LABEL_TYPES)
+
+
+def largest_label(path: Path) -> int:
+    """The highest label that the format of a file holds."""
+    return max(int(np.iinfo(own).max) for own in label_types(path))
+
+
 def write_labels(array: np.ndarray, like: sitk.Image, path: Path) -> None:
     """Write labels (*spatial) as the smallest integers that hold them, on the grid of ``like``.
 
     Raises:
-        ValueError: see `save_image`.
+        ValueError: see `save_image`; or the format holds no such labels.
     """
-    low, high = array.min(), array.max()
-    dtype = next(t for t in LABEL_TYPES if np.iinfo(t).min <= low and high <= np.iinfo(t).max)
-    labels = sitk.GetImageFromArray(array.astype(dtype))
+    low, high = int(array.min()), int(array.max())
+    types = label_types(path)
+    fitting = [t for t in types if np.iinfo(t).min <= low and high <= np.iinfo(t).max]
+    if not fitting:
+        lowest = min(int(np.iinfo(t).min) for t in types)
+        raise ValueError(
+            f"{path} cannot be written: {file_ending_of(path)} holds labels from {lowest} to "
+            f"{largest_label(path)}, these go from {low} to {high}. NIfTI and NRRD hold them"
+        )
+    labels = sitk.GetImageFromArray(array.astype(fitting[0]))
     labels.CopyInformation(like)
     save_image(labels, path)

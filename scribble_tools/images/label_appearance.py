@@ -18,6 +18,7 @@ IMAGE, SEGMENTS, OTHER = "image", "segments of 3D Slicer", "neither image nor la
 THIN_HALF_WIDTH = 2  # pixels: a line three pixels wide has 2
 ELONGATED = 50  # area over squared half width
 SLICES_LOOKED_AT = 24  # per value: enough for a median, and quick on large volumes
+ALMOST = 1.001e-3  # of an integer: what floats and scale factors leave of labels
 SAMPLE = 1_000_000  # voxels that tell an image from a label map
 
 
@@ -44,8 +45,10 @@ def is_label_map(array: np.ndarray) -> bool:
     """Whether an array (*spatial) holds few, whole and locally constant values."""
     sample = array.reshape(-1)[:: max(1, array.size // SAMPLE)]
     if not np.issubdtype(sample.dtype, np.integer):
-        if not (np.isfinite(sample).all() and (sample == np.round(sample)).all()):
+        # NaN and infinity are no numbers that could be near an integer
+        if not (abs(sample - np.round(np.nan_to_num(sample))) <= ALMOST).all():
             return False
+        sample = np.round(sample)
     distinct = len(np.unique(sample))
     if distinct <= 12:
         return True

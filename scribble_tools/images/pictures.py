@@ -7,11 +7,15 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 import SimpleITK as sitk
 
 from scribble_tools.images.file_kind import BMP, JPG, PNG, TIF, FileKind
+
+if TYPE_CHECKING:  # few need it, and it takes long to import
+    import tifffile
 
 ORIENTATION = 274  # tag of EXIF and TIFF
 TURNED = {
@@ -43,7 +47,7 @@ def orientation_of(path: Path, kind: FileKind) -> int:
         ValueError: see `read_tiff`.
     """
     if kind == TIF:
-        with _open_tiff(path) as file:
+        with open_tiff(path) as file:
             try:
                 found = file.pages[0].tags.valueof(ORIENTATION, 1)
             except Exception as error:  # what it raises depends on where the file is damaged
@@ -72,7 +76,7 @@ def refuse_turned(path: Path, kind: FileKind) -> None:
         )
 
 
-def _png_exif(file) -> Iterator[bytes]:
+def _png_exif(file: IO[bytes]) -> Iterator[bytes]:
     """The EXIF blocks of a PNG, also as older ImageMagick wrote them, in a text."""
     file.seek(8)
     while len(head := file.read(8)) == 8:
@@ -99,7 +103,7 @@ def _png_exif(file) -> Iterator[bytes]:
             file.seek(length + 4, 1)
 
 
-def _jpg_exif(file) -> Iterator[bytes]:
+def _jpg_exif(file: IO[bytes]) -> Iterator[bytes]:
     file.seek(2)
     while len(head := file.read(4)) == 4 and head[0] == 0xFF:
         marker, length = head[1], int.from_bytes(head[2:], "big")
@@ -129,8 +133,13 @@ def _exif_orientation(block: bytes) -> int:
     return 0
 
 
-def _open_tiff(path: Path):
-    import tifffile  # few need it
+def open_tiff(path: Path) -> tifffile.TiffFile:
+    """A TIF, opened with tifffile.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    import tifffile
 
     try:
         return tifffile.TiffFile(path)
@@ -147,10 +156,10 @@ def read_tiff(path: Path) -> sitk.Image:
     Raises:
         ValueError: the file is damaged, or holds other than real numbers.
     """
-    with _open_tiff(path) as file:
+    with open_tiff(path) as file:
         try:
             series = file.series[0]
-            _refuse_unwritten(series.nbytes, path.stat().st_size)
+            refuse_unwritten(series.nbytes, path.stat().st_size)
             shapes = [other.shape for other in file.series]
             array, axes = series.asarray(), series.axes
             is_palette = series.keyframe.photometric.name == "PALETTE"
@@ -177,7 +186,8 @@ def read_tiff(path: Path) -> sitk.Image:
     return _as_image(array, samples > 1, _tiff_spacing(path))
 
 
-def _refuse_unwritten(size: int, stored: int) -> None:
+def refuse_unwritten(size: int, stored: int) -> None:
+    """Refuse a TIF that says more of itself than so many stored bytes can hold."""
     if size > stored * LARGEST_GROWTH + (1 << 20):
         raise ValueError(f"its header says {size} bytes, which {stored} cannot hold")
 

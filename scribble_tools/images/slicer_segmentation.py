@@ -8,23 +8,24 @@ no segment.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import combinations, count
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
+from scribble_tools.images.file_kind import NATURAL, NRRD, ending_of_content, kind_of
+from scribble_tools.images.flat_images import is_flat
 from scribble_tools.images.image_io import read_image
-from scribble_tools.images.label_files import (
-    GridMismatch,
-    Mismatch,
-    grids_in_words,
-    resample_labels,
-)
+from scribble_tools.images.label_files import IMAGE, GridRules, fit_to_grid
+from scribble_tools.images.mismatches import Mismatch
 
 ENDING = ".seg.nrrd"
+LONGEST_HEADER = 1 << 20
 OVERLAPS = ("refuse", "ignore", "first")
 ALIGNED_VOXELS = 0.05  # deviation from the image's grid that float32 headers of NIfTI explain
 
@@ -39,33 +40,88 @@ class Segment:
 
 
 def is_segmentation(path: Path) -> bool:
-    """Whether the file is called ``.seg.nrrd``."""
-    return path.name.lower().endswith(ENDING)
+    """Whether the file is called ``.seg.nrrd``, or is any NRRD whose header names segments."""
+    if path.name.lower().endswith(ENDING):
+        return True
+    try:
+        if kind_of(path) != NRRD:
+            return False
+        with path.open("rb") as file:
+            header = file.read(LONGEST_HEADER)
+    except (OSError, ValueError):
+        return False
+    header = re.split(rb"\r?\n\r?\n", header, maxsplit=1)[0]
+    return re.search(rb"(?m)^Segment\d+_Name:=", header) is not None
+
+
+def _number(image: sitk.Image, key: str, default: int, path: Path) -> int:
+    if not image.HasMetaDataKey(key):
+        return default
+    try:
+        return int(image.GetMetaData(key))
+    except ValueError:
+        raise ValueError(f"{path}: {key} is {image.GetMetaData(key)!r}, no whole number") from None
 
 
 def read_segmentation(path: Path) -> tuple[sitk.Image, list[Segment]]:
     """Read a segmentation: one channel per layer, and what the header says of the segments.
 
     Raises:
-        FileNotFoundError, ValueError: no such file, or its header names no segments.
+        FileNotFoundError, ValueError: no such file, or its header names no segments, or some that
+            cannot be told apart.
     """
     image = read_image(path)
     segments = []
-    for k in count():
-        if not image.HasMetaDataKey(f"Segment{k}_Name"):
-            break
+    keys = [re.fullmatch(r"Segment(\d+)_Name", key) for key in image.GetMetaDataKeys()]
+    for k in sorted(int(match.group(1)) for match in keys if match):
         # files older than Slicer 4.11 give every segment a layer of its own, with value 1
-        value, layer = (
-            int(image.GetMetaData(key)) if image.HasMetaDataKey(key) else default
-            for key, default in ((f"Segment{k}_LabelValue", 1), (f"Segment{k}_Layer", k))
-        )
-        segments.append(Segment(image.GetMetaData(f"Segment{k}_Name").strip(), value, layer))
+        value = _number(image, f"Segment{k}_LabelValue", 1, path)
+        layer = _number(image, f"Segment{k}_Layer", k, path)
+        name = unicodedata.normalize("NFC", image.GetMetaData(f"Segment{k}_Name").strip())
+        segments.append(Segment(name, value, layer))
     if not segments:
         raise ValueError(f"{path} names no segments: was it saved by 3D Slicer as a segmentation?")
     layers = image.GetNumberOfComponentsPerPixel()
-    if lost := [segment.name for segment in segments if segment.layer >= layers]:
+    if lost := [segment.name for segment in segments if not 0 <= segment.layer < layers]:
         raise ValueError(f"{path}: {', '.join(lost)} should lie in layers that the file lacks")
+    places: dict[tuple[int, int], list[str]] = {}
+    for segment in segments:
+        places.setdefault((segment.layer, segment.value), []).append(segment.name)
+    if shared := {place: names for place, names in places.items() if len(names) > 1}:
+        words = [
+            f"{' and '.join(names)} have the same value {value} in the same layer {layer}"
+            for (layer, value), names in shared.items()
+        ]
+        raise ValueError(
+            f"{path}: {'; '.join(words)}, so that nobody can tell whose voxels are whose. Load it "
+            "in 3D Slicer, mend the segments and save it again; a program that wrote it must give "
+            "each its own value"
+        )
     return image, segments
+
+
+def value_conflicts(paths: Iterable[Path]) -> list[str]:
+    """Values that segmentations of 3D Slicer give different names, one line for each value.
+
+    For commands that read label values: a program that numbers segments anew in every file makes
+    one class of several.
+    """
+    names: dict[int, dict[str, Path]] = {}
+    for path in paths:
+        try:
+            segments = read_segmentation(path)[1] if is_segmentation(path) else ()
+        except (FileNotFoundError, ValueError):
+            continue  # whoever reads the labels says so
+        for segment in segments:
+            names.setdefault(segment.value, {}).setdefault(segment.name, path)
+    return [
+        f"the value {value} is "
+        + " and ".join(f"{name!r} in {path}" for name, path in own.items())
+        + ": these are segmentations of 3D Slicer, whose values mean nothing. Bring them to label "
+        "values by their names first: scribble_tools convert folder, or export label maps"
+        for value, own in sorted(names.items())
+        if len(own) > 1
+    ]
 
 
 def _layers(image: sitk.Image) -> np.ndarray:
@@ -125,7 +181,8 @@ def read_segments_on_grid(
     label_of: Mapping[str, int],
     elsewhere: int,
     overlaps: str = "refuse",
-    resample: bool = False,
+    image_path: Path | None = None,
+    rules: GridRules | None = None,
     passed_over: tuple[str, ...] = (),
 ) -> np.ndarray:
     """Read a segmentation as labels (*spatial) on the voxel grid of ``image``.
@@ -135,8 +192,9 @@ def read_segments_on_grid(
         elsewhere: label of what lies in no segment.
         overlaps: where segments of different labels overlap, ``refuse``, or choose ``elsewhere``
             (``ignore``) or the label that stands ``first`` in ``label_of``.
-        resample: bring a segmentation whose voxels do not coincide with the image's there
-            (nearest neighbour) instead of refusing it.
+        image_path: the file that ``image`` comes from.
+        rules: what to do with a segmentation whose voxels do not coincide with the image's;
+            default: it is refused.
         passed_over: beginnings of the names of segments that are as if they were not there.
 
     Raises:
@@ -145,31 +203,43 @@ def read_segments_on_grid(
         Mismatch: a flat image, or labelled voxels outside it.
         GridMismatch: the voxels do not coincide with the image's.
     """
+    rules = rules or GridRules()
     segmentation, segments = read_segmentation(path)
     segments = [segment for segment in segments if not segment.name.startswith(passed_over)]
     labels = np.full(image.GetSize()[::-1], elsewhere, np.int32)
     if _has_no_voxels(segmentation):
         return labels
-    if image.GetDimension() != 3:
-        raise Mismatch(f"is three-dimensional, but its image has {image.GetDimension()} axes")
-    offset = aligned_offset(segmentation, image)
-    if offset is None:
-        if not resample:
-            raise GridMismatch(
-                "does not lie on its image's voxel grid, nor on a part of it: "
-                + grids_in_words(segmentation, image)
-            )
-        segmentation = resample_labels(segmentation, image)
-        offset = (0,) * image.GetDimension()
     found = _combine(path, segmentation, segments, label_of, elsewhere, overlaps)
+    natural = image_path is not None and ending_of_content(image_path) in NATURAL
+    volume = image
+    if image.GetDimension() == 2 and is_flat(segmentation):
+        volume = _volume_of(image, segmentation, natural)
+    same_size = segmentation.GetSize() == volume.GetSize()
+    laid = same_size and (natural or rules.geometry == IMAGE)
+    if (
+        laid
+        or volume.GetDimension() != 3
+        or (offset := aligned_offset(segmentation, volume)) is None
+    ):
+        return fit_to_grid(found, segmentation, path, image, image_path, rules, elsewhere)
     # the segmentation's box, cut to the image's
+    whole = labels.reshape(volume.GetSize()[::-1])
     low = np.array(offset[::-1])
-    start, stop = np.maximum(low, 0), np.minimum(low + found.shape, labels.shape)
+    start, stop = np.maximum(low, 0), np.minimum(low + found.shape, whole.shape)
     inside = tuple(slice(a, max(a, b)) for a, b in zip(start - low, stop - low, strict=True))
     if lost := np.count_nonzero(found != elsewhere) - np.count_nonzero(found[inside] != elsewhere):
         raise Mismatch(f"has {lost} labelled voxels outside its image: are they a pair?")
-    labels[tuple(slice(a, max(a, b)) for a, b in zip(start, stop, strict=True))] = found[inside]
+    whole[tuple(slice(a, max(a, b)) for a, b in zip(start, stop, strict=True))] = found[inside]
     return labels
+
+
+def _volume_of(image: sitk.Image, segmentation: sitk.Image, natural: bool) -> sitk.Image:
+    """A picture as the volume of one slice that Slicer loads, on which a segmentation was drawn."""
+    volume = sitk.JoinSeries(image)
+    spacing = segmentation.GetSpacing()
+    volume.SetSpacing(spacing if natural else (*image.GetSpacing(), spacing[2]))
+    volume.SetOrigin((*image.GetOrigin(), segmentation.GetOrigin()[2]))
+    return volume
 
 
 def _combine(

@@ -35,6 +35,7 @@ from scribble_tools.evaluate.statistics import (
     over_classes,
     wilcoxon_p,
 )
+from scribble_tools.images.image_files import files_in
 from scribble_tools.parallel import parallel_map
 from scribble_tools.report.cases import CaseLook, draw_strip, image_grid, look_at
 from scribble_tools.report.training import Training, find_fold, read_training
@@ -165,11 +166,11 @@ def find_predictions(folder: Path, ending: str, fold: str | None = None) -> Path
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder")
-    if any(folder.glob(f"*{ending}")):
+    if files_in(folder, ending):
         return folder
     if folder.name.startswith("fold_") or any(folder.glob("fold_*")):
         validation = find_fold(folder, fold) / "validation"
-        if any(validation.glob(f"*{ending}")):
+        if files_in(validation, ending):
             return validation
         raise FileNotFoundError(
             f"no predictions {validation}/*{ending}: let nnU-Net validate (nnUNetv2_train ... "
@@ -287,7 +288,7 @@ def _roles(
 
 def _grids(dataset: Path, ending: str) -> list[tuple[tuple[int, ...], tuple[float, ...]]]:
     grids = []
-    for path in sorted((dataset / "imagesTr").glob(f"*_0000{ending}")):
+    for path in files_in(dataset / "imagesTr", f"_0000{ending}"):
         try:
             grids.append(image_grid(path))
         except ValueError:
@@ -391,7 +392,7 @@ def gather(
         predictions=found,
         check=check,
         grids=_grids(dataset, ending),
-        num_test=len([*(dataset / "imagesTs").glob(f"*_0000{ending}")]),
+        num_test=len(files_in(dataset / "imagesTs", f"_0000{ending}")),
         channels=[*raw.channels],
         patients=patients,
         resampled=("patients" if patients else "cases", len(Counter(groups))),

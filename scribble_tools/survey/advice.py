@@ -20,7 +20,9 @@ from scribble_tools.images.image_files import files_below
 from scribble_tools.images.itksnap_labels import read_label_description
 from scribble_tools.images.label_appearance import DENSE, IMAGE, SCRIBBLES, SEGMENTS, SLICES
 from scribble_tools.images.name_patterns import compile_pattern
+from scribble_tools.survey.mask_advice import is_labels, mask_words
 from scribble_tools.survey.pairs import Pairing, find_pairing
+from scribble_tools.survey.rehearsal import rehearse
 
 PUBLIC_UNLABELLED = (4, 255)  # in ACDC, MSCMRseg and WSL4MIS, where 0 is the background scribble
 TARGET = '--dataset-id 100 --out "$nnUNet_raw"'
@@ -165,10 +167,10 @@ def _classes(group: Mapping, folder: Path) -> list[str]:
         first = _class("background", background[0] if background else "SEGMENT")
         return [first, *(_class(v, v) for v in names)]
     background = group["background"]
-    classes = [v for v in rows if v not in (background, group["unlabelled"])]
+    classes = [v for v in rows if v not in (background, group["unlabelled"], "NaN")]
     described = _described_names(folder, rows)
     return [
-        f"background={'VALUE' if background is None else background}",
+        _class("background", "VALUE" if background is None else background),
         *(_class(described.get(v, f"NAME{k}"), v) for k, v in enumerate(classes, 1)),
     ]
 
@@ -178,7 +180,10 @@ def _guessed_labels(scribbles: Mapping, dense: Mapping | None, folder: Path) -> 
     classes = _classes(scribbles, folder)
     words = ["--labels", *classes]
     if scribbles["kind"] != SEGMENTS:
-        words += ["--unlabelled", str(scribbles["unlabelled"])]
+        if "NaN" in [row["value"] for row in scribbles["values"]]:
+            words += ["--nan unlabelled"]
+        if scribbles["unlabelled"] != "NaN":
+            words += ["--unlabelled", shlex.quote(str(scribbles["unlabelled"]))]
     if dense and (dense_classes := _classes(dense, folder)) != classes:
         words += ["--dense-labels", *dense_classes]
     return " ".join(words)
@@ -207,17 +212,24 @@ def _any_files(folder: Path, groups: Sequence[Mapping]) -> tuple:
     images.sort(key=lambda g: (bool(g["remarks"]), -g["files"]))  # with few colours: masks?
     scribbles = [g for g in groups if g["kind"] in (SCRIBBLES, SLICES, SEGMENTS)]
     dense = [g for g in groups if g["kind"] == DENSE]
+    problems = any(g["problems"] for g in groups)
+    mend = "; mend the problems above, then inspect again: convert refuses them" * problems
+    masks = mask_words(images[0], [g for g in groups if is_labels(g)]) if images else []
+    if masks:
+        return _joined_masks(images, groups, masks, mend)
     if not scribbles and dense:
         return (
             "images and dense labels" if images else "dense labels",
-            "there are no scribbles: draw some from the dense labels, then convert folder",
+            "there are no scribbles: draw some from the dense labels, then convert folder" + mend,
             _command("generate", _quote(Path(dense[0]["folder"])), "--out SCRIBBLES"),
         )
     if not scribbles:
-        return "images", "there are no labels among these files: look at those too", ""
+        if problems and not images:
+            return "files that cannot be read", "mend the problems above, then inspect again", ""
+        return "images", "there are no labels among these files: look at those too" + mend, ""
     pairing, others = find_pairing(images, scribbles, dense)
     advice = ["what values mean is guessed here from shapes: correct it. convert never guesses"]
-    chosen = scribbles[0]
+    chosen, options, refused = scribbles[0], [], []
     if pairing is None:
         words = ["--images", _quote(Path(images[0]["folder"])) if images else "IMAGES"]
         words += ["--scribbles", _quote(Path(chosen["folder"]))]
@@ -227,23 +239,55 @@ def _any_files(folder: Path, groups: Sequence[Mapping]) -> tuple:
     else:
         words = pairing.words
         chosen = next(g for g in scribbles if _holds(g, pairing))
+        options, refused = rehearse(pairing, "colour" if _in_colours(chosen) else "grey")
         advice += [
             f"other scribbles pair with images too: --scribbles {_quote(other.labels)}"
             for other in others
         ]
     if len(images) > 1 and pairing is None:
         advice.append("of several channels, give one --image-pattern each")
+    labels = _guessed_labels(chosen, dense[0] if dense else None, folder)
+    words = ["convert folder", *words, *_patient_regex(images), labels, *options, "--name NAME"]
     return (
         "no known data set",
-        "; ".join(advice),
-        _command(
-            "convert folder",
-            *words,
-            *_patient_regex(images),
-            _guessed_labels(chosen, dense[0] if dense else None, folder),
-            "--name NAME",
-            TARGET,
-        ),
+        "; ".join(advice) + mend + _why_no_line(refused),
+        "" if refused or problems else _command(*words, TARGET),
+    )
+
+
+def _in_colours(group: Mapping) -> bool:
+    values = [str(row["value"]) for row in group["values"]]
+    return group["kind"] != SEGMENTS and any(value.startswith("#") for value in values)
+
+
+def _why_no_line(refused: Sequence[str]) -> str:
+    """Why no line is printed: it would be refused."""
+    return "".join(f"\nmend this, then inspect again: {text}" for text in refused[:1])
+
+
+def _joined_masks(
+    images: Sequence[Mapping], groups: Sequence[Mapping], masks: Sequence[str], mend: str
+) -> tuple:
+    folders = [Path(group["folder"]) for group in groups if is_labels(group)]
+    pairing = Pairing(Path(images[0]["folder"]), Path(os.path.commonpath(folders)))
+    said = [shlex.split(word)[0].partition("=") for word in masks if "=PATTERN" not in word]
+    patterns = {name: text.split(",") for name, _, text in said}
+    options, refused = rehearse(pairing, masks=patterns)
+    words = [
+        "convert folder",
+        *pairing.words,
+        *_patient_regex(images),
+        "--labels",
+        *masks,
+        *options,
+    ]
+    return (
+        "masks of single classes",
+        "several masks make up a case, one or more for each class; what lies in none is unlabelled"
+        + "; what the classes are is guessed from names: correct it"
+        + mend
+        + _why_no_line(refused),
+        "" if refused or mend else _command(*words, "--name NAME", TARGET),
     )
 
 

@@ -16,41 +16,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import h5py
 import numpy as np
-import SimpleITK as sitk
 from tqdm import tqdm
 
 from scribble_tools.arguments import positive_int
 from scribble_tools.convert.label_survey import only_in_few
-from scribble_tools.convert.pairing import stem_of
-from scribble_tools.images.file_kind import NATURAL, READABLE, file_ending_of
-from scribble_tools.images.h5_files import dataset_names, opened_h5, read_dataset
+from scribble_tools.convert.pairing import stem_of, what_lies_in
+from scribble_tools.images.file_kind import READABLE, file_ending_of
 from scribble_tools.images.image_files import files_below
-from scribble_tools.images.image_io import read_image
-from scribble_tools.images.label_appearance import (
-    DENSE,
-    EMPTY,
-    IMAGE,
-    OTHER,
-    SCRIBBLES,
-    SEGMENTS,
-    SLICES,
-    is_label_map,
-    look_at_labels,
-)
-from scribble_tools.images.segmentation_files import labels_of
-from scribble_tools.images.slicer_segmentation import (
-    count_segment_voxels,
-    is_segmentation,
-    read_segmentation,
-)
+from scribble_tools.images.label_appearance import DENSE, EMPTY, SCRIBBLES, SLICES
 from scribble_tools.survey.advice import advise
+from scribble_tools.survey.file_facts import H5, examine
 from scribble_tools.survey.text import format_report
 
-H5 = frozenset({".h5", ".hdf5"})
 MANY_PATTERNS = 12  # more name patterns than these say nothing: group by folder and ending
-FEW_COLOURS = 20
 
 
 def find_readable(path: Path) -> list[Path]:
@@ -63,13 +42,10 @@ def find_readable(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise FileNotFoundError(f"{path}: no such file or folder")
-    files = [
-        file
-        for file in files_below(path)
-        if file_ending_of(file) in READABLE | H5
-        and not any(part.startswith(".") for part in file.relative_to(path).parts)
-    ]
+    files = [file for file in files_below(path) if file_ending_of(file) in READABLE | H5]
     if not files:
+        if others := what_lies_in(path):
+            raise FileNotFoundError(f"no file below {path} can be read: {others}")
         endings = " ".join(sorted(READABLE | H5))
         raise FileNotFoundError(f"{path} holds none of {endings}: is it the right folder?")
     return files
@@ -105,93 +81,6 @@ def _last_word(file: Path) -> str:
     """``_label.nii.gz`` of ``anna_label.nii.gz``; the ending alone where there is no such word."""
     match = re.search(r"_[A-Za-z]+(\.\w+)+$", file.name)
     return match.group() if match else file_ending_of(file)
-
-
-def _labels_facts(array: np.ndarray, axis: int) -> dict:
-    seen = look_at_labels(array, axis)
-    return {
-        "kind": seen.looks_like,
-        "values": seen.counts,
-        "unlabelled": seen.unlabelled,
-        "background": seen.background,
-        "reason": seen.reason,
-    }
-
-
-def _array_facts(array: np.ndarray) -> dict:
-    """Facts of an array without geometry, out of an h5."""
-    facts = {"dtype": str(array.dtype), "shape": list(array.shape)}
-    if not np.issubdtype(array.dtype, np.number) or array.ndim not in (2, 3) or not array.size:
-        return {**facts, "kind": OTHER}
-    if is_label_map(array):
-        return {**facts, **_labels_facts(array.astype(np.int64), 0)}
-    return {**facts, "kind": IMAGE, "range": [float(array.min()), float(array.max())]}
-
-
-def _h5_facts(file: h5py.File, name: str) -> dict:
-    try:
-        return _array_facts(read_dataset(file, name))
-    except ValueError as error:
-        return {"kind": OTHER, "problem": f"{file.filename}: {error}"}
-
-
-def _segmentation_facts(path: Path) -> dict:
-    image, segments = read_segmentation(path)
-    counts, voxels = count_segment_voxels(path)
-    return {
-        "dtype": image.GetPixelIDTypeAsString(),
-        "shape": list(image.GetSize()),
-        "spacing_mm": list(image.GetSpacing()),
-        "channels": image.GetNumberOfComponentsPerPixel(),
-        "kind": SEGMENTS,
-        "values": {**counts, "(no segment)": voxels - sum(counts.values())},
-        "segments": [{"name": s.name, "value": s.value, "layer": s.layer} for s in segments],
-    }
-
-
-def _image_facts(path: Path) -> dict:
-    """Facts of a file that SimpleITK reads."""
-    image = read_image(path)
-    channels = image.GetNumberOfComponentsPerPixel()
-    facts = {
-        "dtype": image.GetPixelIDTypeAsString().removeprefix("vector of "),
-        "shape": list(image.GetSize()),
-        "channels": channels,
-    }
-    if file_ending_of(path) not in NATURAL:
-        facts["spacing_mm"] = list(image.GetSpacing())
-    array = sitk.GetArrayFromImage(image)
-    if channels == 1 and image.GetDimension() in (2, 3) and is_label_map(array):
-        spacing = image.GetSpacing()[::-1]
-        axis = int(np.argmax(spacing)) if len(spacing) == 3 else 0
-        return {**facts, **_labels_facts(labels_of(image, path), axis)}
-    facts |= {"kind": IMAGE, "range": [float(array.min()), float(array.max())]}
-    if channels > 1:
-        colours = len(np.unique(array.reshape(-1, channels), axis=0))
-        if colours <= FEW_COLOURS:
-            facts["remark"] = (
-                f"only {colours} colours: if colours stand for labels, save the label numbers as "
-                "grey values"
-            )
-    return facts
-
-
-def examine(path: Path) -> dict[str, dict]:
-    """What a file holds: "" or, in an h5, each key, to facts that JSON can hold.
-
-    Always ``kind``; mostly ``dtype`` and ``shape`` (x, y, z; of h5 as stored); ``spacing_mm`` where
-    the format has it; of labels ``values`` (to voxels), ``unlabelled``, ``background``, ``reason``;
-    of images ``range``. ``problem`` when the file cannot be read.
-    """
-    try:
-        if file_ending_of(path) in H5:
-            with opened_h5(path) as file:
-                return {name: _h5_facts(file, name) for name in dataset_names(file)}
-        return {"": _segmentation_facts(path) if is_segmentation(path) else _image_facts(path)}
-    except (OSError, ValueError) as error:
-        problem = str(error)
-        problem = problem if str(path) in problem else f"{path}: {problem}"
-        return {"": {"kind": OTHER, "problem": problem}}
 
 
 def _most_common(items: Iterable) -> object:
@@ -276,8 +165,8 @@ def inspect_path(path: Path, max_files: int = 20, num_threads: int = 2) -> dict:
         max_files: read so many files of each name pattern, evenly spaced.
 
     Returns:
-        ``{"path", "groups": [...], "layout", "advice", "command"}``, ready for JSON; a group is a
-        name pattern, split into images and labels, with what its files hold.
+        ``{"path", "groups": [...], "unread", "layout", "advice", "command"}``, ready for JSON; a
+        group is a name pattern, split into images and labels, with what its files hold.
 
     Raises:
         FileNotFoundError: see `find_readable`.
@@ -308,7 +197,8 @@ def inspect_path(path: Path, max_files: int = 20, num_threads: int = 2) -> dict:
                 kind = "labels" if _is_labels(facts["kind"]) else facts["kind"]
                 parts[key, kind][file] = facts
         groups += [_summary(pattern, key, own, read) for (key, _), read in parts.items()]
-    return {"path": str(path), "groups": groups, **advise(path, files, groups)}
+    unread = "" if path.is_file() else what_lies_in(path, known=files)
+    return {"path": str(path), "groups": groups, "unread": unread, **advise(path, files, groups)}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -81,6 +81,8 @@ def format_report(report: Mapping) -> str:
     lines = [report["path"]]
     for group in report["groups"]:
         lines += ["", *_group_lines(group)]
+    if report.get("unread"):
+        lines += ["", f"not read: {report['unread']}"]
     lines += ["", f"layout: {report['layout']}"]
     lines += [report["advice"]] * bool(report["advice"])
     if report["command"]:

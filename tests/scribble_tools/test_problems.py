@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from scribble_tools.problems import once_per_kind
+import pytest
+
+from scribble_tools.problems import list_problems, once_per_kind, refuse
 
 
 def test_the_same_of_many_files_is_said_once_and_names_them():
@@ -31,3 +33,16 @@ def test_different_problems_stay_apart_in_their_order():
 
 def test_nothing_is_nothing():
     assert once_per_kind([]) == []
+
+
+def test_what_is_said_of_many_files_alike_names_them_all():
+    problems = [f"my data/c {k}.5.nii.gz holds NaN: mend it" for k in range(9)]
+    problems.insert(3, "my data/other.png (image: i.png) has 3 channels")
+    lines = list_problems(problems).splitlines()
+    assert lines[0] == "9 files: each holds NaN: mend it"
+    assert lines[1:10] == [f"  my data/c {k}.5.nii.gz" for k in range(9)]
+    assert lines[10:] == ["my data/other.png (image: i.png) has 3 channels"]
+    assert list_problems(problems[:2]).splitlines() == problems[:2]
+    with pytest.raises(ValueError, match="10 problems, nothing written:\n9 files: each holds NaN"):
+        refuse(problems)
+    refuse([])

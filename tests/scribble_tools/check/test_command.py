@@ -341,9 +341,7 @@ def test_label_values(data):
     data.change_label("p2_frame1", lambda a: np.where(a == 2, 200, a).astype(np.uint8))
     data.change_label("p3_frame1", lambda a: np.where(a == 2, np.nan, a))
     assert "no integers, such as 1.5" in data.finding("label-not-integer", "p1_frame1").message
-    assert (
-        "40 values that are no integers" in data.finding("label-not-integer", "p3_frame1").message
-    )
+    assert "40 NaN voxels of 6144" in data.finding("label-not-integer", "p3_frame1").message
     assert "negative label values [-1]" in data.finding("label-negative", "p1_frame2").message
     assert "200 (40 voxels)" in data.finding("label-unknown", "p2_frame1").message
 

@@ -131,7 +131,7 @@ def test_all_problems_are_reported_at_once_and_nothing_is_written(source):
     message = str(error.value)
     assert message.startswith("5 problems, nothing written")
     for words in (
-        "/patient001_frame01.nii.gz) does not lie on its image's voxel grid: it has size",
+        "/patient001_frame01.nii.gz) does not lie on its image's voxel grid: size and",
         "patient002_frame01_scribble.nii.gz: nothing is annotated",
         "patient003_frame01_scribble.nii.gz: every voxel is annotated",
         "patient004_frame01_scribble.nii.gz holds the values [200], which are not mapped "

@@ -17,7 +17,8 @@ from scribble_tools.convert.conversion import Source, SourceCase, Target, write_
 from scribble_tools.dataset.label_mapping import LabelMapping
 from scribble_tools.images.image_files import count_channels, dataset_file_ending
 from scribble_tools.images.image_io import read_image
-from scribble_tools.images.label_files import GridMismatch, read_on_grid
+from scribble_tools.images.label_files import GridRules, read_on_grid
+from scribble_tools.images.mismatches import GridMismatch
 
 SHAPE = (3, 6, 5)
 LABELS = LabelMapping({"background": (5,), "RV": (1,)}, (0,))
@@ -299,7 +300,7 @@ def test_bad_pictures_are_named(tmp_path):
     assert message.startswith("7 problems, nothing written")
     for words in (
         "pages.tif has 3 pages, of which nnU-Net reads one",
-        "palette.png is a picture in colours or with a palette; labels must be one grey channel",
+        "palette.png is a picture with a palette (#000000",
         "rgb.png is a picture in colours",
         "lossy.jpg: JPG changes label numbers",
         f"small.png (image: {image}) does not lie on its image's voxel grid: "
@@ -343,11 +344,11 @@ def test_resampled_labels_do_not_invent_any_outside_their_grid(tmp_path):
     for outside in (4, -1, 300):
         expected = np.full((2, 6, 6), outside)
         expected[:, :3, :3] = 1
-        labels = read_on_grid(label, image, resample=True, outside=outside)
+        labels = read_on_grid(label, image, None, GridRules(resample=True), outside)
         assert np.array_equal(labels, expected)
     flat = write(tmp_path / "flat.mha", np.ones((6, 6), np.uint8))
-    with pytest.raises(ValueError, match="has 2 dimensions, its image 3: are they a pair"):
-        read_on_grid(flat, image, resample=True)
+    with pytest.raises(ValueError, match="has 2 dimensions and 1 slices, its image 3 and 2"):
+        read_on_grid(flat, image, None, GridRules(resample=True))
 
 
 def test_dense_labels_must_be_the_scribbles_classes(tmp_path):
@@ -362,7 +363,7 @@ def test_dense_files_may_be_read_in_their_own_way(tmp_path):
     source = source_of(
         [case],
         dense_labels=LabelMapping({"background": (0,), "RV": (7,)}),
-        read_dense=lambda path, image: np.full(SHAPE, 7),
+        read_dense=lambda path, image, image_path: np.full(SHAPE, 7),
         record={"remark": "x"},
     )
     folder = convert(tmp_path, source)
@@ -390,7 +391,7 @@ from tests.scribble_tools.convert.test_conversion import (
     convert, make_cases, read_on_grid, source_of
 )
 folder = Path(sys.argv[1])
-def read(path, image):
+def read(path, image, image_path):
     if path.name.startswith("c1"):
         (folder / "reached").touch()
         time.sleep(60)

@@ -7,6 +7,7 @@ import pytest
 import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from scribble_tools import cli
 from scribble_tools.convert.restore_labels import read_mapping, restore_labels
@@ -140,3 +141,35 @@ def test_the_data_set_may_be_given_by_id(root, monkeypatch, capsys):
     assert "background=5 RV=1,7 LV=600" in capsys.readouterr().out
     assert cli.main([*arguments, "28"]) == 1
     assert "data set 28" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ending", [".png", ".tif", ".bmp"])
+def test_pictures_of_predictions(tmp_path, ending):
+    """Values above 255 need 16 bits, which BMP has not; a grey BMP is read as grey."""
+    labels = np.random.default_rng(0).integers(0, 3, (20, 24)).astype(np.uint8)
+    (tmp_path / "pred").mkdir()
+    Image.fromarray(labels).save(tmp_path / "pred" / f"a{ending}")
+    (tmp_path / "pred" / f"._a{ending}").write_bytes(b"\0\5\x16\7")
+    values = (0, 255, 128)
+    for value in (128, 600):
+        values = (0, 255, value)
+        mapping = LabelMapping({name: (v,) for name, v in zip(DENSE.names, values, strict=True)})
+        out = tmp_path / f"out{value}"
+        if ending == ".bmp" and value > 255:
+            with pytest.raises(ValueError, match="a.bmp cannot be written: .bmp holds labels from"):
+                restore_labels(tmp_path / "pred", mapping, out)
+            continue
+        restore_labels(tmp_path / "pred", mapping, out)
+        found = np.asarray(Image.open(out / f"a{ending}"))
+        assert np.array_equal(found, np.array(values)[labels])
+        assert found.dtype == (np.uint8 if value < 256 else np.uint16)
+
+
+def test_nan_is_no_label(root):
+    labels = np.ones(SHAPE, np.float32)
+    labels[0, 0, :3] = np.nan
+    for name in ("case0.nrrd", "case3.nii.gz"):
+        sitk.WriteImage(sitk.GetImageFromArray(labels), str(root / "pred" / name))
+    with pytest.raises(ValueError, match="case0.nrrd holds 3 NaN voxels of 40") as error:
+        restore_labels(root / "pred", MAPPING, root / "out")
+    assert "case3.nii.gz holds 3 NaN voxels of 40" in str(error.value)

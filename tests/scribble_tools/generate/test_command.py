@@ -7,6 +7,7 @@ import pytest
 import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from scribble_tools.check.command import check_dataset
 from scribble_tools.cli import main
@@ -14,6 +15,7 @@ from scribble_tools.generate.command import parse_class_settings
 from scribble_tools.generate.plan import PRESETS, ScribblePlan, generate_scribbles, slice_axis
 from scribble_tools.generate.scribble_dataset import generate_dataset, generate_folder
 from scribble_tools.generate.strokes import STYLES, StrokeSettings
+from scribble_tools.images.segmentation_files import read_labels
 
 SPACING_MM = (8.0, 1.5, 1.5)
 LABELS = {"background": 0, "wall": 1, "cavity": 2}
@@ -186,18 +188,41 @@ def test_unlabelled_must_be_a_free_value(tmp_path, unlabelled):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_highest_label_leaves_no_value_for_unlabelled(tmp_path):
+def test_the_highest_label_leaves_another_value_for_unlabelled(tmp_path):
     write(tmp_path / "dense" / "a.nii.gz", heart().astype(np.int32) * 30000)
     counts = generate_folder(tmp_path / "dense", tmp_path / "out", ScribblePlan(), num_processes=1)
     assert set(counts) == {0, 30000, 60000, 60001}
     write(tmp_path / "dense" / "b.nii.gz", heart().astype(np.int32) * 65535)
     with pytest.raises(ValueError, match="unlabelled 131071: take a value up to 65535"):
-        generate_folder(tmp_path / "dense", tmp_path / "other", ScribblePlan(), num_processes=1)
-    counts = generate_folder(
-        tmp_path / "dense", tmp_path / "other", ScribblePlan(), 7, num_processes=1
-    )
-    assert set(counts) == {0, 7, 30000, 60000, 65535, 131070}
-    assert set(np.unique(read(tmp_path / "other" / "b.nii.gz"))) == {0, 7, 65535, 131070}
+        generate_folder(
+            tmp_path / "dense", tmp_path / "other", ScribblePlan(), 131071, num_processes=1
+        )
+    for name, asked in (("free", None), ("said", 7)):
+        out, unlabelled = tmp_path / name, asked or 65534
+        counts = generate_folder(tmp_path / "dense", out, ScribblePlan(), asked, num_processes=1)
+        assert set(counts) == {0, unlabelled, 30000, 60000, 65535, 131070}
+        assert set(np.unique(read(out / "b.nii.gz"))) == {0, unlabelled, 65535, 131070}
+
+
+@pytest.mark.parametrize(
+    ("ending", "unlabelled", "dtype"),
+    [(".png", 256, np.uint16), (".tif", 256, np.uint16), (".bmp", 254, np.uint8)],
+)
+def test_masks_of_0_and_255_are_drawn_on(tmp_path, ending, unlabelled, dtype):
+    mask = np.zeros((48, 64), np.uint8)
+    mask[10:30, 15:40] = 255
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(mask).save(tmp_path / "masks" / f"a{ending}")
+    (tmp_path / "masks" / f"._a{ending}").write_bytes(b"\0\5\x16\7")
+    out = tmp_path / "out"
+    counts = generate_folder(tmp_path / "masks", out, ScribblePlan(), num_processes=1)
+    assert set(counts) == {0, 255, unlabelled}
+    found, _ = read_labels(out / f"a{ending}")
+    assert set(np.unique(found)) == {0, 255, unlabelled}
+    drawn = found != unlabelled
+    assert np.array_equal(found[drawn], mask[drawn]) and 0 < drawn.mean() < 0.5
+    assert np.asarray(Image.open(out / f"a{ending}")).dtype == dtype
+    assert sorted(path.name for path in out.iterdir()) == [f"a{ending}", "generated.json"]
 
 
 def test_problems_of_a_folder_are_reported_together(tmp_path):

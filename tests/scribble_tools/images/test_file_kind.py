@@ -105,6 +105,7 @@ def save_nifti2(path):
 
 
 APPLE_DOUBLE = b"\0\5\x16\7\0\2\0\0Mac OS X        " + bytes(90)
+MGH = struct.pack(">6i", 1, 4, 5, 6, 1, 0) + bytes(999)
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"
 
 
@@ -120,6 +121,9 @@ UNREADABLE = {
     "packed twice": (lambda path: gzip.compress(gzip.compress(bytes(99))), "gunzip"),
     "NRRD packed": (lambda path: gzip.compress(b"NRRD0004\n"), "gunzip"),
     "WebP": (lambda path: b"RIFF\0\0\0\0WEBPVP8 ", "PNG"),
+    "HEIC": (lambda path: b"\0\0\0\x18ftypheic" + bytes(99), "PNG"),
+    "FreeSurfer": (lambda path: MGH, "mri_convert"),
+    "FreeSurfer's": (lambda path: gzip.compress(MGH), "mri_convert"),
     "ZIP": (lambda path: b"PK\3\4" + bytes(99), "unpack"),
 }  # fmt: skip
 

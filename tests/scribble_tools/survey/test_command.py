@@ -181,9 +181,11 @@ def test_png_labels_and_colours(tmp_path):
     assert "spacing_mm" not in group(report, "photos/a#.png")
     found = group(report, "masks/a#.png")
     assert (found["kind"], found["unlabelled"], found["background"]) == ("scribbles", 0, 3)
-    assert "only 4 colours" in group(report, "painted/a#.png")["remarks"][0]
+    painted = group(report, "painted/a#.png")
+    assert (painted["kind"], painted["unlabelled"]) == ("scribbles", "#000000")
+    assert "in colours: a class may be named by its colour" in painted["remarks"][0]
     assert report["command"].startswith(
-        f"scribble_tools convert folder --images {tmp_path}/painted --scribbles {tmp_path}/masks "
+        f"scribble_tools convert folder --images {tmp_path}/photos --scribbles {tmp_path}/masks "
         "--labels background=3 NAME1=1 NAME2=2 --unlabelled 0"
     )
 
@@ -276,7 +278,8 @@ def test_broken_files_are_reported_and_do_not_stop_the_rest(tmp_path):
     (tmp_path / "c1.h5").write_bytes(b"no h5")
     text = format_report(inspect_path(tmp_path))
     assert "b1.nrrd cannot be read as an image" in text
-    assert "c1.h5" in text.split("problem")[-1]
+    assert "c1.h5" in text.split("problem: ")[-1]
+    assert "mend the problems above" in text
     assert "problem" in examine(tmp_path / "c1.h5")[""]
 
 

@@ -1,0 +1,73 @@
+"""Names of files that nnU-Net takes otherwise than people do: hidden ones, and accents."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from scribble_tools.check.findings import Finding
+from scribble_tools.images.file_kind import is_hidden, normal_form
+
+Files = TypeVar("Files")
+COUNTED = ("imagesTr", "labelsTr", "imagesTs")  # folders in which nnU-Net takes every file
+
+
+def hidden_findings(folder: Path, ending: str) -> list[Finding]:
+    """One finding for the hidden files that nnU-Net would count as cases."""
+    hidden = [
+        path
+        for sub in COUNTED
+        for path in sorted((folder / sub).glob(f"*{ending}"))
+        if is_hidden(Path(path.name))
+    ]
+    if not hidden:
+        return []
+    places = [*dict.fromkeys(path.parent.name for path in hidden)]
+    remedies, line = [], ""
+    if of_macos := [path for path in hidden if path.name.startswith("._")]:
+        line = f"find {shlex.quote(str(folder))} -name '._*' -delete"
+        remedies.append("Delete those of macOS (see the line below)")
+    if others := [path for path in hidden if path not in of_macos]:
+        remedies.append(f"Move out of the data set: {', '.join(path.name for path in others[:3])}")
+    return [
+        Finding(
+            "error",
+            "hidden-files",
+            ", ".join(places),
+            f"{len(hidden)} hidden files, such as {places[0]}/{hidden[0].name}, which nnU-Net "
+            "takes for cases (macOS writes ._* beside each file on foreign disks and in archives)",
+            "; ".join(remedies),
+            line,
+        )
+    ]
+
+
+def same_form(
+    folder: Path, images: Mapping[str, Files], labels: Mapping[str, Path]
+) -> tuple[dict[str, Files], dict[str, Path], list[Finding]]:
+    """Images and labels by names in Unicode's form C, and a finding where the forms differ.
+
+    nnU-Net compares the bytes of names. A letter with an accent may be one character or two; on
+    screen both look alike.
+    """
+    differ = [
+        case
+        for case in images
+        if case not in labels and normal_form(case) in map(normal_form, labels)
+    ]
+    findings = []
+    if differ:
+        remedy = "Write all names in one form, such as with the program convmv (see the line below)"
+        line = f"convmv -r -f utf8 -t utf8 --nfc --notest {shlex.quote(str(folder))}"
+        message = (
+            "the name is written with other characters in imagesTr than in labelsTr (an accent as "
+            "a character of its own, as macOS does it): nnU-Net does not find the label"
+        )
+        findings = [Finding("error", "name-form", case, message, remedy, line) for case in differ]
+    return (
+        {normal_form(case): files for case, files in images.items()},
+        {normal_form(case): path for case, path in labels.items()},
+        findings,
+    )

@@ -1,0 +1,162 @@
+"""The label files of one role, scribbles or dense references, from the user's words to a reader."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from scribble_tools.convert.folder_options import FolderOptions
+from scribble_tools.convert.label_survey import LabelSurvey, survey_labels, survey_masks
+from scribble_tools.convert.label_words import LabelFiles, LabelReader, interpret_labels
+from scribble_tools.convert.masks import MaskFiles, find_masks, is_mask_pattern
+from scribble_tools.convert.pairing import LISTED, SCRIBBLE, CaseFiles, Place
+from scribble_tools.convert.swapped import refuse_swapped
+from scribble_tools.dataset.label_mapping import LabelMapping
+from scribble_tools.images.colour_tables import read_colour_table
+from scribble_tools.images.itksnap_labels import read_label_description
+from scribble_tools.images.label_files import GridRules, grid_remarks
+from scribble_tools.images.picture_labels import parse_colour
+from scribble_tools.images.resampling import MOST_LOST
+from scribble_tools.images.segmentation_files import COLOUR, GREY, INDEX, NAN_LABEL, LabelReading
+
+
+def _mask_patterns(words: Sequence[str]) -> dict[str, list[str]]:
+    """Class to the patterns of its masks; empty where the words name values.
+
+    Raises:
+        ValueError: some words are patterns and others are not.
+    """
+    said = {word: word.partition("=")[2] for word in words}
+    patterns = {word for word, text in said.items() if is_mask_pattern(text)}
+    if patterns and (others := sorted(set(said) - patterns)):
+        raise ValueError(
+            f"{', '.join(sorted(patterns))}: masks of a class, but {', '.join(others)}: a value. "
+            "Name files for all classes, or for none"
+        )
+    return {w.partition("=")[0]: said[w].split(",") for w in words if w in patterns}
+
+
+def _reading(
+    role: str, words: Sequence[str], options: FolderOptions, colours: bool
+) -> LabelReading:
+    values = [value for word in words for value in word.partition("=")[2].split(",")]
+    unlabelled = options.unlabelled if role == SCRIBBLE else ()
+    pictures = INDEX if options.palette else GREY
+    if colours or any(parse_colour(value) is not None for value in (*values, *unlabelled)):
+        pictures = COLOUR
+        if options.palette:
+            raise ValueError("--palette index takes numbers, not colours: leave one of them out")
+    return LabelReading(NAN_LABEL if options.nan and role == SCRIBBLE else None, pictures)
+
+
+@dataclass
+class LabelRole:
+    """What is said of the label files of one role, and what was found.
+
+    Attributes:
+        name: `SCRIBBLE` or `DENSE`.
+        survey: what the files hold, after `look`.
+    """
+
+    name: str
+    place: Place
+    words: Sequence[str]
+    options: FolderOptions
+    names: Mapping[str, int] | None
+    reading: LabelReading
+    rules: GridRules
+    masks: MaskFiles | None = None
+    survey: LabelSurvey | None = None
+
+    @classmethod
+    def of(cls, name: str, place: Place, options: FolderOptions) -> LabelRole:
+        """Find masks, where the words name any.
+
+        Raises:
+            FileNotFoundError, ValueError: see `find_masks`; words that contradict each other.
+        """
+        scribbles = name == SCRIBBLE
+        words = options.labels if scribbles else options.dense_labels or options.labels
+        names, colours = None, False
+        if options.label_description is not None:
+            names = read_colour_table(options.label_description)
+            colours = names is not None
+            names = names if colours else read_label_description(options.label_description)
+        reading = _reading(name, words, options, colours)
+        rules = GridRules(
+            options.geometry,
+            options.resample,
+            options.lose_strokes,
+            MOST_LOST if scribbles else 1.0,
+        )
+        role = cls(name, place, words, options, names, reading, rules)
+        if patterns := _mask_patterns(words):
+            if place.pattern:
+                raise ValueError(f"--{name}-pattern and masks in --labels: leave the former out")
+            role.masks = find_masks(place, patterns, options.exclude)
+            role.place = replace(
+                place, found=role.masks.first_of_cases(), taken=role.masks.all_files()
+            )
+        return role
+
+    def unused_masks(self, used: Collection[Path]) -> list[str]:
+        """A problem where files beside the masks are no masks of any class, nor anything else."""
+        unused = [path for path in self.masks.unused if path not in used] if self.masks else []
+        if not unused:
+            return []
+        shown = "\n  ".join(map(str, unused[:LISTED]))
+        more = f"\n  and {len(unused) - LISTED} more" * (len(unused) > LISTED)
+        return [
+            f"{len(unused)} files beside the masks fit no pattern in --labels:\n  {shown}{more}\n "
+            "Name the class that they belong to, or leave them out (--exclude)"
+        ]
+
+    def look(self, cases: Mapping[str, CaseFiles], num_threads: int) -> list[str]:
+        """Read all files once, and return what is wrong with them."""
+        if self.masks is not None:
+            self.survey = survey_masks(self.masks, self.reading, num_threads)
+        else:
+            paths = [path for files in cases.values() if (path := getattr(files, self.name))]
+            title = f"{self.name} files"
+            self.survey = survey_labels(paths, num_threads, title, self.reading)
+        return self.survey.problems
+
+    def interpret(
+        self, order: Sequence[str] = ()
+    ) -> tuple[LabelMapping, LabelReader, dict[str, int]]:
+        """See `interpret_labels`."""
+        unlabelled = self.options.unlabelled if self.name == SCRIBBLE else ()
+        files = LabelFiles(
+            self.name,
+            self.survey,
+            self.words,
+            unlabelled,
+            self.names,
+            self.rules,
+            self.options.overlaps,
+            self.masks,
+        )
+        return interpret_labels(files, order)
+
+    def refuse_swapped(self, mapping: LabelMapping, cases: Mapping[str, CaseFiles]) -> None:
+        """See `refuse_swapped`; what lies in no mask is unlabelled, whatever is said."""
+        if self.masks is None:
+            paths = [path for files in cases.values() if (path := getattr(files, self.name))]
+            refuse_swapped(mapping, paths, self.reading)
+
+    def masks_as_json(self) -> dict[str, dict[str, list[str]]]:
+        """Case to class to masks, for the record."""
+        files = self.masks.files if self.masks else {}
+        return {
+            case: {name: [str(path) for path in paths] for name, paths in own.items()}
+            for case, own in files.items()
+        }
+
+    def more_files(self) -> list[Path]:
+        """The files that a case's scribble or dense file stands for."""
+        return self.masks.all_files() if self.masks else []
+
+    def remarks(self) -> list[str]:
+        """After the conversion: what became of files on another grid."""
+        return grid_remarks(self.rules, self.name)
