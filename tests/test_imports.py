@@ -18,8 +18,9 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = {
     "scribble_tools": (
         "arguments json_files parallel problems storage subcommands text_tables",
+        "trust",
         "images",
-        "dataset trust",
+        "dataset",
         "convert check evaluate",
         "draw generate demo survey",
         "predict",
