@@ -354,7 +354,10 @@ def test_tutorial(small, monkeypatch):
     files_of_a_user(small, "scribbles_itksnap")
     printed = run_blocks(DOCS / "tutorial.md", monkeypatch)
     assert "scribble_tools convert folder" in printed["scribble_tools inspect hearts"]
-    assert "can be trained on" in printed["scribble_tools check 130"]
+    assert "ready for nnU-Net" in printed["scribble_tools check 130"]
+    (updated,) = [text for line, text in printed.items() if "--update" in line]
+    assert "0 cases changed" in updated, "what suggest wrote is no stroke"
+    assert [*(small / "next/labels").glob("*.seg.nrrd")] and (small / "next/overview.png").is_file()
     assert_predicted(small / "predictions", {0, 1, 2, 3})
     assert_predicted(small / "restored", {0, 1, 2, 3, 4})
     record = json.loads((small / "nnunet/raw/Dataset130_Hearts/conversion.json").read_text())
