@@ -213,6 +213,7 @@ def plot(rows: list[dict], out: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    matplotlib.rcdefaults()  # nnU-Net's own plots leave their style
     figure, axis = pyplot.subplots(figsize=(6, 4), dpi=150, layout="constrained")
     for arm, colour in zip(ARMS, ("#0072B2", "#E69F00"), strict=True):
         lines = {}
