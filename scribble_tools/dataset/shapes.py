@@ -4,7 +4,7 @@ What is optional may be missing, but must be right where it is there. Keys that 
 anything: nnU-Net keeps them, and so do we.
 """
 
-from scribble_tools.json_files import Either, ListOf, Number, Record, Text, Whole
+from scribble_tools.json_files import Either, ListOf, Number, Record, Shape, Text, Whole
 
 LABEL = Either((Whole(0), ListOf(Whole(0), least=1)), "a whole number from 0 on, or a list of such")
 """A class' value, or a region's values."""
@@ -36,16 +36,41 @@ SPLITS = ListOf(
 )
 """splits_final.json, nnU-Net's format."""
 
+_STRIDE = Either((Whole(1), ListOf(Whole(1), least=1)), "a whole number, or one for each axis")
+_LAYERS = Either((Whole(1), ListOf(Whole(1))), "a whole number, or one for each stage")
+NETWORK = Record(
+    optional={
+        "n_stages": Whole(1),
+        "features_per_stage": ListOf(Whole(1), least=1),
+        "kernel_sizes": ListOf(_STRIDE, least=1),
+        "strides": ListOf(_STRIDE, least=1),
+        "n_conv_per_stage": _LAYERS,
+        "n_blocks_per_stage": _LAYERS,
+        "n_conv_per_stage_decoder": _LAYERS,
+    },
+    words="the settings of a network",
+)
+_CONFIGURATION: dict[str, Shape] = {
+    "batch_size": Whole(1),
+    "patch_size": ListOf(Whole(1), least=1),
+    "spacing": ListOf(Number(), least=1),
+    "median_image_size_in_voxels": ListOf(Number(), least=1),
+    "architecture": Record(
+        optional={
+            "network_class_name": Text("the name of a network's class"),
+            "arch_kwargs": NETWORK,
+            "_kw_requires_import": ListOf(Text()),
+        },
+        words="a network's class and settings",
+    ),
+}
 PLANS = Record(
     required={
         "configurations": Record(
             others=Record(
                 optional={
-                    "batch_size": Whole(1),
-                    "patch_size": ListOf(Whole(1), least=1),
-                    "spacing": ListOf(Number(), least=1),
+                    **_CONFIGURATION,
                     "inherits_from": Text("the name of another configuration"),
-                    "architecture": Record(),
                 },
                 words="a configuration",
             ),
@@ -59,6 +84,27 @@ PLANS = Record(
     },
 )
 """nnU-Net's plans, and those that `small-plans` makes of them."""
+PLANNED = Record(
+    required={
+        **_CONFIGURATION,
+        "architecture": Record(
+            required={
+                "network_class_name": Text("the name of a network's class"),
+                "arch_kwargs": Record(
+                    required={
+                        key: NETWORK.optional[key]
+                        for key in ("n_stages", "features_per_stage", "kernel_sizes", "strides")
+                    },
+                    optional=NETWORK.optional,
+                    words=NETWORK.words,
+                ),
+            },
+            words="a network's class and settings",
+        ),
+    },
+    words="a configuration",
+)
+"""A configuration of plans that inherits from no other: everything is in it."""
 
 FINGERPRINT = Record(
     required={

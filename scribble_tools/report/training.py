@@ -7,7 +7,6 @@ logs and checkpoints, so whatever is shown of them has bounds.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import shlex
@@ -15,6 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from scribble_tools.dataset.shapes import PLANS
+from scribble_tools.json_files import read_json
 from scribble_tools.trust import checkpoint as trust
 from scribble_tools.trust.plain_pickle import NotPlain
 
@@ -180,12 +181,11 @@ def logger_series(logging: object) -> dict[str, list]:
     return series
 
 
-def _read_json(path: Path) -> dict:
+def _read_plans(path: Path) -> dict:
     try:
-        content = json.loads(path.read_text())
+        return read_json(path, PLANS)
     except (OSError, ValueError):
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _known(content: object) -> dict:
@@ -203,7 +203,7 @@ def _is_short(name: object, value: object) -> bool:
 
 
 def _plans_facts(model: Path, configuration: str) -> dict[str, str]:
-    plans = _read_json(model / "plans.json")
+    plans = _read_plans(model / "plans.json")
     try:
         configurations = plans["configurations"]
         chosen = configurations[configuration]

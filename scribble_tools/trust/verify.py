@@ -6,7 +6,6 @@ postprocessing.pkl, and import whatever class plans.json names.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import stat
@@ -15,6 +14,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
+from scribble_tools.json_files import read_json
 from scribble_tools.trust.checkpoint import read_checkpoint
 from scribble_tools.trust.plain_pickle import MOST_BYTES, NotPlain, read_plain_pickle
 from scribble_tools.trust.printable import printable
@@ -31,7 +31,6 @@ POSTPROCESSING = (
 )
 NETWORKS = ("dynamic_network_architectures.", "torch.nn.", "nnunetv2.")
 MOST_FILES = 100_000
-MOST_JSON_BYTES = 256 << 20
 LARGEST_GROWTH, SMALL_BYTES = 50, 64 << 20  # of what unpacks to more than its size in the zip
 
 
@@ -130,12 +129,7 @@ def _refuse_foreign_code(file: Path) -> None:
     Raises:
         ValueError: it does, or it is no JSON.
     """
-    if file.stat().st_size > MOST_JSON_BYTES:
-        raise ValueError(f"it has more than {MOST_JSON_BYTES >> 20} MB")
-    try:
-        content = json.loads(file.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"it is no JSON that can be read ({type(error).__name__})") from None
+    content = read_json(file)
     configurations = content.get("configurations") if isinstance(content, dict) else None
     for configuration in configurations.values() if isinstance(configurations, dict) else ():
         own = configuration.get("architecture") if isinstance(configuration, dict) else None

@@ -110,7 +110,7 @@ def test_plans_that_call_something_else_than_a_network(model, change, reason):
 
 def test_json_without_end(model):
     (model / "dataset.json").write_text("[" * 100_000)
-    with pytest.raises(ValueError, match=r"dataset.json: it is no JSON that can be read"):
+    with pytest.raises(ValueError, match=r"dataset.json: is nested more than"):
         verify_model(model)
 
 

@@ -1,0 +1,148 @@
+"""Commands in processes of their own, forked from one that has imported everything.
+
+Deaths, aborts and hangs are those of a real process; only the imports are not repeated.
+"""
+
+import hashlib
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.hostile.damage import SECRET
+
+MOST_SECONDS = 60
+MOST_BYTES = 24 << 30  # of addresses: a runaway ends itself, not the machine
+
+
+@dataclass
+class Outcome:
+    """How a run ended: its exit status, or ``signal N`` or ``hang``, and what it printed."""
+
+    end: int | str
+    printed: str
+    seconds: float
+
+
+@dataclass
+class Running:
+    """A process that runs."""
+
+    process: int
+    began: float
+    output: Path
+
+    def wait(self, seconds: float = MOST_SECONDS) -> Outcome:
+        """Wait for its end, or end it after so many seconds."""
+        end: int | str = "hang"
+        while time.monotonic() - self.began < seconds:
+            done, status = os.waitpid(self.process, os.WNOHANG)
+            if done:
+                code = os.waitstatus_to_exitcode(status)
+                end = code if code >= 0 else f"signal {-code}"
+                break
+            time.sleep(0.005)
+        else:
+            self.kill()
+            os.waitpid(self.process, 0)
+        self.kill()  # what it left running
+        text = self.output.read_bytes().decode("utf-8", "replace")
+        return Outcome(end, text, time.monotonic() - self.began)
+
+    def kill(self) -> None:
+        """End it and all that it started, at once."""
+        try:
+            os.killpg(self.process, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+def start(
+    words: tuple[str, ...], root: Path, largest_file: int | None = None, log: str = "log"
+) -> Running:
+    """Start a command in the world's folder.
+
+    Args:
+        largest_file: bytes after which a file cannot grow, as on a full disk.
+    """
+    output = root.parent / log
+    sys.stdout.flush()
+    began = time.monotonic()
+    process = os.fork()
+    if process == 0:
+        try:
+            _become(words, root, output, largest_file)
+        finally:
+            os._exit(70)
+    try:
+        os.setpgid(process, process)
+    except (PermissionError, ProcessLookupError):  # it has done so itself, or is gone
+        pass
+    return Running(process, began, output)
+
+
+def _become(words: tuple[str, ...], root: Path, output: Path, largest_file: int | None) -> None:
+    """Be the command; never returns."""
+    os.setpgid(0, 0)
+    os.chdir(root)
+    out = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
+    if largest_file is not None:
+        # the log is not part of the experiment
+        read_end, write_end = os.pipe()
+        if os.fork() == 0:
+            os.close(write_end)
+            while piece := os.read(read_end, 65536):
+                os.write(out, piece)
+            os._exit(0)
+        os.close(read_end)
+        os.dup2(write_end, 1)
+        os.dup2(write_end, 2)
+        os.close(write_end)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    folders = {"nnUNet_raw": "raw", "nnUNet_preprocessed": "pre", "nnUNet_results": "results"}
+    os.environ.update({name: str(root / folder) for name, folder in folders.items()})
+    os.environ.update(SECRET_TOKEN=SECRET, COLUMNS="120", HOME=str(root / "home"))
+    code = 1
+    try:
+        if words[0] == "scribble_tools":
+            from scribble_tools.cli import main
+        else:
+            from nnunetv2_pclmix.cli import main
+        code = main(list(words[1:]))
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BaseException:
+        traceback.print_exc()
+    os._exit(code or 0)
+
+
+def files_of(root: Path) -> dict[str, str]:
+    """Every file, link and folder below a folder with what it holds."""
+    found = {}
+    for parent, folders, names in os.walk(os.fsencode(root)):
+        for name in (*folders, *names):
+            path = os.path.join(parent, name)
+            place = os.fsdecode(os.path.relpath(path, os.fsencode(root)))
+            if os.path.islink(path):
+                found[place] = f"link to {os.fsdecode(os.readlink(path))}"
+            elif os.path.isfile(path):
+                with open(path, "rb") as file:
+                    found[place] = hashlib.sha256(file.read()).hexdigest()
+            else:
+                found[place] = "folder" if os.path.isdir(path) else "special"
+    return found
