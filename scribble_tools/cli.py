@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from scribble_tools.convert.formats import FORMATS
 from scribble_tools.subcommands import LAYOUT, Group, add_subcommands
 
 # words of the sub-command -> (module with `add_arguments` and `run`, line of help)
@@ -14,20 +15,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
         "scribble_tools.survey.command",
         "what a file or folder is, how to convert it",
     ),
-    ("convert", "folder"): (
-        "scribble_tools.convert.folder",
-        "any images and label files: NIfTI, NRRD, MHA, 3D Slicer, ITK-SNAP, PNG, TIF",
-    ),
-    ("convert", "acdc"): (
-        "scribble_tools.convert.acdc",
-        "ACDC with the scribbles of Valvano et al.",
-    ),
-    ("convert", "mscmr"): ("scribble_tools.convert.mscmr", "MSCMRseg in the layout of CycleMix"),
-    ("convert", "wsl4mis"): ("scribble_tools.convert.wsl4mis", "the h5 files of WSL4MIS"),
-    ("convert", "scribblebench"): (
-        "scribble_tools.convert.scribblebench",
-        "an nnU-Net data set with scribbles that ScribbleBench generated",
-    ),
+    **{("convert", known.name): (known.module_name, known.summary) for known in FORMATS},
     ("generate",): ("scribble_tools.generate.command", "draw scribbles from dense labels"),
     ("check",): ("scribble_tools.check.command", "find what would spoil a training, all at once"),
     ("preview",): ("scribble_tools.draw.preview", "pictures of images, scribbles and predictions"),

@@ -19,10 +19,12 @@ from scribble_tools.convert.conversion import (
     target_of,
     write_scribble_dataset,
 )
+from scribble_tools.convert.formats import TARGET, Advice, Row, Seen, quote
 from scribble_tools.dataset.label_mapping import LabelMapping
 from scribble_tools.images.image_files import files_below
 
 LABELS = LabelMapping({"background": (0,), "RV": (1,), "MYO": (2,), "LV": (3,)}, unlabelled=(4,))
+ROWS = (Row("[ACDC](#acdc) with the scribbles of Valvano et al.", "`convert acdc`", "4", "0"),)
 CASE = re.compile(r"(patient\d{3})_frame\d{2}")
 
 
@@ -111,6 +113,29 @@ def acdc_source(images: Path, scribbles: Path) -> Source:
     )
 
 
+def recognise(seen: Seen) -> Advice | None:
+    """By the names of images and scribbles."""
+    stems = {file: file.name.removesuffix(".nii.gz") for file in seen.files}
+    images = [file for file, stem in stems.items() if CASE.fullmatch(stem)]
+    scribbles = [
+        file
+        for file, stem in stems.items()
+        if stem.endswith("_scribble") and CASE.fullmatch(stem.removesuffix("_scribble"))
+    ]
+    if not images and not scribbles:
+        return None
+    here = quote(seen.folder)
+    return Advice(
+        "ACDC" + ", scribbles as Valvano et al. name them" * bool(scribbles),
+        "IMAGES is the folder that holds patientNNN/" * (not images)
+        + "SCRIBBLES is the folder of patientNNN_frameMM_scribble.nii.gz" * (not scribbles),
+        (
+            *("convert acdc --images", here if images else "IMAGES"),
+            *("--scribbles", here if scribbles else "SCRIBBLES", TARGET),
+        ),
+    )
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this sub-command's arguments and help."""
     parser.description = (
@@ -127,8 +152,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_target_arguments(parser, "ACDCScribbles")
 
 
+def source_of(args: argparse.Namespace) -> Source:
+    """The source that the arguments describe."""
+    return acdc_source(args.images, args.scribbles)
+
+
 def run(args: argparse.Namespace) -> int:
     """Run the sub-command and return its exit code."""
-    source, target = acdc_source(args.images, args.scribbles), target_of(args)
+    source, target = source_of(args), target_of(args)
     report(write_scribble_dataset(source, target), source, target, "2d")
     return 0

@@ -19,6 +19,7 @@ from scribble_tools.convert.conversion import (
 )
 from scribble_tools.convert.folder_labels import LabelRole
 from scribble_tools.convert.folder_options import FolderOptions, add_arguments
+from scribble_tools.convert.formats import Advice, Row, Seen
 from scribble_tools.convert.pairing import DENSE, IMAGE, SCRIBBLE, CaseFiles, Place, pair_files
 from scribble_tools.convert.update_command import run_update
 from scribble_tools.images.file_kind import NATURAL, ending_of_content
@@ -29,6 +30,40 @@ __all__ = ["add_arguments", "folder_source", "run"]
 
 COLOURS = ("R", "G", "B")
 THICK = 3  # a slice is thick above so many times its voxels' size, as nnU-Net counts it
+
+
+AS_SAID = ("as you say", "as you say")
+ROWS = (
+    Row(
+        "[3D Slicer](#3d-slicer) `.seg.nrrd`",
+        "`convert folder --labels NAME=SEGMENT`",
+        "in no segment",
+        "a segment that you name",
+    ),
+    Row(
+        "[ITK-SNAP](#itk-snap-and-mitk) label maps",
+        "`convert folder --label-description FILE`",
+        '0, "Clear Label"',
+        "a label of its own",
+    ),
+    Row(
+        "[any label maps](#label-maps-nifti-nrrd-mha): NIfTI, NRRD, MHA",
+        "`convert folder --labels NAME=VALUE --unlabelled VALUE`",
+        *AS_SAID,
+    ),
+    Row("[pictures](#pictures-png-bmp-tif): PNG, BMP, TIF", "`convert folder`", *AS_SAID),
+    Row(
+        "pictures of labels [in colours](#colours-and-palettes), or with a palette",
+        "`convert folder --labels NAME='#ff0000'`",
+        *AS_SAID,
+    ),
+    Row(
+        "[one mask per class](#several-masks-of-a-case)",
+        "`convert folder --labels NAME='{case}-cell-*.png'`",
+        "in no mask",
+        "a mask that you name",
+    ),
+)
 
 
 def _channel_names(cases: Iterable[CaseFiles], names: Sequence[str]) -> dict[str, str] | None:
@@ -130,14 +165,12 @@ def _configuration(image: sitk.Image) -> str:
     return "2d" if flat else "3d_fullres"
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the sub-command and return its exit code."""
-    if args.update:
-        return run_update(args)
-    if missing := [f"--{name}" for name in ("images", "name") if not getattr(args, name)]:
-        raise ValueError(f"say {' and '.join(missing)} (only --update does without)")
-    if args.erase:
-        raise ValueError("--erase is for --update only")
+def source_of(args: argparse.Namespace) -> Source:
+    """The source that the arguments describe.
+
+    Raises:
+        ValueError: see `folder_source`.
+    """
     options = FolderOptions(
         **{name: getattr(args, name) for name in FolderOptions.__dataclass_fields__}
     )
@@ -146,14 +179,29 @@ def run(args: argparse.Namespace) -> int:
     dense = args.dense and Place(DENSE, args.dense, args.dense_pattern)
     if args.dense_pattern and not dense:
         raise ValueError("--dense-pattern without --dense: say the folder, too")
-    source = folder_source(images, scribbles, dense, options, args.num_processes)
-    target = target_of(args)
+    return folder_source(images, scribbles, dense, options, args.num_processes)
+
+
+def recognise(seen: Seen) -> Advice | None:
+    """Nothing is this by its names: `inspect` guesses when no other format knows the files."""
+    return None
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the sub-command and return its exit code."""
+    if args.update:
+        return run_update(args)
+    if missing := [f"--{name}" for name in ("images", "name") if not getattr(args, name)]:
+        raise ValueError(f"say {' and '.join(missing)} (only --update does without)")
+    if args.erase:
+        raise ValueError("--erase is for --update only")
+    source, target = source_of(args), target_of(args)
     folder = write_scribble_dataset(source, target)
     image = read_channels(source.cases[0].images[0])[0][0]
     with_dense = sum(case.dense is not None for case in source.cases)
-    if dense:
+    if args.dense:
         print(f"{with_dense} of {len(source.cases)} cases have a dense reference")
-    if not (options.patients or options.patient_regex):
+    if not (args.patients or args.patient_regex):
         print("every case counts as a patient of its own: --patient-regex or --patients if not so")
     report(folder, source, target, _configuration(image))
     return 0

@@ -24,8 +24,10 @@ from scribble_tools.convert.conversion import (
     target_of,
     write_scribble_dataset,
 )
+from scribble_tools.convert.formats import TARGET, Advice, Row, Seen, quote
 from scribble_tools.dataset.label_mapping import LabelMapping
 from scribble_tools.images.image_files import files_below
+from scribble_tools.images.label_appearance import DENSE
 from scribble_tools.images.label_files import read_on_grid
 from scribble_tools.images.mismatches import GridMismatch
 
@@ -35,6 +37,7 @@ DENSE_LABELS = {
     "cyclemix": LabelMapping(CLASSES),
     "challenge": LabelMapping({"background": (0,), "RV": (600,), "MYO": (200,), "LV": (500,)}),
 }
+ROWS = (Row("[MSCMRseg](#mscmrseg) in CycleMix's layout", "`convert mscmr`", "4", "0"),)
 PARTS = {"train": TRAINING, "val": "Val", "test": "Ts", "TestSet": "Ts"}
 FILE = re.compile(r"((subject\d+)_DE)(_scribble|_manual)?\.nii(\.gz)?")
 
@@ -127,6 +130,25 @@ def mscmr_source(
     )
 
 
+def recognise(seen: Seen) -> Advice | None:
+    """By the names of files and folders; the challenge's values by the dense labels."""
+    matches = {f: m for f in seen.files if (m := FILE.fullmatch(f.name))}
+    if not matches:
+        return None
+    roots = {f.parent.parent.parent for f in matches if f.parent.parent.name in PARTS}
+    scribbled = sorted({f.parent for f, m in matches.items() if m.group(3) == "_scribble"})
+    words = ["convert mscmr", quote(min(roots)) if roots else "ROOT"]
+    if [str(s) for s in scribbled] != [str(r / "train" / "labels") for r in roots]:
+        words.append("--scribbles " + (" ".join(map(quote, scribbled)) or "SCRIBBLES"))
+    challenge = any(
+        {200, 500, 600} & {row["value"] for row in group.get("values", ())}
+        for group in seen.groups
+        if group["kind"] == DENSE
+    )
+    words += ["--dense-values challenge"] * challenge
+    return Advice("MSCMRseg as CycleMix lays it out", "", (*words, TARGET))
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this sub-command's arguments and help."""
     parser.description = (
@@ -164,9 +186,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_target_arguments(parser, "MSCMRScribbles")
 
 
+def source_of(args: argparse.Namespace) -> Source:
+    """The source that the arguments describe."""
+    return mscmr_source(args.root, args.scribbles, args.dense_values, args.leave_out)
+
+
 def run(args: argparse.Namespace) -> int:
     """Run the sub-command and return its exit code."""
-    source = mscmr_source(args.root, args.scribbles, args.dense_values, args.leave_out)
-    target = target_of(args)
+    source, target = source_of(args), target_of(args)
     report(write_scribble_dataset(source, target), source, target, "2d")
     return 0

@@ -26,13 +26,29 @@ from scribble_tools.convert.conversion import (
     target_of,
     write_scribble_dataset,
 )
+from scribble_tools.convert.formats import TARGET, Advice, Row, Seen, quote
 from scribble_tools.dataset.label_mapping import BACKGROUND, LabelMapping
 from scribble_tools.dataset.patients import patient_in
-from scribble_tools.dataset.raw import FILE, RawDataset
+from scribble_tools.dataset.raw import (
+    FILE,
+    RawDataset,
+    find_dataset_json,
+    read_label_names,
+)
 from scribble_tools.dataset.writing import IGNORE
 from scribble_tools.images.image_files import cases_in
+from scribble_tools.images.label_appearance import SCRIBBLES, SLICES
 from scribble_tools.images.segmentation_files import read_labels
 
+ROWS = (
+    Row(
+        "[ScribbleBench](#scribblebench)'s output",
+        "`convert scribblebench`",
+        "the number of labels, or 0",
+        "0, or the number of labels",
+    ),
+)
+DENSE_DATASET = "an nnU-Net data set with dense labels"
 CONVENTIONS = ("highest", "zero")
 
 
@@ -216,6 +232,26 @@ def scribblebench_source(
     )
 
 
+def recognise(seen: Seen) -> Advice | None:
+    """A data set of nnU-Net's with dense labels, and scribbles among its files."""
+    found = find_dataset(seen.folder)
+    scribbles = [g["folder"] for g in seen.groups if g["kind"] in (SCRIBBLES, SLICES)]
+    if found is None or found[1] or not scribbles:
+        return None
+    words = ("convert scribblebench", quote(found[0]), "--scribbles", quote(Path(scribbles[0])))
+    return Advice(DENSE_DATASET, "", (*words, TARGET))
+
+
+def find_dataset(folder: Path) -> tuple[Path, bool] | None:
+    """nnU-Net's data set in or just below a folder, and whether it has an ignore label."""
+    dataset_json = find_dataset_json((folder, *sorted(p for p in folder.iterdir() if p.is_dir())))
+    try:
+        names = read_label_names(dataset_json).values() if dataset_json else ()
+    except ValueError:  # of another program, such as the Medical Segmentation Decathlon's
+        return None
+    return (dataset_json.parent, IGNORE in names) if names else None
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this sub-command's arguments and help."""
     parser.description = (
@@ -248,17 +284,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_target_arguments(parser, "ScribbleBench")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the sub-command and return its exit code."""
-    target = target_of(args)
-    source = scribblebench_source(
+def source_of(args: argparse.Namespace) -> Source:
+    """The source that the arguments describe."""
+    return scribblebench_source(
         args.folder,
         args.scribbles,
         args.unlabelled,
         args.patient_regex,
         args.mixed,
-        target.num_processes,
+        args.num_processes,
     )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the sub-command and return its exit code."""
+    source, target = source_of(args), target_of(args)
     folder = write_scribble_dataset(source, target)
     print(f"convention: {source.record['convention']}. {source.record['evidence']}")
     report(folder, source, target, "3d_fullres")

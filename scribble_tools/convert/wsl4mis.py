@@ -23,10 +23,12 @@ from scribble_tools.convert.conversion import (
     target_of,
     write_scribble_dataset,
 )
+from scribble_tools.convert.formats import TARGET, Advice, Row, Seen, quote
 from scribble_tools.dataset.label_mapping import LabelMapping
 from scribble_tools.images.h5_files import opened_h5, read_dataset
 from scribble_tools.images.image_files import files_below
 
+ROWS = (Row("[WSL4MIS](#wsl4mis) h5 files", "`convert wsl4mis`", "4, or 255", "0"),)
 FILE = re.compile(r"((patient\d{3})_frame\d{2})(?:_slice_(\d+))?\.h5")
 CLASSES = {"background": (0,), "RV": (1,), "MYO": (2,), "LV": (3,)}
 SAME = 0.99  # correlation of images that are the same but for their intensity scale
@@ -180,6 +182,25 @@ def wsl4mis_source(folder: Path, images: Path, unlabelled: int = 4) -> Source:
     )
 
 
+def recognise(seen: Seen) -> Advice | None:
+    """By the names of the h5 files."""
+    matches = {file: FILE.fullmatch(file.name) for file in seen.files}
+    folders = sorted({file.parent for file, match in matches.items() if match})
+    if not folders:
+        return None
+    scribbles = [g for g in seen.groups if g["key"] == "scribble"]
+    unlabelled = " --unlabelled 255" if any(g.get("unlabelled") == 255 for g in scribbles) else ""
+    volumes = [file.parent for file, match in matches.items() if match and match.group(3) is None]
+    return Advice(
+        "WSL4MIS (ACDC)",
+        "the h5 files hold no geometry: IMAGES is the folder of the original ACDC images",
+        (
+            *("convert wsl4mis", quote((volumes or folders)[0])),
+            *("--images IMAGES" + unlabelled, TARGET),
+        ),
+    )
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this sub-command's arguments and help."""
     parser.description = (
@@ -208,14 +229,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_target_arguments(parser, "WSL4MISScribbles")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the sub-command and return its exit code."""
+def source_of(args: argparse.Namespace) -> Source:
+    """The source that the arguments describe.
+
+    Raises:
+        ValueError: the folder of the ACDC images is missing; or see `wsl4mis_source`.
+    """
     if args.images is None:
         raise ValueError(
             "the h5 files hold neither voxel size nor orientation: give the folder of the original "
             "ACDC images with --images"
         )
-    source = wsl4mis_source(args.folder, args.images, args.unlabelled)
-    target = target_of(args)
+    return wsl4mis_source(args.folder, args.images, args.unlabelled)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the sub-command and return its exit code."""
+    source, target = source_of(args), target_of(args)
     report(write_scribble_dataset(source, target), source, target, "2d")
     return 0

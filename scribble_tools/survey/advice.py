@@ -12,10 +12,9 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from scribble_tools.convert import acdc, mscmr, wsl4mis
+from scribble_tools.convert.formats import TARGET, Advice, Seen, quote, recognise
 from scribble_tools.convert.pairing import stem_of
-from scribble_tools.dataset.raw import find_dataset_json, read_label_names
-from scribble_tools.dataset.writing import IGNORE
+from scribble_tools.convert.scribblebench import DENSE_DATASET, find_dataset
 from scribble_tools.images.image_files import files_below
 from scribble_tools.images.itksnap_labels import read_label_description
 from scribble_tools.images.label_appearance import DENSE, IMAGE, SCRIBBLES, SEGMENTS, SLICES
@@ -25,7 +24,6 @@ from scribble_tools.survey.pairs import Pairing, find_pairing
 from scribble_tools.survey.rehearsal import rehearse
 
 PUBLIC_UNLABELLED = (4, 255)  # in ACDC, MSCMRseg and WSL4MIS, where 0 is the background scribble
-TARGET = '--dataset-id 100 --out "$nnUNet_raw"'
 
 
 def advise(path: Path, files: Sequence[Path], groups: Sequence[Mapping]) -> dict[str, str]:
@@ -34,12 +32,12 @@ def advise(path: Path, files: Sequence[Path], groups: Sequence[Mapping]) -> dict
     Returns:
         ``layout``, ``advice`` and ``command``; words in capitals are for the user to fill in.
     """
-    folder = path.parent if path.is_file() else path
-    public = () if _drawn_anew(groups) else (_wsl4mis, _mscmr, _acdc)
-    for layout in (_dataset, *public):
-        if found := layout(folder, files, groups):
-            return dict(zip(("layout", "advice", "command"), found, strict=True))
-    return dict(zip(("layout", "advice", "command"), _any_files(folder, groups), strict=True))
+    seen = Seen(path.parent if path.is_file() else path, files, groups)
+    if known := _dataset(seen) or recognise(seen, drawn_anew=_drawn_anew(groups)):
+        found = (known.layout, known.advice, known.command)
+    else:
+        found = _any_files(seen.folder, groups)
+    return dict(zip(("layout", "advice", "command"), found, strict=True))
 
 
 def _command(*words: object) -> str:
@@ -47,98 +45,21 @@ def _command(*words: object) -> str:
     return " ".join(map(str, ("scribble_tools", *words)))
 
 
-def _quote(path: Path) -> str:
-    return shlex.quote(str(path))
-
-
-def _dataset(folder: Path, files: Sequence[Path], groups: Sequence[Mapping]) -> tuple | None:
-    dataset_json = find_dataset_json((folder, *sorted(p for p in folder.iterdir() if p.is_dir())))
-    try:
-        names = read_label_names(dataset_json).values() if dataset_json else ()
-    except ValueError:  # of another program, such as the Medical Segmentation Decathlon's
+def _dataset(seen: Seen) -> Advice | None:
+    """What to do with a data set of nnU-Net's that needs no conversion, or has no scribbles."""
+    if (found := find_dataset(seen.folder)) is None:
         return None
-    if not names:
+    dataset, has_ignore = quote(found[0]), found[1]
+    if has_ignore:
+        layout = "an nnU-Net data set with an ignore label"
+        return Advice(layout, "it needs no conversion", ("check", dataset))
+    if any(group["kind"] in (SCRIBBLES, SLICES) for group in seen.groups):
         return None
-    dataset = dataset_json.parent
-    if IGNORE in names:
-        return (
-            "an nnU-Net data set with an ignore label",
-            "it needs no conversion",
-            _command("check", _quote(dataset)),
-        )
-    layout = "an nnU-Net data set with dense labels"
-    scribbles = [g["folder"] for g in groups if g["kind"] in (SCRIBBLES, SLICES)]
-    if not scribbles:
-        return (
-            layout,
-            "there are no scribbles: draw some from the dense labels, or see convert folder -h and "
-            "convert scribblebench -h if they lie elsewhere",
-            _command("generate", _quote(dataset), TARGET),
-        )
-    command = ("convert scribblebench", _quote(dataset), "--scribbles", _quote(Path(scribbles[0])))
-    return layout, "", _command(*command, TARGET)
-
-
-def _wsl4mis(folder: Path, files: Sequence[Path], groups: Sequence[Mapping]) -> tuple | None:
-    matches = {file: wsl4mis.FILE.fullmatch(file.name) for file in files}
-    folders = sorted({file.parent for file, match in matches.items() if match})
-    if not folders:
-        return None
-    scribbles = [g for g in groups if g["key"] == "scribble"]
-    unlabelled = " --unlabelled 255" if any(g.get("unlabelled") == 255 for g in scribbles) else ""
-    volumes = [file.parent for file, match in matches.items() if match and match.group(3) is None]
-    return (
-        "WSL4MIS (ACDC)",
-        "the h5 files hold no geometry: IMAGES is the folder of the original ACDC images",
-        _command(
-            "convert wsl4mis",
-            _quote((volumes or folders)[0]),
-            "--images IMAGES" + unlabelled,
-            TARGET,
-        ),
-    )
-
-
-def _mscmr(folder: Path, files: Sequence[Path], groups: Sequence[Mapping]) -> tuple | None:
-    matches = {f: m for f in files if (m := mscmr.FILE.fullmatch(f.name))}
-    if not matches:
-        return None
-    roots = {f.parent.parent.parent for f in matches if f.parent.parent.name in mscmr.PARTS}
-    scribbled = sorted({f.parent for f, m in matches.items() if m.group(3) == "_scribble"})
-    root = _quote(min(roots)) if roots else "ROOT"
-    words = ["convert mscmr", root]
-    if [str(s) for s in scribbled] != [str(r / "train" / "labels") for r in roots]:
-        words.append("--scribbles " + (" ".join(map(_quote, scribbled)) or "SCRIBBLES"))
-    challenge = any(
-        {200, 500, 600} & {row["value"] for row in g.get("values", ())}
-        for g in groups
-        if g["kind"] == DENSE
-    )
-    words += ["--dense-values challenge"] * challenge
-    return "MSCMRseg as CycleMix lays it out", "", _command(*words, TARGET)
-
-
-def _acdc(folder: Path, files: Sequence[Path], groups: Sequence[Mapping]) -> tuple | None:
-    stems = {file: file.name.removesuffix(".nii.gz") for file in files}
-    images = [file for file, stem in stems.items() if acdc.CASE.fullmatch(stem)]
-    scribbles = [
-        file
-        for file, stem in stems.items()
-        if stem.endswith("_scribble") and acdc.CASE.fullmatch(stem.removesuffix("_scribble"))
-    ]
-    if not images and not scribbles:
-        return None
-    return (
-        "ACDC" + ", scribbles as Valvano et al. name them" * bool(scribbles),
-        "IMAGES is the folder that holds patientNNN/" * (not images)
-        + "SCRIBBLES is the folder of patientNNN_frameMM_scribble.nii.gz" * (not scribbles),
-        _command(
-            "convert acdc --images",
-            _quote(folder) if images else "IMAGES",
-            "--scribbles",
-            _quote(folder) if scribbles else "SCRIBBLES",
-            TARGET,
-        ),
+    return Advice(
+        DENSE_DATASET,
+        "there are no scribbles: draw some from the dense labels, or see convert folder -h and "
+        "convert scribblebench -h if they lie elsewhere",
+        ("generate", dataset, TARGET),
     )
 
 
@@ -221,7 +142,7 @@ def _any_files(folder: Path, groups: Sequence[Mapping]) -> tuple:
         return (
             "images and dense labels" if images else "dense labels",
             "there are no scribbles: draw some from the dense labels, then convert folder" + mend,
-            _command("generate", _quote(Path(dense[0]["folder"])), "--out SCRIBBLES"),
+            _command("generate", quote(Path(dense[0]["folder"])), "--out SCRIBBLES"),
         )
     if not scribbles:
         if problems and not images:
@@ -231,8 +152,8 @@ def _any_files(folder: Path, groups: Sequence[Mapping]) -> tuple:
     advice = ["what values mean is guessed here from shapes: correct it. convert never guesses"]
     chosen, options, refused = scribbles[0], [], []
     if pairing is None:
-        words = ["--images", _quote(Path(images[0]["folder"])) if images else "IMAGES"]
-        words += ["--scribbles", _quote(Path(chosen["folder"]))]
+        words = ["--images", quote(Path(images[0]["folder"])) if images else "IMAGES"]
+        words += ["--scribbles", quote(Path(chosen["folder"]))]
         if images:
             words.append("--image-pattern IMAGE_PATTERN --scribble-pattern SCRIBBLE_PATTERN")
             advice.append("the names do not pair images with scribbles: say how both are called")
@@ -241,7 +162,7 @@ def _any_files(folder: Path, groups: Sequence[Mapping]) -> tuple:
         chosen = next(g for g in scribbles if _holds(g, pairing))
         options, refused = rehearse(pairing, "colour" if _in_colours(chosen) else "grey")
         advice += [
-            f"other scribbles pair with images too: --scribbles {_quote(other.labels)}"
+            f"other scribbles pair with images too: --scribbles {quote(other.labels)}"
             for other in others
         ]
     if len(images) > 1 and pairing is None:

@@ -1,0 +1,144 @@
+"""The formats that `convert` reads, in one tuple: it feeds command line, `inspect` and documents.
+
+A format is a file and a line: a module here with what `Format` names, and its name and summary in
+`FORMATS`. No module is imported before it is needed, so that ``-h`` answers at once.
+
+    python -m scribble_tools.convert.formats    prints the table of docs/formats.md
+"""
+
+from __future__ import annotations
+
+import importlib
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+TARGET = '--dataset-id 100 --out "$nnUNet_raw"'
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a user may have, as a row of the table in docs/formats.md; in Markdown."""
+
+    have: str
+    command: str
+    unlabelled: str
+    background: str
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What `inspect` has looked at.
+
+    Attributes:
+        folder: of the files.
+        groups: files of one name pattern each: at least ``pattern``, ``folder``, ``kind`` and
+            ``key`` (of an h5), of labels ``values``, ``unlabelled`` and ``background``.
+    """
+
+    folder: Path
+    files: Sequence[Path]
+    groups: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What files are, and the command that fits.
+
+    Attributes:
+        words: of the command after ``scribble_tools``, quoted; capitals are for the user to fill
+            in. None: there is none.
+    """
+
+    layout: str
+    advice: str = ""
+    words: Sequence[str] | None = None
+
+    @property
+    def command(self) -> str:
+        """The line to type, or nothing."""
+        return " ".join(("scribble_tools", *self.words)) if self.words else ""
+
+
+def quote(path: Path) -> str:
+    """A path as a word of a command line."""
+    return shlex.quote(str(path))
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format, and the module that knows it.
+
+    The module has ``add_arguments(parser)``, ``source_of(args) -> Source``, ``run(args) -> int``,
+    ``recognise(seen) -> Advice | None`` and `ROWS`, its rows of the table.
+
+    Attributes:
+        name: of the module, and the word after ``scribble_tools convert``.
+        summary: line of help.
+        published: a public data set, whose labels have known values; the names of its files alone
+            tell it, but not where somebody has drawn other labels for them.
+    """
+
+    name: str
+    summary: str
+    published: bool = False
+
+    @property
+    def module_name(self) -> str:
+        """Dotted name of the module."""
+        return f"scribble_tools.convert.{self.name}"
+
+    @property
+    def module(self) -> ModuleType:
+        """The module, imported."""
+        return importlib.import_module(self.module_name)
+
+    def recognise(self, seen: Seen) -> Advice | None:
+        """The command for these files, if they are of this format."""
+        return self.module.recognise(seen)
+
+    @property
+    def documentation(self) -> Sequence[Row]:
+        """Its rows of the table in docs/formats.md."""
+        return self.module.ROWS
+
+
+# What is recognised by more comes later: files are looked at from the end of this list.
+FORMATS = (
+    Format("folder", "any images and label files: NIfTI, NRRD, MHA, 3D Slicer, ITK-SNAP, PNG, TIF"),
+    Format("acdc", "ACDC with the scribbles of Valvano et al.", published=True),
+    Format("mscmr", "MSCMRseg in the layout of CycleMix", published=True),
+    Format("wsl4mis", "the h5 files of WSL4MIS", published=True),
+    Format("scribblebench", "an nnU-Net data set with scribbles that ScribbleBench generated"),
+)
+DENSE_ONLY = Row("[dense labels](#dense-labels-only) only", "`generate`", "", "")
+
+
+def recognise(seen: Seen, drawn_anew: bool = False) -> Advice | None:
+    """The first format that knows the files.
+
+    Args:
+        drawn_anew: the labels are not those of a published set.
+    """
+    for known in reversed(FORMATS):
+        if not (known.published and drawn_anew) and (advice := known.recognise(seen)):
+            return advice
+    return None
+
+
+def table() -> str:
+    """The table of docs/formats.md."""
+    rows = [row for known in FORMATS for row in known.documentation]
+    head = Row("you have", "command", "unlabelled in the files", "background scribble")
+    cells = [
+        (row.have, row.command, row.unlabelled, row.background) for row in (head, *rows, DENSE_ONLY)
+    ]
+    lines = [f"| {' | '.join(row)} |".replace("|  |", "| |") for row in cells]
+    return "\n".join([lines[0], "|---|---|---|---|", *lines[1:]]).replace("|  |", "| |")
+
+
+if __name__ == "__main__":
+    print(table())
