@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 
 from nnunetv2_pclmix import __version__
-from scribble_tools.subcommands import LAYOUT, add_subcommands
+from scribble_tools.subcommands import LAYOUT, add_subcommands, refuse_strange_words
+from scribble_tools.trust.printable import printable_output
 
 # words of the sub-command -> (module with `add_arguments` and `run`, line of help)
 COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
@@ -51,10 +52,13 @@ def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
     return parser
 
 
+@printable_output()
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the sub-command named in ``argv`` (default: ``sys.argv``) and return its exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
-    arguments = build_parser(words).parse_args(words)
+    parser = build_parser(words)
+    refuse_strange_words(parser, words)
+    arguments = parser.parse_args(words)
     return arguments.run(arguments)
 
 

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 
 from scribble_tools.convert.formats import FORMATS
-from scribble_tools.subcommands import LAYOUT, Group, add_subcommands
+from scribble_tools.subcommands import LAYOUT, Group, add_subcommands, refuse_strange_words
+from scribble_tools.trust.printable import printable_output
 
 # words of the sub-command -> (module with `add_arguments` and `run`, line of help)
 COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
@@ -77,12 +78,12 @@ def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
     return parser
 
 
+@printable_output()
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one sub-command; return its exit code, 1 after an error that the user can mend."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     parser = build_parser(words)
-    if "" in words:
-        parser.error("an argument is empty: a variable such as $nnUNet_raw that is not set?")
+    refuse_strange_words(parser, words)
     args = parser.parse_args(words)
     try:
         return args.run(args)

@@ -13,6 +13,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from scribble_tools.trust.printable import printable
+
 
 class Help(argparse.HelpFormatter):
     """Fills paragraphs to the terminal's width and leaves indented lines, examples, as they are."""
@@ -36,6 +38,14 @@ class Group:
     summary: str
     epilog: str = ""
     metavar: str = "SOURCE"
+
+
+def refuse_strange_words(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
+    """End the program where an argument is empty, or would break the lines of its messages."""
+    if "" in words:
+        parser.error("an argument is empty: a variable such as $nnUNet_raw that is not set?")
+    if broken := [word for word in words if "\n" in word or "\r" in word]:
+        parser.error(f"an argument holds a line break: {printable(broken[0])}. Rename the file?")
 
 
 def add_subcommands(

@@ -247,7 +247,8 @@ def find_dataset(folder: Path) -> tuple[Path, bool] | None:
     dataset_json = find_dataset_json((folder, *sorted(p for p in folder.iterdir() if p.is_dir())))
     try:
         names = read_label_names(dataset_json).values() if dataset_json else ()
-    except ValueError:  # of another program, such as the Medical Segmentation Decathlon's
+    except (OSError, ValueError):
+        # of another program, such as the Medical Segmentation Decathlon's
         return None
     return (dataset_json.parent, IGNORE in names) if names else None
 

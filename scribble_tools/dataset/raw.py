@@ -6,6 +6,7 @@ This is the only file that reads a dataset.json. Commands that work on a whole d
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -140,10 +141,13 @@ def read_label_names(dataset_json: Path) -> dict[int, str]:
 
 
 def find_dataset_json(folders: Iterable[Path]) -> Path | None:
-    """The first dataset.json in the folders or one level above (``labelsTr`` lies below one)."""
+    """The first dataset.json in the folders or one level above (``labelsTr`` lies below one).
+
+    It may be no file but a pipe or a link that leads nowhere: its reader says so.
+    """
     for folder in folders:
         for candidate in (folder / FILE, folder.absolute().parent / FILE):
-            if candidate.is_file():
+            if os.path.lexists(candidate):
                 return candidate
     return None
 
@@ -157,5 +161,5 @@ def is_nnunets(dataset_json: Path) -> bool:
     try:
         labels = read_json(dataset_json)["labels"]
         return not all(name.isdigit() and isinstance(v, str) for name, v in labels.items())
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return True

@@ -6,7 +6,7 @@ import fnmatch
 import gzip
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import SimpleITK as sitk
@@ -27,6 +27,7 @@ from scribble_tools.images.file_kind import (
 )
 from scribble_tools.images.image_io import read_image, save_image
 from scribble_tools.images.unpacking import Content
+from scribble_tools.trust.printable import printable
 
 
 def files_below(folder: Path, pattern: str = "*") -> list[Path]:
@@ -42,18 +43,31 @@ def files_below(folder: Path, pattern: str = "*") -> list[Path]:
             continue
         seen.add(real)
         found += [Path(parent, name) for name in fnmatch.filter(names, pattern)]
-    return sorted(path for path in found if not is_hidden(path.relative_to(folder)))
+    return _named(path for path in found if not is_hidden(path.relative_to(folder)))
 
 
 def files_in(folder: Path, ending: str = "") -> list[Path]:
     """Files of this ending directly in a folder, sorted; hidden ones are passed over."""
     if not folder.is_dir():
         return []
-    return sorted(
+    return _named(
         path
         for path in folder.iterdir()
         if path.name.endswith(ending) and not is_hidden(Path(path.name))
     )
+
+
+def _named(paths: Iterable[Path]) -> list[Path]:
+    """The paths, sorted.
+
+    Raises:
+        ValueError: a line break stands in a name, which could fake a line of a message or a list.
+    """
+    paths = sorted(paths)
+    for path in paths:
+        if not {"\n", "\r"}.isdisjoint(str(path)):
+            raise ValueError(f"{printable(path)}: a line break stands in its name: rename it")
+    return paths
 
 
 def cases_in(folder: Path, ending: str) -> dict[str, Path]:

@@ -79,3 +79,28 @@ def test_help_imports_no_heavy_module():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+EVIL = "\x1b[31m\u202eevil"
+
+
+def test_names_reach_the_terminal_as_escapes(tmp_path, capsys):
+    assert cli.main(["inspect", str(tmp_path / EVIL)]) == 1
+    said = capsys.readouterr()
+    assert r"\x1b[31m\u202eevil" in said.err and EVIL not in said.err
+    with pytest.raises(SystemExit):
+        cli.main([f"{EVIL}\x9b"])
+    said = capsys.readouterr()
+    assert r"\x1b[31m\u202eevil\x9b" in said.err
+    assert "\x1b" not in said.err + said.out
+
+
+def test_a_line_break_in_a_name_cannot_fake_a_line(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["inspect", "a\nscribble_tools: error: fake"])
+    assert r"a\nscribble_tools: error: fake" in capsys.readouterr().err
+    (tmp_path / "a\nscribble_tools: error: fake.nii.gz").write_text("")
+    assert cli.main(["inspect", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert "a line break stands in its name: rename it" in said
+    assert not [line for line in said.splitlines() if line.startswith("scribble_tools: error: fa")]
