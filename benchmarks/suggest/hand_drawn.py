@@ -7,14 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import label
+from scipy.ndimage import binary_dilation, label
 
 from scribble_tools.suggest.places import Place
+
+GAP = 6  # voxels
 
 
 @dataclass(frozen=True)
 class Stroke:
-    """One connected stroke of one class in one slice.
+    """One stroke of one class in one slice; a line with gaps of `GAP` voxels is one.
 
     Attributes:
         voxels: (n, 2) rows and columns.
@@ -41,9 +43,10 @@ def strokes_of(case: str, labels: np.ndarray, ignore: int, least: int = 3) -> li
     found = []
     for number, plane in enumerate(labels):
         for value in sorted(set(np.unique(plane).tolist()) - {ignore}):
-            pieces, count = label(plane == value, np.ones((3, 3)))
+            mask = plane == value
+            near, count = label(binary_dilation(mask, np.ones((3, 3)), GAP // 2), np.ones((3, 3)))
             for k in range(1, count + 1):
-                voxels = np.argwhere(pieces == k)
+                voxels = np.argwhere(mask & (near == k))
                 if len(voxels) >= least:
                     found.append(Stroke(case, number, int(value), voxels))
     return found
