@@ -17,7 +17,7 @@ import matplotlib
 matplotlib.use("Agg")
 import numpy as np
 from matplotlib import pyplot
-from table import KINDS, read_groups
+from row_values import KINDS, read_groups
 
 # Okabe & Ito
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")

@@ -2,7 +2,8 @@
 
 Prediction is nnUNetv2_predict_from_modelfolder's, without mirroring (four times the time in 2D);
 scores are those of ``scribble_tools evaluate``, raw and with only the largest component of each
-class kept. Adds one JSON line to the results file.
+class kept. Adds one JSON line to the results file. A case's line in ``cases`` is its name, class,
+Dice, HD95, islands and volume error in per cent; older rows lack the last, and the confusion.
 
     python benchmarks/accuracy/score.py MODEL_FOLDER --fold 0 --dataset NAME --out rows.jsonl
 
@@ -27,9 +28,11 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from scribble_tools.dataset.raw import read_label_set
 from scribble_tools.evaluate.command import evaluate_folders
+from scribble_tools.evaluate.confusion import parts_of, summarise_confusion
 from scribble_tools.evaluate.summary import summarise
 
 FINAL = "checkpoint_final.pth"
+CONFUSION = ("true", "predicted", "percent", "mean_of_cases")
 
 
 def predict(
@@ -61,7 +64,7 @@ def rounded(row: dict) -> dict:
 def scores(
     prediction: Path, reference: Path, dataset_json: Path, cases: list[str], keep_largest: bool
 ) -> dict:
-    """Means over cases, and the scores of every case."""
+    """Means over cases, the confusion of classes, and both of every case."""
     content = json.loads(dataset_json.read_text())
     evaluation = evaluate_folders(
         prediction,
@@ -72,11 +75,19 @@ def scores(
         keep_largest=keep_largest,
     )
     summary = summarise(evaluation.scores)
+    parts, counts = [*parts_of(evaluation.labels)], evaluation.confusion
+    confusion = summarise_confusion(counts, parts)
     return {
         "summary": {
             "overall": rounded(summary["overall"]),
             "per_class": {name: rounded(row) for name, row in summary["per_class"].items()},
+            "confusion": [
+                {**row, **rounded({key: row[key] for key in ("percent", "mean_of_cases")})}
+                for row in ({key: row[key] for key in CONFUSION} for row in confusion)
+            ],
         },
+        # voxels, true by predicted
+        "confusion": {"parts": parts, "cases": {c: t.tolist() for c, t in counts.items()}},
         "cases": [
             [
                 s.case,
@@ -84,6 +95,7 @@ def scores(
                 round(s.dice, 4),
                 None if not np.isfinite(s.hd95_mm) else round(s.hd95_mm, 2),
                 s.islands,
+                None if np.isnan(s.volume_error_percent) else round(s.volume_error_percent, 2),
             ]
             for s in evaluation.scores
         ],
