@@ -13,10 +13,22 @@ import numpy as np
 import SimpleITK as sitk
 
 from scribble_tools.convert.pairing import PLACEHOLDER, Place, compile_pattern, is_excluded
-from scribble_tools.images.file_kind import READABLE, file_ending_of, normal_form
+from scribble_tools.images.file_kind import (
+    NATURAL,
+    READABLE,
+    ending_of_content,
+    file_ending_of,
+    normal_form,
+)
 from scribble_tools.images.image_files import files_below
 from scribble_tools.images.label_files import GridRules, fit_to_grid
-from scribble_tools.images.segmentation_files import LabelReading, read_labels
+from scribble_tools.images.picture_labels import TRANSPARENT
+from scribble_tools.images.segmentation_files import (
+    COLOUR,
+    LabelReading,
+    read_labels,
+    show_values,
+)
 
 SEPARATORS = "_-. "
 
@@ -112,11 +124,19 @@ def read_mask(path: Path, reading: LabelReading) -> tuple[np.ndarray, sitk.Image
     Raises:
         FileNotFoundError, ValueError: see `read_labels`; it holds more than 0 and one other value.
     """
-    array, image = read_labels(path, reading)
+    try:
+        array, image = read_labels(path, reading)
+    except ValueError:
+        # black and white in colours, or a colour on what is transparent
+        reading = LabelReading(pictures=COLOUR)
+        if ending_of_content(path) not in NATURAL:
+            raise
+        array, image = read_labels(path, reading)
+        array = np.where(array == TRANSPARENT, 0, array)
     values = np.unique(array).tolist()
     others = [value for value in values if value != 0]
     if len(others) > 1:
-        shown = ", ".join(map(str, others[:5])) + " ..." * (len(others) > 5)
+        shown = ", ".join(show_values(others[:5], reading)) + " ..." * (len(others) > 5)
         raise ValueError(
             f"{path} is no mask of one class: besides 0 it holds {shown}. Smooth borders? Save it "
             "without anti-aliasing, as PNG"

@@ -86,6 +86,7 @@ def _find(
     pattern = compile_pattern(normal_form(place.pattern)) if place.pattern else None
     found: dict[str, Path] = {}
     twice: list[str] = []
+    folders: dict[str, None] = {}  # of files that are called alike
     for path in files_below(place.folder):
         if path in taken or is_excluded(path.relative_to(place.folder), exclude):
             continue
@@ -102,9 +103,14 @@ def _find(
             continue
         if case in found:
             twice.append(f"{found[case]} and {path} would both be the {place.option} of {case}")
+            folders |= dict.fromkeys(own.parent.name for own in (found[case], path))
         found[case] = path
     if twice:
         remedy = f"Leave one out (--exclude) or tell them apart (--{place.option}-pattern)"
+        if len(folders) > 1 and place.option != IMAGE:
+            option = "--dense-labels" if place.option == DENSE else "--labels"
+            words = [f"NAME='{folder}/{PLACEHOLDER}.*'" for folder in folders]
+            remedy += f". If they are masks, say whose each is: {option} {' '.join(words[:LISTED])}"
         problems.append(_listed(f"{place.option} files too many", twice, remedy))
     if not found:
         if others := what_lies_in(place.folder):

@@ -80,11 +80,11 @@ def labels_of(image: sitk.Image, path: Path, nan: int | None = None) -> np.ndarr
             infinity or other fractions.
     """
     if (channels := image.GetNumberOfComponentsPerPixel()) > 1 or image.GetDimension() > 3:
-        what = f"{channels} channels" if channels > 1 else f"{image.GetDimension()} dimensions"
+        what = f"{channels} layers or channels" if channels > 1 else f"{image.GetDimension()} axes"
         raise ValueError(
-            f"{path} has {what}, not one label per voxel. If they are layers of segments that may "
-            "overlap, load it in 3D Slicer as a segmentation and save it as .seg.nrrd, or put all "
-            "labels into one layer (MITK, ITK-SNAP: export one label map)"
+            f"{path} holds {what}, not one label per voxel. If these are layers of segments that "
+            "may overlap, load the file in 3D Slicer as a segmentation and save it as .seg.nrrd, "
+            "or put all labels into one layer (MITK, ITK-SNAP: export one label map)"
         )
     array = sitk.GetArrayFromImage(image)
     if np.can_cast(array.dtype, np.int32):

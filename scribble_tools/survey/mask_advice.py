@@ -30,6 +30,8 @@ def mask_pattern(image: Mapping, group: Mapping) -> str | None:
     case = its.parent.name if "#" in its.parent.name and "#" not in stem_of(its) else case
     if own.parent.name == case and "#" in case:
         return f"{PLACEHOLDER}/{own.name.replace('#', '*')}"
+    if stem_of(own) == case and own.parent != its.parent and "#" not in own.parent.name:
+        return f"{own.parent.name}/{PLACEHOLDER}{own.name[len(case) :]}"  # a folder for each class
     head, found, tail = own.name.partition(case)
     if not found or tail == own.name[len(stem_of(own)) :] or not case:
         return None
@@ -38,8 +40,9 @@ def mask_pattern(image: Mapping, group: Mapping) -> str | None:
 
 def _class_of(pattern: str) -> str:
     """A name for the class whose masks fit a pattern: the words that are no number."""
-    text = pattern.rsplit("/", 1)[-1].replace(PLACEHOLDER, "")
-    words = re.findall(r"[^\W\d_]+", text.split(".")[0])
+    folder, _, name = pattern.rpartition("/")
+    text = name.replace(PLACEHOLDER, "").split(".")[0] or folder.replace(PLACEHOLDER, "")
+    words = re.findall(r"[^\W\d_]+", text)
     words = [word for word in words if word.lower() not in ("mask", "label", "seg")]
     name = "_".join(words) or "NAME"
     return "background" if name.lower().startswith(BACKGROUND_WORDS) else name
@@ -51,6 +54,9 @@ def mask_words(image: Mapping, groups: Sequence[Mapping]) -> list[str]:
     patterns = [mask_pattern(image, group) for group in masks]
     if len(masks) < 2 or len(masks) < len(groups) or not all(patterns):
         return []
+    by_folder = any(pattern.split("/")[-1].startswith(f"{PLACEHOLDER}.") for pattern in patterns)
+    if by_folder and len({group["kind"] == DENSE for group in masks}) > 1:
+        return []  # rather strokes in one folder and dense references in the other
     classes: dict[str, list[str]] = {}
     for pattern in sorted(set(patterns)):
         classes.setdefault(_class_of(pattern), []).append(pattern)

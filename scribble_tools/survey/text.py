@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from scribble_tools.images.label_appearance import SCRIBBLES, SLICES
+from scribble_tools.problems import list_problems
 
 MOST_ROWS = 40  # of a table of values
 
@@ -73,7 +74,8 @@ def _group_lines(group: Mapping) -> list[str]:
     for path, kind in list(group["others"].items())[:5]:
         lines.append(f"  but {path} looks like: {kind}")
     lines += [f"  note: {remark}" for remark in group["remarks"]]
-    return lines + [f"  problem: {problem}" for problem in group["problems"]]
+    problems = list_problems(group["problems"]).replace("\n  ", "\n      ").splitlines()
+    return lines + [f"  problem: {p}" if not p.startswith("  ") else p for p in problems]
 
 
 def format_report(report: Mapping) -> str:

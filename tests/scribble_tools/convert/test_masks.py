@@ -76,6 +76,35 @@ def test_a_file_name_alone_stands_in_the_cases_folder(tmp_path):
     assert np.array_equal(labels_of(tmp_path, "a_10"), EXPECTED)
 
 
+def test_a_folder_for_each_class(tmp_path, capsys):
+    make(tmp_path)
+    for path in sorted((tmp_path / "masks").iterdir()):
+        case, word, number = path.stem.split("-")
+        target = tmp_path / "masks" / f"{word}{number}" / f"{case}.png"
+        target.parent.mkdir(exist_ok=True)
+        path.rename(target)
+    assert convert(tmp_path, "--unlabelled", "0", labels=("background=255", "cell=1")) == 1
+    message = capsys.readouterr().err
+    assert "--labels NAME='bg0/{case}.*' NAME='bg1/{case}.*' NAME='cell0/{case}.*'" in message
+    words = ("background=bg0/{case}.*,bg1/{case}.*", "cell=cell0/{case}.*")
+    assert convert(tmp_path, labels=words) == 0
+    assert np.array_equal(labels_of(tmp_path, "a_10"), EXPECTED)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "1", "L"])
+def test_masks_in_black_and_a_colour(tmp_path, mode):
+    make(tmp_path)
+    for path in (tmp_path / "masks").iterdir():
+        array = np.asarray(Image.open(path)) > 0
+        if mode == "RGBA":  # red on nothing
+            picture = Image.fromarray(np.dstack([array * v for v in (255, 0, 0, 255)]).astype("u1"))
+        else:
+            picture = Image.fromarray((255 * array).astype(np.uint8)).convert(mode)
+        picture.save(path)
+    assert convert(tmp_path) == 0
+    assert np.array_equal(labels_of(tmp_path, "a_1"), EXPECTED)
+
+
 def test_a_case_may_lack_a_class(tmp_path):
     make(tmp_path)
     (tmp_path / "masks" / "a_1-cell-0.png").unlink()
