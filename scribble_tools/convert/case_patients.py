@@ -59,7 +59,7 @@ def assign_patients(
             raise ValueError(f"--patient-regex {patient_regex!r}: {error}") from None
         patients = {}
         for case, files in cases.items():
-            below = files.images[0].relative_to(root).as_posix()
+            below = normal_form(files.images[0].relative_to(root).as_posix())
             patients[case] = patient_in(case, regex) or patient_in(below, regex)
         where = f"--patient-regex {patient_regex!r}"
     else:

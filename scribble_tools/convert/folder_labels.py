@@ -14,6 +14,7 @@ from scribble_tools.convert.pairing import LISTED, SCRIBBLE, CaseFiles, Place
 from scribble_tools.convert.swapped import refuse_swapped
 from scribble_tools.dataset.label_mapping import LabelMapping
 from scribble_tools.images.colour_tables import read_colour_table
+from scribble_tools.images.file_kind import normal_form
 from scribble_tools.images.itksnap_labels import read_label_description
 from scribble_tools.images.label_files import GridRules, grid_remarks
 from scribble_tools.images.picture_labels import parse_colour
@@ -83,6 +84,7 @@ class LabelRole:
             names = read_colour_table(options.label_description)
             colours = names is not None
             names = names if colours else read_label_description(options.label_description)
+            names = {normal_form(word): value for word, value in names.items()}
         reading = _reading(name, words, options, colours)
         rules = GridRules(
             options.geometry,

@@ -100,6 +100,7 @@ def _value_mapping(files: LabelFiles, order: Sequence[str]) -> LabelMapping:
     in_colours = files.survey.reading.pictures == COLOUR
 
     def value_of(word: str) -> int:
+        word = normal_form(word)
         if files.names and word in files.names:
             return files.names[word]
         if in_colours and (code := parse_colour(word)) is not None:
