@@ -22,6 +22,7 @@ from scribble_tools.images.file_kind import (
 )
 from scribble_tools.images.image_files import files_below
 from scribble_tools.images.label_files import GridRules, fit_to_grid
+from scribble_tools.images.mismatches import GridMismatch
 from scribble_tools.images.picture_labels import TRANSPARENT
 from scribble_tools.images.segmentation_files import (
     COLOUR,
@@ -176,7 +177,11 @@ class MaskReader:
             for file in self.masks[path].get(name, ()):
                 mask, grid = read_mask(file, self.reading)
                 own = mask.astype(np.int32)
-                here = fit_to_grid(own, grid, file, image, image_path, self.rules, 0) != 0
+                try:
+                    here = fit_to_grid(own, grid, file, image, image_path, self.rules, 0) != 0
+                except GridMismatch as error:
+                    whose = "" if file == path else f"with its mask {file} "
+                    raise GridMismatch(f"{whose}{error}", error.remedy, error.option) from None
                 other = here & (owner > 0) & (owner != number)
                 if other.any():
                     twice |= other

@@ -17,8 +17,8 @@ PIXELS = 0.51  # so near the first voxel must be to a corner of the picture
 
 
 def is_flat(image: sitk.Image) -> bool:
-    """Whether an image is 2D, or a volume of one slice."""
-    return image.GetDimension() == 2 or (image.GetDimension() == 3 and image.GetSize()[2] == 1)
+    """Whether an image is 2D, or a volume of one slice, along whichever axis."""
+    return image.GetDimension() == 2 or (image.GetDimension() == 3 and 1 in image.GetSize())
 
 
 def flattened(
@@ -40,10 +40,10 @@ def flattened(
             f"has {label.GetDimension()} dimensions and {slices[0]} slices, its image "
             f"{image.GetDimension()} and {slices[1]}: are they a pair?"
         )
-    plane, label = np.reshape(array, array.shape[-2:]), _in_plane(label)
+    plane, label = _plane_of(array), _in_plane(label, as_stored)
     if natural and not as_stored:
         # pictures run as ITK's x and y do; a volume of one slice may not
-        picture = image if label.GetDimension() == image.GetDimension() else _in_plane(image)
+        picture = _in_plane(image, as_stored)
         plane, label = _unflipped(plane, label, picture)
     if image.GetDimension() == 2:
         return plane, label
@@ -53,16 +53,31 @@ def flattened(
     return plane[None], volume
 
 
-def _in_plane(image: sitk.Image) -> sitk.Image:
-    """The 2D image of a volume's only slice."""
+def _plane_of(array: np.ndarray) -> np.ndarray:
+    """The only slice (rows, columns) of an array."""
+    if array.ndim == 2:
+        return array
+    return np.squeeze(array, 0 if array.shape[0] == 1 else array.shape.index(1))
+
+
+def _in_plane(image: sitk.Image, as_stored: bool) -> sitk.Image:
+    """The 2D image of a volume's only slice; without its place in space if ``as_stored``."""
     if image.GetDimension() == 2:
         return image
     direction = np.reshape(image.GetDirection(), (3, 3))
+    lies_flat = image.GetSize()[2] == 1 and abs(abs(direction[2, 2]) - 1) <= 1e-3
+    if as_stored and not lies_flat:
+        size = [*image.GetSize()]
+        size.remove(1)
+        return sitk.Image(size, sitk.sitkUInt8)
     flat = sitk.Image(image.GetSize()[:2], sitk.sitkUInt8)
     flat.SetSpacing(image.GetSpacing()[:2])
     flat.SetOrigin(image.GetOrigin()[:2])
-    if abs(abs(direction[2, 2]) - 1) > 1e-3:
-        raise Mismatch("is a slice that stands at an angle, its image has two dimensions")
+    if not lies_flat:
+        raise GridMismatch(
+            "is a slice that does not lie in the plane of x and y",
+            "If its pixels are its picture's as they are stored, say --geometry image",
+        )
     flat.SetDirection(direction[:2, :2].ravel().tolist())
     return flat
 
