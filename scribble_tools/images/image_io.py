@@ -53,8 +53,9 @@ READERS = {
 TOLERANCE = 1e-3  # mm of spacing and origin, absolute for directions
 MOST_DIGITS = 12
 LABEL_TYPES = (np.uint8, np.int16, np.uint16, np.int32)
-LABEL_TYPES_OF = {  # where ITK writes fewer
+LABEL_TYPES_OF = {  # where ITK writes fewer, or few programs read signed numbers
     ".png": (np.uint8, np.uint16),
+    **dict.fromkeys((".tif", ".tiff"), (np.uint8, np.uint16, np.int16, np.int32)),
     ".bmp": (np.uint8,),
     ".gipl": (np.uint8, np.int16, np.uint16),
 }

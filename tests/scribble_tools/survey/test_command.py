@@ -182,7 +182,7 @@ def test_png_labels_and_colours(tmp_path):
     found = group(report, "masks/a#.png")
     assert (found["kind"], found["unlabelled"], found["background"]) == ("scribbles", 0, 3)
     painted = group(report, "painted/a#.png")
-    assert (painted["kind"], painted["unlabelled"]) == ("scribbles", "#000000")
+    assert (painted["kind"], painted["unlabelled"]) == ("scribbles", "#040404")
     assert "in colours: a class may be named by its colour" in painted["remarks"][0]
     assert report["command"].startswith(
         f"scribble_tools convert folder --images {tmp_path}/photos --scribbles {tmp_path}/masks "
