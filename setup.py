@@ -11,7 +11,8 @@ HERE = Path(__file__).resolve().parent
 # Both files make Python call `register` when it starts, which names our folder in the environment
 # variable nnUNet_extTrainer. Python 3.15 reads the .start file (PEP 829) and then ignores the
 # .pth file's import line; older versions know only the latter. Its line says nothing when the
-# package is gone or broken, because it would say it at every start of Python.
+# package is gone or broken, because it would say it at every start of Python; whatever is imported
+# there, it does not end Python either.
 STARTUP_FILES = {
     "nnunetv2_pclmix.pth": (
         'import sys; exec("try:\\n from nnunetv2_pclmix.discovery import register\\n register()'

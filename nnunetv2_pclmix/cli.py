@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from nnunetv2_pclmix import __version__
+from scribble_tools.storage.interruptions import run_command
 from scribble_tools.subcommands import LAYOUT, add_subcommands, refuse_strange_words
 from scribble_tools.trust.printable import printable_output
 
@@ -59,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = build_parser(words)
     refuse_strange_words(parser, words)
     arguments = parser.parse_args(words)
-    return arguments.run(arguments)
+    return run_command("nnunetv2_pclmix", arguments.run, arguments)
 
 
 if __name__ == "__main__":

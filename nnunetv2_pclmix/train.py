@@ -29,6 +29,7 @@ from torch.distributed.rendezvous import rendezvous
 from nnunetv2_pclmix import discovery
 from nnunetv2_pclmix.training.checkpoint_files import set_aside
 from nnunetv2_pclmix.training.distributed import bare
+from nnunetv2_pclmix.training.session import FolderGuard, one_last_message
 from nnunetv2_pclmix.training.train_arguments import add_arguments, contradiction
 from scribble_tools.trust.checkpoint import load_checkpoint
 
@@ -145,8 +146,13 @@ def train(args: argparse.Namespace) -> None:
         new = not (go_on or args.val or args.disable_checkpointing)
         if new and trainer.local_rank == 0:
             # not only in `on_train_start`: a worker that is lost until then makes all go on, which
-            # would be with the training that was finished here
-            set_aside(Path(trainer.output_folder), trainer.print_to_log_file)
+            # would be with the training that was here before
+            folder = Path(trainer.output_folder)
+            with (
+                one_last_message(trainer.print_to_log_file, str, lambda: None),
+                FolderGuard(folder).held(),
+            ):
+                set_aside(folder, trainer.print_to_log_file, [Path(trainer.log_file)])
         maybe_load_checkpoint(trainer, go_on, args.val)
         if args.pretrained_weights and trainer.current_epoch == 0:  # there was no checkpoint
             load_weights(trainer, args.pretrained_weights)

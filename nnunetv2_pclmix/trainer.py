@@ -7,6 +7,7 @@ import functools
 import io
 import math
 import os
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,9 @@ from nnunetv2_pclmix.method.schedules import certainty_threshold
 from nnunetv2_pclmix.method.stroke_support import stroke_support
 from nnunetv2_pclmix.training.check_annotations import check_annotations
 from nnunetv2_pclmix.training.checkpoint_files import (
+    SavedEpochs,
     read_plain,
+    remove_half_written,
     remove_leftovers,
     save_whole,
     set_aside,
@@ -56,6 +59,12 @@ from nnunetv2_pclmix.training.distributed import (
 from nnunetv2_pclmix.training.finite_watch import REMEDY, FiniteWatch
 from nnunetv2_pclmix.training.patch_sampling import ANNOTATED_OUTSIDE, PatchesAnywhere
 from nnunetv2_pclmix.training.requirements import unsupported
+from nnunetv2_pclmix.training.session import (
+    VALIDATE_AGAIN,
+    FolderGuard,
+    finish_workers,
+    one_last_message,
+)
 from nnunetv2_pclmix.training.worker_end import EndsWithParent
 from nnunetv2_pclmix.watching.clock import TrainingClock
 from nnunetv2_pclmix.watching.components import active_settings, components, describe
@@ -64,6 +73,7 @@ from nnunetv2_pclmix.watching.epoch_text import epoch_lines
 from nnunetv2_pclmix.watching.pictures import TrainingPictures
 from nnunetv2_pclmix.watching.step_diagnostics import StepDiagnostics, series_names
 from scribble_tools.dataset.provenance import package_versions
+from scribble_tools.parallel import children_without_ctrl_c
 
 
 class nnUNetTrainerPCLMix(nnUNetTrainer):
@@ -98,6 +108,8 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
             self.grad_scaler = self.grad_scaler if device.type == "cuda" else None
         if self.epochs is not None:
             self.num_epochs = self.epochs
+        self.folder_guard = FolderGuard(Path(self.output_folder))
+        self.saved = SavedEpochs(self.save_every)
         self.iteration = 0
         self._previous_batch = PreviousBatch()
         self._finite = FiniteWatch()
@@ -213,13 +225,14 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         """
         if not self.was_initialized:
             self.initialize()
+        if self.local_rank == 0 and self.current_epoch == 0 and not self.disable_checkpointing:
+            # before anything that takes long: --c after a kill would go on with the earlier one
+            set_aside(Path(self.output_folder), self.print_to_log_file, [Path(self.log_file)])
         # one process writes the splits where there are none: another would read half a file
         with first_process_first(self.is_ddp, self.local_rank):
             train_cases, _ = self.do_split()
         labels = self.dataset_json["labels"]
         check_annotations(self.dataset_class, self.preprocessed_dataset_folder, train_cases, labels)
-        if self.local_rank == 0 and self.current_epoch == 0 and not self.disable_checkpointing:
-            set_aside(Path(self.output_folder), self.print_to_log_file)
         for line in describe(type(self).__name__, __version__, self.config):
             self.print_to_log_file(line)
         super().on_train_start()
@@ -230,6 +243,11 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
             f"random seed of torch: {torch.initial_seed()}. The pseudo Dice and validation Dice "
             "that nnU-Net prints are computed on annotated voxels only"
         )
+
+    def get_dataloaders(self) -> tuple[Any, Any]:
+        """nnU-Net's, whose processes leave Ctrl-C to this one."""
+        with children_without_ctrl_c():
+            return super().get_dataloaders()
 
     def get_tr_and_val_datasets(self) -> tuple[Any, Any]:
         """nnU-Net's data sets; some training patches lie anywhere, see `PatchesAnywhere`."""
@@ -254,6 +272,29 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         return transforms
 
     # ---------------------------------------------------------------- training
+
+    def run_training(self) -> None:
+        """nnU-Net's, in a folder that no other training uses meanwhile.
+
+        Raises:
+            SystemExit: after a message, when it was stopped, the disk is full or the folder in use.
+        """
+        with self._one_at_a_time(self.saved.in_words):
+            if self.local_rank == 0:
+                remove_half_written(Path(self.output_folder))
+            super().run_training()
+
+    @contextlib.contextmanager
+    def _one_at_a_time(self, what_was_saved: Callable[[], str]) -> Iterator[None]:
+        first = self.local_rank == 0
+        say = self.print_to_log_file if first else lambda message: None
+
+        def clear_up() -> None:
+            finish_workers(self.dataloader_train, self.dataloader_val)
+
+        with one_last_message(say, what_was_saved, clear_up):
+            with self.folder_guard.held() if first else contextlib.nullcontext():
+                yield
 
     @property
     def _largest_share(self) -> int:
@@ -435,8 +476,16 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
             self.clock.end_epoch()
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
-        """nnU-Net's final validation, then dense scores where dense labels exist."""
-        super().perform_actual_validation(save_probabilities)
+        """nnU-Net's final validation, then dense scores where dense labels exist.
+
+        Raises:
+            SystemExit: see `run_training`.
+        """
+        with self._one_at_a_time(lambda: VALIDATE_AGAIN):
+            super().perform_actual_validation(save_probabilities)
+            self._score_densely()
+
+    def _score_densely(self) -> None:
         if self.local_rank == 0:
             raw = os.environ.get("nnUNet_raw")
             dense = Path(raw, self.plans_manager.dataset_name, DENSE_LABELS) if raw else None
@@ -490,6 +539,7 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
             },
         }
         save_whole(checkpoint, filename)
+        self.saved.note(filename, checkpoint["current_epoch"])
 
     def on_train_end(self) -> None:
         """Save the final checkpoint; the one before the latest is of no more use.
@@ -514,6 +564,7 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
             checkpoint, filename, type(self).__name__, asdict(self.config), self.print_to_log_file
         )
         super().load_checkpoint(filename)
+        self.saved.note(filename, self.current_epoch)
         self._announce_series()
         self.iteration = state["iteration"]
         self._bare_network.load_training_only_state(state["network"])

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from scribble_tools.convert.formats import FORMATS
+from scribble_tools.storage.interruptions import run_command
 from scribble_tools.subcommands import LAYOUT, Group, add_subcommands, refuse_strange_words
 from scribble_tools.trust.printable import printable_output
 
@@ -85,11 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = build_parser(words)
     refuse_strange_words(parser, words)
     args = parser.parse_args(words)
-    try:
-        return args.run(args)
-    except (ValueError, OSError) as error:
-        print(f"scribble_tools: error: {error}", file=sys.stderr)
-        return 1
+    return run_command("scribble_tools", args.run, args)
 
 
 if __name__ == "__main__":

@@ -242,6 +242,17 @@ def test_startup_loads_two_small_modules_and_nothing_else(regular):
     assert new == {"nnunetv2_pclmix", "nnunetv2_pclmix.discovery"}
 
 
+@pytest.mark.parametrize("raised", ["SystemExit(3)", "KeyboardInterrupt", "MemoryError"])
+def test_python_starts_whatever_the_hook_meets(regular, raised):
+    content = (regular.site_packages / "nnunetv2_pclmix.pth").read_text(encoding="utf-8")
+    broken = regular.site_packages / "zz_broken.pth"
+    broken.write_text(content.replace("register()", f"raise {raised}"), encoding="utf-8")
+    try:
+        assert regular.run("-c", "print('started')").stdout == "started\n"
+    finally:
+        broken.unlink()
+
+
 def test_a_process_started_by_another_does_not_list_the_folder_twice(regular):
     started = f'import subprocess, sys; subprocess.run([sys.executable, "-c", "{PRINT_VARIABLE}"])'
     folder = regular.site_packages / "nnunetv2_pclmix" / "external_trainers"

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from scribble_tools.dataset import shapes
 from scribble_tools.dataset.raw import read_label_set
-from scribble_tools.dataset.writing import write_json
 from scribble_tools.json_files import read_json
+from scribble_tools.storage.file_sets import write_json, written_together
 
 # nnU-Net is imported where it is needed: the command line must start without it, for the doctor
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 STATISTICS = "foreground_intensity_properties_per_channel"
 SOURCE = "scribbled foreground voxels, without the ignore label (nnunetv2_pclmix ct-fingerprint)"
+FINGERPRINT = "dataset_fingerprint.json"
 STOCK_COPY = "dataset_fingerprint_stock.json"
 # below this, fewer than ten voxels lie beyond a percentile bound: it is then anyone's guess
 FEW_VOXELS = 2000
@@ -136,7 +137,7 @@ def read_fingerprint(folder: Path) -> dict:
     Raises:
         ValueError: it has not been extracted, or is no fingerprint.
     """
-    path = folder / "dataset_fingerprint.json"
+    path = folder / FINGERPRINT
     if not path.is_file():
         raise ValueError(f"{path} does not exist: run nnUNetv2_extract_fingerprint first")
     try:
@@ -154,20 +155,30 @@ def replace_statistics(
 
     Returns:
         nnU-Net's own statistics, or what stood in the file if nobody kept them.
+
+    Raises:
+        ValueError: the copy is damaged; nothing was written.
+        OSError: a file cannot be written; neither of them was.
     """
     copy, stock = folder / STOCK_COPY, fingerprint
-    if shapes.CT_MARK not in fingerprint:
-        write_json(fingerprint, copy)
-    elif copy.is_file():
+    if shapes.CT_MARK in fingerprint and copy.is_file():
         stock = read_json(copy, shapes.FINGERPRINT)
+    before = stock[STATISTICS]
     changed = {**fingerprint, STATISTICS: statistics, shapes.CT_MARK: SOURCE}
-    if changed != fingerprint:
-        write_json(changed, folder / "dataset_fingerprint.json")
-    return stock[STATISTICS]
+    with written_together(folder, FINGERPRINT) as work:
+        if shapes.CT_MARK not in fingerprint:
+            write_json(fingerprint, work / STOCK_COPY)
+        if changed != fingerprint:
+            write_json(changed, work / FINGERPRINT)
+    return before
 
 
 def outdated_plans(folder: Path, statistics: dict[str, dict[str, float]]) -> list[str]:
-    """Names of the plans in ``folder`` that hold other statistics."""
+    """Names of the plans in ``folder`` that hold other statistics.
+
+    Raises:
+        ValueError: a JSON file there is damaged, so that nobody knows whether it holds plans.
+    """
     plans = {path.stem: read_json(path) for path in sorted(folder.glob("*.json"))}
     return [
         name
@@ -248,8 +259,8 @@ def run(arguments: argparse.Namespace) -> int:
             return 0
         fingerprint = read_fingerprint(folder)
         statistics, voxels = scribbled_statistics(extractor, labels.ignore)
-        before = replace_statistics(folder, fingerprint, statistics)
         outdated = outdated_plans(folder, statistics)
+        before = replace_statistics(folder, fingerprint, statistics)
     except (OSError, RuntimeError, ValueError) as error:
         print(f"nnunetv2_pclmix ct-fingerprint: error: {error}", file=sys.stderr)
         return 1

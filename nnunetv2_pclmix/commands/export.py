@@ -13,12 +13,15 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from nnunetv2_pclmix import __version__
 from scribble_tools.dataset.provenance import package_versions
-from scribble_tools.dataset.writing import write_dataset_atomically, write_json
+from scribble_tools.storage.file_sets import written_atomically
+from scribble_tools.storage.folders import written_folder
+from scribble_tools.storage.overlap import refuse_overlap, refuse_same_file
+from scribble_tools.storage.written_record import write_record, written_by_record
 
 STOCK_TRAINER = "nnUNetTrainer"
 CHECKPOINT = "checkpoint_final.pth"  # what nnU-Net looks for unless told otherwise
@@ -171,24 +174,49 @@ def export_model(
     target = out if as_zip else out / dataset / name
     if target.resolve() == model.resolve():
         raise ValueError(f"{target} is the training itself: export to another place or name")
-    if target.exists() and not overwrite:
+    if os.path.lexists(target) and not overwrite:
         raise FileExistsError(
             f"{target} exists already. It may be another model (a stock one has the same name): "
-            "--overwrite replaces it" + ("" if as_zip else ", --trainer-name puts this beside it")
+            "--overwrite replaces an earlier export"
+            + ("" if as_zip else ", --trainer-name puts this beside it")
         )
     if not as_zip:
-        with write_dataset_atomically(out / dataset, name, overwrite) as work:
+        refuse_overlap(target, model, "export to another place or name")
+        with written_folder(target, _written_before if overwrite else None) as work:
             _write_model(model, work, exported)
         return target
+    refuse_same_file(out, [path for path in model.rglob("*") if path.is_file()])
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as work:
-        packed = Path(work) / "packed"
-        _write_model(model, Path(work) / dataset / name, exported)
-        with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-            for path in sorted((Path(work) / dataset).rglob("*")):
-                archive.write(path, path.relative_to(work))
-        os.replace(packed, out)
+    with written_atomically(out) as packed:
+        _refuse_other_zip(out)
+        with tempfile.TemporaryDirectory(dir=packed.parent) as work:
+            _write_model(model, Path(work) / dataset / name, exported)
+            with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+                for path in sorted((Path(work) / dataset).rglob("*")):
+                    archive.write(path, path.relative_to(work))
     return target
+
+
+def _written_before(folder: Path) -> set[PurePosixPath]:
+    """What an earlier export wrote into ``folder``: nothing else may be replaced."""
+    return written_by_record(folder, f"{PROVENANCE}.json", "export")
+
+
+def _refuse_other_zip(out: Path) -> None:
+    """Refuse to replace a file that is no earlier export.
+
+    Raises:
+        FileExistsError: it is none.
+    """
+    if not os.path.lexists(out):
+        return
+    try:
+        with zipfile.ZipFile(out) as archive:
+            is_export = any(Path(n).name == f"{PROVENANCE}.json" for n in archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        is_export = False
+    if not is_export:
+        raise FileExistsError(f"{out} is no earlier export: not replaced, take another name")
 
 
 def _read_json(path: Path, problems: list[str]) -> dict:
@@ -209,17 +237,12 @@ def _is_folder_name(name: object) -> bool:
 
 
 def _write_model(model: Path, work: Path, exported: dict[str, dict[str, Any]]) -> None:
-    import torch
+    # not above: the command line must start where torch is missing, for the doctor
+    from nnunetv2_pclmix.training.checkpoint_files import write_checkpoint
 
     for fold, checkpoint in exported.items():
         (work / f"fold_{fold}").mkdir(parents=True)
-        target = work / f"fold_{fold}" / CHECKPOINT
-        try:
-            torch.save(checkpoint, target)
-        except RuntimeError as error:  # torch's for a full disk
-            raise OSError(f"{target} cannot be written: {str(error).splitlines()[0]}") from None
-    provenance = {f"fold_{fold}": c[PROVENANCE] for fold, c in exported.items()}
-    write_json(provenance, work / f"{PROVENANCE}.json")
+        write_checkpoint(checkpoint, work / f"fold_{fold}" / CHECKPOINT)
     # Postprocessing is kept with the files that applying it asks for. The pickle is copied, not
     # opened. Predictions, summaries and debug.json stay behind: they hold paths and case names.
     crossval = [
@@ -232,6 +255,8 @@ def _write_model(model: Path, work: Path, exported: dict[str, dict[str, Any]]) -
         if (model / file).is_file():
             (work / file).parent.mkdir(exist_ok=True)
             shutil.copyfile(model / file, work / file)
+    provenance = {f"fold_{fold}": c[PROVENANCE] for fold, c in exported.items()}
+    write_record(provenance, work / f"{PROVENANCE}.json")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -21,9 +21,10 @@ from nnunetv2_pclmix.commands.plan_sizes import (
     needed_gb,
     training_seconds,
 )
+from nnunetv2_pclmix.commands.plans_files import refuse_name, refuse_other_file
 from nnunetv2_pclmix.discovery import TRAINER
 from nnunetv2_pclmix.watching.durations import in_words
-from scribble_tools.dataset.writing import write_json
+from scribble_tools.storage.file_sets import write_json
 
 NNUNETS_EPOCHS = 1000
 
@@ -234,6 +235,7 @@ def run(arguments: argparse.Namespace) -> int:
     given = _given(arguments)
     configuration, name = arguments.configuration, arguments.name
     try:
+        refuse_name(name)
         folder = Path(nnUNet_preprocessed.require())
         folder = folder / maybe_convert_to_dataset_name(arguments.dataset)
         source, target = folder / f"{arguments.plans}.json", folder / f"{name}.json"
@@ -249,15 +251,14 @@ def run(arguments: argparse.Namespace) -> int:
             spacing = None  # the planner's preprocessed data will do
         sizes = (given["patch"], given["batch"], given["features"], spacing)
         small = small_plans(plans, name, configuration, *sizes)
-        if target.exists() and json.loads(target.read_text()) != small and not arguments.overwrite:
-            raise ValueError(f"{target} holds other plans: take another --name or say --overwrite")
-    except (RuntimeError, ValueError) as error:
+        refuse_other_file(target, source, small, arguments.overwrite)
+        write_json(small, target)
+    except (OSError, RuntimeError, ValueError) as error:
         print(f"nnunetv2_pclmix small-plans: error: {error}", file=sys.stderr)
         return 1
     reduced = plans["configurations"][configuration]
     if warning := coverage_warning(reduced, given["patch"], spacing or reduced["spacing"]):
         print(f"WARNING: {warning}", file=sys.stderr)
-    write_json(small, target)
     print(f"wrote {target}")
     device, trainer = arguments.device or _best_device(), arguments.trainer
     if chosen is not None:

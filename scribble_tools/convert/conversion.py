@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from tqdm import tqdm
 
 from scribble_tools.arguments import positive_int
 from scribble_tools.dataset.label_mapping import LabelMapping
 from scribble_tools.dataset.provenance import package_versions
-from scribble_tools.dataset.replacing import entries_to_keep, refuse_own_source
+from scribble_tools.dataset.replacing import replaceable_dataset, write_dataset_record
 from scribble_tools.dataset.updates import refuse_lost_updates
 from scribble_tools.dataset.writing import (
     IGNORE,
-    RECORD,
     dataset_folder_name,
     dataset_json,
     next_commands,
@@ -34,7 +31,9 @@ from scribble_tools.images.image_files import dataset_file_ending, read_channels
 from scribble_tools.images.image_io import geometry_difference, write_labels
 from scribble_tools.images.label_files import read_on_grid
 from scribble_tools.images.mismatches import Mismatch
+from scribble_tools.parallel import threaded_map
 from scribble_tools.problems import refuse
+from scribble_tools.storage.overlap import refuse_sources_in
 
 TRAINING = "Tr"
 
@@ -258,9 +257,9 @@ def write_scribble_dataset(source: Source, target: Target) -> Path:
     data set held that is replaced stays.
 
     Raises:
-        FileExistsError: see `write_dataset_atomically` and `entries_to_keep`.
+        FileExistsError: see `write_dataset_atomically` and `written_entries`.
         ValueError: files are not what they should be; the message lists all of them, and nothing
-            is written. Or see `refuse_own_source`, `entries_to_keep`.
+            is written. Or see `refuse_sources_in`, `written_entries`.
     """
     training = [case for case in source.cases if case.part == TRAINING]
     if not training:
@@ -278,23 +277,23 @@ def write_scribble_dataset(source: Source, target: Target) -> Path:
     dataset = dataset_folder_name(target.out, target.dataset_id, target.name)
     ending = dataset_file_ending([path for case in source.cases for path in case.images])
     splits = _splits(target, {case.name: case.patient for case in training})
-    keep: list[str] = []
+    files = [path for c in source.cases for path in (*c.images, c.scribble, c.dense) if path]
+    files += source.more_files
+    refuse_sources_in(target.out / dataset, files, "take another --dataset-id or --name")
+    replaceable = None
     if target.overwrite:
-        files = [(*c.images, c.scribble, c.dense) for c in source.cases] + [source.more_files]
-        refuse_own_source(target.out / dataset, [path for own in files for path in own if path])
-        tests = {case.part for case in source.cases} - {TRAINING}
-        new = [name for part in tests for name in (f"images{part}", f"labels{part}_dense")]
-        keep = entries_to_keep(target.out / dataset, [case.name for case in training], new)
+        new = {f"images{case.part}" for case in source.cases}
+        new |= {f"labels{case.part}_dense" for case in source.cases if case.dense}
+        replaceable = replaceable_dataset([case.name for case in training], {*new, "labelsTr"})
         refuse_lost_updates(target.out / dataset)
-    with write_dataset_atomically(target.out, dataset, target.overwrite, keep) as folder:
+    with write_dataset_atomically(target.out, dataset, replaceable) as folder:
         (folder / "labelsTr").mkdir()
         for case in source.cases:
             (folder / f"images{case.part}").mkdir(exist_ok=True)
             if case.dense:
                 (folder / f"labels{case.part}_dense").mkdir(exist_ok=True)
-        with ThreadPoolExecutor(target.num_processes) as pool:
-            results = pool.map(partial(convert_case, folder, ending, source), source.cases)
-            outcomes = list(tqdm(results, "converting", len(source.cases), unit="case"))
+        convert = partial(convert_case, folder, ending, source)
+        outcomes = [*threaded_map(convert, source.cases, target.num_processes, "converting")]
         problems = [problem for _, own in outcomes for problem in own]
         problems += _dimension_problems(source.cases, [dimension for dimension, _ in outcomes])
         refuse(problems)
@@ -310,7 +309,7 @@ def write_scribble_dataset(source: Source, target: Target) -> Path:
         write_json(content, folder / "dataset.json")
         if splits:
             write_json(splits, folder / "splits_final.json")
-        write_json(_record(source, target, splits), folder / RECORD)
+        write_dataset_record(_record(source, target, splits), folder)
     return target.out / dataset
 
 

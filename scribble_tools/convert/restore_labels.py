@@ -5,21 +5,23 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from tqdm import tqdm
-
 from scribble_tools.arguments import positive_int
 from scribble_tools.dataset.label_mapping import LabelMapping
+from scribble_tools.dataset.provenance import package_versions
 from scribble_tools.dataset.writing import RECORD, find_raw_dataset
 from scribble_tools.images.file_kind import NATURAL, VOLUMES, file_ending_of
 from scribble_tools.images.image_files import files_in
 from scribble_tools.images.image_io import write_labels
 from scribble_tools.images.segmentation_files import read_labels
+from scribble_tools.parallel import threaded_map
 from scribble_tools.problems import refuse
+from scribble_tools.storage.file_sets import write_json, written_into
+from scribble_tools.storage.written_record import FILES, refuse_foreign, written_by_record
+
+RESTORED = "restored.json"  # the record: which files of a folder are restored labels
 
 
 def read_mapping(dataset: Path, values: str = "scribble") -> LabelMapping:
@@ -70,7 +72,8 @@ def restore_labels(
 
     Raises:
         FileNotFoundError: there is no such folder, or no label map in it.
-        FileExistsError: ``out`` holds files of these names and ``overwrite`` is false.
+        FileExistsError: ``out`` holds files of these names, and ``overwrite`` is false or no
+            earlier run has written them, as its record ``restored.json`` says.
         ValueError: ``out`` is the folder of the predictions, or files hold other values than the
             mapping's; the message lists all of them, and nothing is written.
     """
@@ -81,19 +84,28 @@ def restore_labels(
     files = [p for p in files_in(predictions) if file_ending_of(p) in NATURAL | VOLUMES]
     if not files:
         raise FileNotFoundError(f"no label map in {predictions}: is it nnU-Net's output folder?")
-    targets = [out / path.name for path in files]
-    if not overwrite and (there := [path for path in targets if path.exists()]):
-        raise FileExistsError(f"{len(there)} files exist, such as {there[0]}: say --overwrite")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as work:
-        with ThreadPoolExecutor(num_processes) as pool:
-            results = pool.map(partial(_restore, mapping, Path(work)), files)
-            problems = [p for p in tqdm(results, "restoring", len(files), unit="case") if p]
-        refuse(problems)
-        out.mkdir(exist_ok=True)
-        for path in targets:
-            os.replace(Path(work) / path.name, path)
+    with written_into(out, "restored labels") as work:
+        earlier = _files_of_earlier_run(out)
+        targets = [out / path.name for path in files]
+        if not overwrite and (there := [path for path in targets if path.exists()]):
+            raise FileExistsError(f"{len(there)} files exist, such as {there[0]}: say --overwrite")
+        refuse_foreign([*targets, out / RESTORED], earlier, "scribble_tools restore-labels")
+        restore = partial(_restore, mapping, work)
+        refuse([p for p in threaded_map(restore, files, num_processes, "restoring") if p])
+        names = {*earlier, RESTORED, *(path.name for path in files)}
+        write_json({"versions": package_versions(), FILES: sorted(names)}, work / RESTORED)
     return targets
+
+
+def _files_of_earlier_run(out: Path) -> set[str]:
+    """What an earlier run recorded that it wrote into ``out``.
+
+    Raises:
+        FileExistsError: there is a file of the record's name that is no such record.
+    """
+    if not os.path.lexists(out / RESTORED):
+        return set()
+    return {str(name) for name in written_by_record(out, RESTORED, "restore-labels")}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -125,7 +137,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="scribble",
         help="the values of the scribble files or of the dense files (default: scribble)",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace files of the same names")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace what an earlier run wrote"
+    )
     parser.add_argument(
         "-np", type=positive_int, default=2, dest="num_processes", help="parallel readers"
     )

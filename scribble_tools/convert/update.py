@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from scribble_tools.convert.conversion import Source, SourceCase, convert_case
 from scribble_tools.convert.pairing import CaseFiles, Place, pair_with_dataset
@@ -30,16 +27,20 @@ from scribble_tools.convert.stroke_changes import (
 from scribble_tools.dataset.drawn_labels import read_drawn_labels
 from scribble_tools.dataset.label_mapping import LabelMapping
 from scribble_tools.dataset.shapes import CONVERSION, DATASET_JSON
-from scribble_tools.dataset.writing import RECORD, read_splits, write_json
+from scribble_tools.dataset.writing import RECORD, SPLITS, dataset_held, read_splits
 from scribble_tools.images.image_files import cases_in
 from scribble_tools.images.image_io import write_labels
 from scribble_tools.images.mismatches import GridMismatch, Mismatch
 from scribble_tools.images.segmentation_files import read_labels
 from scribble_tools.json_files import read_json
+from scribble_tools.parallel import threaded_map
 from scribble_tools.problems import refuse
+from scribble_tools.storage.file_sets import write_json
+from scribble_tools.storage.folders import list_entries, written_folder
+from scribble_tools.storage.workshop import discard, workshop
+from scribble_tools.storage.written_record import FILES
 from scribble_tools.text_tables import text_table
 
-SPLITS = "splits_final.json"
 EARLIER = "labelsTr_before_update_"
 
 
@@ -90,7 +91,17 @@ def update_dataset(
         FileNotFoundError, ValueError: the data set or files cannot be used; the message lists all
             of them, and nothing is written.
     """
-    options = options or UpdateOptions()
+    with dataset_held(dataset.parent, dataset.name):
+        return _update(dataset, scribbles, images, patients_of, options or UpdateOptions())
+
+
+def _update(
+    dataset: Path,
+    scribbles: Place,
+    images: Sequence[Place],
+    patients_of: Callable[[Mapping[str, CaseFiles]], Mapping[str, str]] | None,
+    options: UpdateOptions,
+) -> Update:
     content = read_json(dataset / "dataset.json", DATASET_JSON)
     record_path = dataset / RECORD
     record = read_json(record_path, CONVERSION) if record_path.is_file() else {}
@@ -102,14 +113,11 @@ def update_dataset(
     known = [*cases_in(labels_folder, ending)]
     files, added = pair_with_dataset(known, images, scribbles, options.exclude)
     reader = StrokeReader(drawn, scribbles.folder, options)
-    with tempfile.TemporaryDirectory(prefix=f".{dataset.name}.", dir=dataset.parent) as work:
-        staged = Path(work)
+    with workshop(dataset.parent, f"{dataset.name}.update", discard) as (staged, _):
         (staged / "labelsTr").mkdir()
         (staged / "imagesTr").mkdir()
         one = partial(_update_case, dataset, ending, ignore, drawn.mapping, reader, staged, options)
-        with ThreadPoolExecutor(options.num_threads) as pool:
-            results = pool.map(one, files.items())
-            outcomes = list(tqdm(results, "reading", len(files), unit="case"))
+        outcomes = [*threaded_map(one, [*files.items()], options.num_threads, "reading")]
         problems = [problem for _, _, own in outcomes for problem in own]
         patients = patients_of(added) if patients_of and added else {}
         cases, source = _new_cases(added, patients, content, drawn.mapping, reader)
@@ -139,7 +147,11 @@ def update_dataset(
                 splits = read_splits(dataset / SPLITS)
                 write_json(extend_splits(splits, known_patients, cases), staged / SPLITS)
         if record:
-            write_json(_extended(record, scribbles.folder, cases, found), staged / RECORD)
+            extended = _extended(record, scribbles.folder, cases, found)
+            if FILES in record:
+                own = {str(entry) for entry in list_entries(staged)}
+                extended[FILES] = sorted({*record[FILES], *own})
+            write_json(extended, staged / RECORD)
         _publish(staged, dataset, found, ending)
     return found
 
@@ -252,26 +264,20 @@ def _next_folder(dataset: Path) -> Path:
     return folder
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
-    return (path for path in sorted(folder.rglob("*")) if path.is_file())
-
-
 def _publish(staged: Path, dataset: Path, found: Update, ending: str) -> None:
-    """Keep the earlier labels apart, then put every new file into its place."""
-    if found.earlier is not None:
-        copies = staged / "earlier"
-        copies.mkdir()
-        for case in found.changed:
-            name = f"{case}{ending}"
-            shutil.copy2(dataset / "labelsTr" / name, copies / name)
-        umask = os.umask(0)
-        os.umask(umask)
-        copies.chmod(0o777 & ~umask)
-        copies.rename(found.earlier)
-    # the record comes last: it says what is there
-    new = sorted(_files_below(staged), key=lambda path: path.name == RECORD)
-    for path in new:
-        os.replace(path, dataset / path.relative_to(staged))
+    """Put every new file into its place, all in one step, and keep the earlier labels apart."""
+    changed = set(list_entries(staged))
+    with written_folder(dataset, lambda folder: changed) as new:
+        for entry in changed:
+            (new / entry).parent.mkdir(exist_ok=True)
+            if (staged / entry).is_file():
+                os.replace(staged / entry, new / entry)
+        if found.earlier is not None:
+            copies = new / found.earlier.name
+            copies.mkdir()
+            for case in found.changed:
+                name = f"{case}{ending}"
+                shutil.copy2(dataset / "labelsTr" / name, copies / name)
 
 
 def in_words(found: Update, most_rows: int = 60) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
-from scribble_tools.dataset.writing import find_dataset, read_splits, write_json
+from scribble_tools.dataset.writing import find_dataset, read_splits
 from scribble_tools.images.image_files import files_in
+from scribble_tools.storage.file_sets import write_json, written_atomically
 
 
 def _holds(target: Path, content: list) -> bool:
@@ -48,6 +50,9 @@ def install_splits(
         train, val = set(fold["train"]), set(fold["val"])
         if unknown := sorted((train | val) - cases):
             problems.append(f"fold {number} names cases that have no label: {', '.join(unknown)}")
+        for side in ("train", "val"):
+            if not fold[side]:
+                problems.append(f"fold {number} has no case under {side!r}")
         if both := sorted(train & val):
             problems.append(f"fold {number} trains and validates on {', '.join(both)}")
     if problems:
@@ -60,7 +65,11 @@ def install_splits(
             "that were trained on them can then no longer be compared by fold"
         )
     for target in targets:
-        write_json(content, target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+    # both are written whole before the first takes its place
+    with ExitStack() as stack:
+        for target in targets[::-1]:
+            write_json(content, stack.enter_context(written_atomically(target)))
     return targets[1]
 
 

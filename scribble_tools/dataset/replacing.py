@@ -3,65 +3,77 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
-from pathlib import Path
+import re
+from collections.abc import Callable, Collection, Mapping
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
 
-from scribble_tools.dataset.writing import RECORD, patient_grouped_splits, read_splits
+from scribble_tools.dataset.writing import RECORD, SPLITS, patient_grouped_splits, read_splits
+from scribble_tools.storage.folders import list_entries
+from scribble_tools.storage.written_record import files_in_record, write_record
 
-SPLITS = "splits_final.json"
-WRITTEN = {"imagesTr", "labelsTr", "labelsTr_dense", "dataset.json", RECORD, SPLITS}
+SPLITS_DIGEST = "splits_sha256"
 
 
-def refuse_own_source(target: Path, sources: Iterable[Path]) -> None:
-    """Refuse to replace a data set by what is made of its own files.
+def write_dataset_record(record: Mapping, folder: Path) -> None:
+    """Write the record of a new data set into it, with its files and what its splits were."""
+    splits = folder / SPLITS
+    digest = sha256(splits.read_bytes()).hexdigest() if splits.exists() else None
+    write_record({**record, SPLITS_DIGEST: digest}, folder / RECORD)
 
-    Raises:
-        ValueError: one of ``sources`` lies in ``target``.
+
+def replaceable_dataset(
+    training_cases: Collection[str], new_folders: Collection[str]
+) -> Callable[[Path], set[PurePosixPath]]:
+    """What `write_dataset_atomically` asks of an old data set: which of its files may go.
+
+    Args:
+        training_cases: of the new data set.
+        new_folders: into which the new data set's files go, such as ``imagesTr``.
+
+    Returns:
+        `written_entries` with these two.
     """
-    folder = target.resolve()
-    if inside := [path for path in sources if path.resolve().is_relative_to(folder)]:
-        raise ValueError(
-            f"{inside[0]} lies in {target}, which would be replaced by what is made of it: take "
-            "another --dataset-id or --name"
-        )
+    return lambda target: written_entries(target, training_cases, new_folders)
 
 
-def entries_to_keep(
+def written_entries(
     target: Path, training_cases: Collection[str], new_folders: Collection[str] = ()
-) -> list[str]:
-    """Names of the files and folders in ``target`` that are not a conversion's, but the user's.
+) -> set[PurePosixPath]:
+    """Files in ``target`` that its record says an earlier run wrote; all others are the user's.
 
     Such are ``imagesTs`` where no test cases were converted, and splits that were installed.
 
     Args:
-        target: the data set to be replaced, if it is there.
-        training_cases: of the new data set.
-        new_folders: that the new data set will have beside those of training cases.
+        target: the data set to be replaced.
+        training_cases, new_folders: see `replaceable_dataset`.
 
     Raises:
         FileExistsError: ``target`` has no record of a conversion, so that all may be the user's.
-        ValueError: its splits are the user's, and name cases that the new data set has not; or the
-            user has a folder of a new one's name.
+        ValueError: its splits are the user's, and name cases that the new data set has not; or a
+            file of the user's would lie among the new ones.
     """
-    if not target.exists():
-        return []
     try:
         record = json.loads((target / RECORD).read_text())
         # generated scribbles have their source's record, but none of its test cases
         cases = {} if record.get("format") == "generate" else record.get("cases", {})
         parts = {case: files["part"] for case, files in cases.items()}
         training = {c: p for c, p in record["patients"].items() if parts.get(c, "Tr") == "Tr"}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        written = files_in_record(target / RECORD)
+        if written is None:
+            written = _of_older_record(target, record, parts)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise FileExistsError(
             f"{target} exists and holds no {RECORD} that says what a conversion wrote there: not "
             "replaced. Choose another id, or take it away"
         ) from None
-    tests = {name for part in parts.values() for name in (f"images{part}", f"labels{part}_dense")}
-    kept = sorted({path.name for path in target.iterdir()} - WRITTEN - tests)
-    if both := sorted({*kept} & {*new_folders}):
-        raise ValueError(
-            f"{target / both[0]} is not what a conversion made, and would be replaced: move it away"
-        )
+    for entry in list_entries(target):
+        hidden = entry.name.startswith(".")  # what a desktop leaves in every folder
+        if entry not in written and entry.parts[0] in new_folders and not hidden:
+            raise ValueError(
+                f"{target / entry} is not what a conversion made, and would lie among the new "
+                "files: move it away"
+            )
     if (splits := target / SPLITS).exists() and not _are_made(splits, training, record):
         named = {c for fold in read_splits(splits) for side in fold.values() for c in side}
         if gone := sorted(named - {*training_cases}):
@@ -69,12 +81,31 @@ def entries_to_keep(
                 f"{splits} is not what a conversion made, and names cases that the new data set "
                 f"has not: {', '.join(gone)}. Mend it, or take it away to get new splits"
             )
-        kept.append(SPLITS)
-    return kept
+        written.discard(PurePosixPath(SPLITS))
+    return written
+
+
+def _of_older_record(target: Path, record: Mapping, parts: Mapping[str, str]) -> set[PurePosixPath]:
+    """The files of a data set whose record does not list them: its cases' by their names."""
+    ending = str(json.loads((target / "dataset.json").read_text()).get("file_ending", ".nii.gz"))
+    written = {PurePosixPath(name) for name in ("dataset.json", RECORD, SPLITS)}
+    demo = record.get("format") == "demo-data"  # did not say which of its cases are for testing
+    for entry in list_entries(target):
+        match = re.fullmatch(r"(images|labels)(Tr|Ts|Val)(_dense)?", entry.parts[0])
+        if match is None or len(entry.parts) != 2 or not entry.name.endswith(ending):
+            continue
+        case = entry.name.removesuffix(ending)
+        if match[1] == "images":
+            case = re.sub(r"_\d{4}$", "", case)
+        if case in record["patients"] and (demo or parts.get(case, "Tr") == match[2]):
+            written.add(entry)
+    return written
 
 
 def _are_made(splits: Path, patients: Mapping[str, str], record: Mapping) -> bool:
     """Whether these are the splits that the conversion made."""
+    if SPLITS_DIGEST in record:
+        return sha256(splits.read_bytes()).hexdigest() == record[SPLITS_DIGEST]
     if record.get("format") == "generate":
         return True  # from its source's, for the cases that it took
     try:

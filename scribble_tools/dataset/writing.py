@@ -2,60 +2,78 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import shlex
-import shutil
-import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from scribble_tools.dataset import shapes
 from scribble_tools.json_files import read_json
+from scribble_tools.storage.file_sets import write_json, written_atomically  # noqa: F401
+from scribble_tools.storage.folders import recover_folder, written_folder
+from scribble_tools.storage.locks import locked
+from scribble_tools.storage.workshop import lock_path, sweep
 
 IGNORE = "ignore"
 RECORD = "conversion.json"
+SPLITS = "splits_final.json"
 
 
 @contextmanager
 def write_dataset_atomically(
-    out: Path, name: str, overwrite: bool = False, keep: Collection[str] = ()
+    out: Path,
+    name: str,
+    replaceable: Callable[[Path], Collection[PurePosixPath]] | None = None,
 ) -> Iterator[Path]:
     """Yield a temporary folder inside ``out`` that becomes ``out/name`` when the block succeeds.
 
-    When the block raises, or the process is killed, no data set called ``name`` is left behind
-    (after a kill, a hidden folder whose name starts with a dot may remain; nnU-Net ignores it).
+    When the block raises, or the process is killed, ``out`` is as it was (after a kill, a hidden
+    folder whose name starts with a dot may remain until the next run; nnU-Net ignores it).
 
     Args:
-        keep: names in an old ``out/name`` that are moved into the new one, in place of its own.
+        name: ``DatasetNNN_name``; no other run can write a data set of this id meanwhile.
+        replaceable: see `scribble_tools.dataset.replacing.replaceable_dataset`; splits that are
+            the user's stay. None: ``out/name`` must not exist.
 
     Raises:
-        FileExistsError: ``out/name`` exists and ``overwrite`` is false.
+        FileExistsError: ``out/name`` exists and ``replaceable`` is None, or see `written_folder`.
+        ValueError: there is another data set of this id.
+        Busy: another run is writing a data set of this id.
     """
-    target = Path(out) / name
-    if target.exists() and not overwrite:
-        raise FileExistsError(f"{target} exists already: choose another id or say --overwrite")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=target.parent))
-    try:
-        yield work
-        # mkdtemp makes private folders; a data set follows the user's umask like any other folder
-        umask = os.umask(0)
-        os.umask(umask)
-        work.chmod(0o777 & ~umask)
-        old = work.with_name(f"{work.name}.old")
-        if target.exists():
-            target.rename(old)
-        for entry in keep:
-            (work / entry).unlink(missing_ok=True)
-        work.rename(target)
-        for entry in keep:
-            (old / entry).rename(target / entry)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    with dataset_held(out, name):
+        _refuse_other_names(out, name)
+        target = out / name
+        if replaceable is None and os.path.lexists(target):
+            raise FileExistsError(f"{target} exists already: choose another id or say --overwrite")
+        with written_folder(target, replaceable, precedence={SPLITS}) as folder:
+            yield folder
+            _refuse_other_names(out, name)  # that the user has put there meanwhile
+
+
+@contextmanager
+def dataset_held(out: Path, name: str) -> Iterator[None]:
+    """Keep other runs away from the data sets of one id in ``out``, and end what a kill has left.
+
+    Args:
+        name: ``DatasetNNN_name``.
+
+    Raises:
+        Busy: another run is writing a data set of this id.
+    """
+    identity = name[: len("Dataset000")]
+    with locked(lock_path(out, identity)):
+        sweep(out, f"{identity}_*", recover_folder)
+        yield
+
+
+def _refuse_other_names(out: Path, name: str) -> None:
+    number = name[len("Dataset") : len("Dataset000")]
+    if others := sorted(p.name for p in out.glob(f"Dataset{number}_*") if p.name != name):
+        raise ValueError(f"{out} holds {', '.join(others)}: choose another id than {int(number)}")
 
 
 def dataset_folder_name(out: Path, dataset_id: int, name: str) -> str:
@@ -70,8 +88,7 @@ def dataset_folder_name(out: Path, dataset_id: int, name: str) -> str:
     if not 1 <= dataset_id <= 999:
         raise ValueError(f"data set id {dataset_id}: nnU-Net takes 1 to 999")
     folder = f"Dataset{dataset_id:03d}_{name}"
-    if others := [p.name for p in Path(out).glob(f"Dataset{dataset_id:03d}_*") if p.name != folder]:
-        raise ValueError(f"{out} holds {', '.join(others)}: choose another id than {dataset_id}")
+    _refuse_other_names(Path(out), folder)
     return folder
 
 
@@ -207,22 +224,3 @@ def read_splits(path: Path) -> list[dict[str, list[str]]]:
         raise FileNotFoundError(f"{path}: no such splits file")
     folds = read_json(path, shapes.SPLITS)
     return [{side: fold[side] for side in ("train", "val")} for fold in folds]
-
-
-@contextmanager
-def written_atomically(path: Path) -> Iterator[Path]:
-    """Yield a temporary file beside ``path`` that takes its place when the block succeeds."""
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")  # the ending names the format
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(obj: object, path: Path) -> None:
-    """Write JSON so that a reader sees the old file or the new one, never half of it."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with written_atomically(path) as temporary:
-        temporary.write_text(json.dumps(obj, indent=2) + "\n")

@@ -15,9 +15,9 @@ import SimpleITK as sitk
 
 from scribble_tools.dataset.label_mapping import LabelMapping
 from scribble_tools.dataset.provenance import package_versions
+from scribble_tools.dataset.replacing import replaceable_dataset, write_dataset_record
 from scribble_tools.dataset.writing import (
     IGNORE,
-    RECORD,
     dataset_folder_name,
     dataset_json,
     next_commands,
@@ -27,11 +27,13 @@ from scribble_tools.dataset.writing import (
 )
 from scribble_tools.demo.heart import LABELS, Heart, HeartSlice
 from scribble_tools.demo.image import Scene, render
+from scribble_tools.images.image_io import save_image
 
 # Share of a volume's voxels that a class's scribble takes, as on average in ACDC; each volume is up
 # to 15 % off, and a small class has less when its whole line is shorter than that.
 COVERAGE = {"background": 0.0064, "RV": 0.0014, "MYO": 0.0017, "LV": 0.0014}
 SLICE_DISTANCE_MM = 10.0
+FOLDERS = ("imagesTr", "labelsTr", "labelsTr_dense", "imagesTs", "labelsTs_dense")
 PHASES = ("ed", "es")  # end-diastole, end-systole
 
 
@@ -108,7 +110,11 @@ def _write(array: np.ndarray, spacing_mm: tuple[float, ...], path: Path) -> None
     image = sitk.GetImageFromArray(array)
     image.SetSpacing(spacing_mm[::-1])
     path.parent.mkdir(exist_ok=True)
-    sitk.WriteImage(image, str(path), useCompression=True)
+    save_image(image, path)
+
+
+def _patient(number: int) -> str:
+    return f"demo{number + 1:03d}"
 
 
 def make_demo_data(
@@ -127,7 +133,8 @@ def make_demo_data(
 
     Raises:
         ValueError: an unusable number.
-        FileExistsError: the data set is there and ``overwrite`` is false.
+        FileExistsError: the data set is there and ``overwrite`` is false, or no earlier run says
+            in its record that it wrote it.
     """
     if patients < 2 or test_patients < 0 or seed < 0:
         raise ValueError(
@@ -136,9 +143,11 @@ def make_demo_data(
         )
     name = dataset_folder_name(out, dataset_id, "DemoHearts")
     case_to_patient, tested = {}, {}
-    with write_dataset_atomically(Path(out), name, overwrite) as folder:
+    training = [f"{_patient(k)}_{phase}" for k in range(patients) for phase in PHASES]
+    replaceable = replaceable_dataset(training, FOLDERS) if overwrite else None
+    with write_dataset_atomically(Path(out), name, replaceable) as folder:
         for number in range(patients + test_patients):
-            patient = f"demo{number + 1:03d}"
+            patient = _patient(number)
             subset = "Tr" if number < patients else "Ts"
             for phase, volume in draw_patient(seed, number).items():
                 case, spacing = f"{patient}_{phase}", volume.spacing_mm
@@ -167,7 +176,7 @@ def make_demo_data(
             "num_folds": len(splits),
             "patients": case_to_patient | tested,
         }
-        write_json(record, folder / RECORD)
+        write_dataset_record(record, folder)
     return Path(out) / name
 
 
@@ -191,7 +200,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--test-patients", type=int, default=4, help="for testing, 2 volumes each (default: 4)"
     )
     parser.add_argument("--seed", type=int, default=0, help="same seed, same data (default: 0)")
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing data set")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace what an earlier run wrote; other files stay",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

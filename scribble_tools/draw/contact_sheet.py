@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from scipy.ndimage import distance_transform_edt, label
+
+from scribble_tools.storage.file_sets import written_atomically
 
 # Okabe & Ito's colours, told apart with any colour vision; 0 is the background scribble.
 COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00", "#0072B2")
@@ -325,10 +326,6 @@ def _write_edges(axis: Axes, extent: Sequence[float], edges: Sequence[str] | Non
 
 def save_png(figure: Figure, path: Path) -> None:
     """Write a figure so that ``path`` holds the whole picture or is left as it was."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with written_atomically(path) as temporary:
         # matplotlib's default compression takes longer than the drawing
         figure.savefig(temporary, format="png", pil_kwargs={"compress_level": 1})
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -24,7 +24,7 @@ from scribble_tools.dataset.raw import (
     read_label_names,
     read_label_set,
 )
-from scribble_tools.dataset.writing import find_raw_dataset, write_json
+from scribble_tools.dataset.writing import find_raw_dataset
 from scribble_tools.draw.contact_sheet import Panel, choose_slices, contact_sheet, save_png
 from scribble_tools.draw.display_plane import DisplayPlane, display_plane
 from scribble_tools.draw.surroundings import outside_in_words, surroundings
@@ -37,6 +37,9 @@ from scribble_tools.images.segmentation_files import read_labels
 from scribble_tools.images.slicer_segmentation import is_segmentation
 from scribble_tools.json_files import Record, read_json
 from scribble_tools.parallel import parallel_map
+from scribble_tools.storage.file_sets import write_json, written_into
+from scribble_tools.storage.overlap import refuse_same_file
+from scribble_tools.storage.written_record import refuse_foreign
 
 INDEX = "preview.json"
 
@@ -197,6 +200,8 @@ def preview_case(
         raise ValueError(f"{out}: the picture is a PNG, name it so")
     if out.exists() and not overwrite:
         raise FileExistsError(f"{out} exists already: choose another name or say --overwrite")
+    sources = [files.image, *(path for _, path in files.label_maps)]
+    refuse_same_file(out, [path for path in sources if path is not None])
     _refuse_no_slices(max_slices)
     shown = read_case(files, dataset_json)
     max_slices = len(shown.image) if max_slices is None else max_slices
@@ -314,17 +319,12 @@ def find_case_files(
 
 
 def _draw(
-    out: Path,
-    dataset_json: Path,
-    max_slices: int | None,
-    overwrite: bool,
-    crop: bool,
-    files: ShownFiles,
+    out: Path, dataset_json: Path, max_slices: int | None, crop: bool, files: ShownFiles
 ) -> dict | str:
     """The entry of one case, or what is wrong with it, to report all at once."""
     picture = out / f"{files.name}.png"
     try:
-        return preview_case(files, picture, dataset_json, None, max_slices, overwrite, crop)
+        return preview_case(files, picture, dataset_json, None, max_slices, crop=crop)
     except (ValueError, OSError) as error:
         return str(error)
 
@@ -364,33 +364,37 @@ def preview_dataset(
         case to entry, of this call.
 
     Raises:
-        FileExistsError: some of the pictures exist and ``overwrite`` is false; nothing was written.
+        FileExistsError: some of the pictures exist, and ``overwrite`` is false or they are not in
+            preview.json; nothing was written.
         FileNotFoundError: files are missing; nothing was written.
         ValueError: files are unusable; the message lists all of them, other cases were drawn.
     """
     found = find_case_files(dataset, predictions, reference, cases, channel)
     _refuse_no_slices(max_slices)
-    names = [files.name for files in found if (out / f"{files.name}.png").exists()]
-    if names and not overwrite:
-        raise FileExistsError(
-            f"{out} has {len(names)} of these pictures already ({', '.join(names)}): "
-            "choose another folder or say --overwrite"
-        )
-    entries = _read_index(out / INDEX)
-    draw = partial(_draw, out, dataset / FILE, max_slices, overwrite, crop)
-    results = parallel_map(draw, found, num_processes, "drawing")
     drawn, problems = {}, []
-    for files, result in zip(found, results, strict=True):
-        if isinstance(result, str):
-            problems.append(f"{files.name}: {result}")
-        else:
-            drawn[files.name] = result
-    if drawn:
-        write_json({**entries, **drawn}, out / INDEX)
+    with written_into(out, "preview") as work:
+        pictures = [out / f"{files.name}.png" for files in found]
+        names = [picture.stem for picture in pictures if picture.exists()]
+        if names and not overwrite:
+            raise FileExistsError(
+                f"{out} has {len(names)} of these pictures already ({', '.join(names)}): "
+                "choose another folder or say --overwrite"
+            )
+        entries = _read_index(out / INDEX)
+        refuse_foreign(pictures, {f"{name}.png" for name in entries}, "scribble_tools preview")
+        draw = partial(_draw, work, dataset / FILE, max_slices, crop)
+        results = parallel_map(draw, found, num_processes, "drawing")
+        for files, result in zip(found, results, strict=True):
+            if isinstance(result, str):
+                problems.append(f"{files.name}: {result}")
+            else:
+                drawn[files.name] = result
+        head = f"{len(problems)} of {len(found)} cases could not be drawn:"
+        if not drawn:
+            raise ValueError("\n".join([head, *problems]))
+        write_json({**entries, **drawn}, work / INDEX)
     if problems:
-        raise ValueError(
-            "\n".join([f"{len(problems)} of {len(found)} cases could not be drawn:", *problems])
-        )
+        raise ValueError("\n".join([head, *problems]))
     return drawn
 
 

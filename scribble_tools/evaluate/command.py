@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection
+import json
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -44,6 +45,8 @@ from scribble_tools.images.image_io import geometry_difference
 from scribble_tools.images.segmentation_files import read_labels
 from scribble_tools.images.slicer_segmentation import value_conflicts
 from scribble_tools.parallel import parallel_map
+from scribble_tools.storage.file_sets import written_into
+from scribble_tools.storage.written_record import refuse_foreign
 
 CONFUSION_PICTURE = "confusion.png"
 REPORTS = [f"evaluation.{kind}" for kind in ("csv", "json", "md")]
@@ -269,6 +272,34 @@ def _refuse_old_reports(out: Path) -> None:
         raise FileExistsError(f"{out / old[0]} exists: give another --out or say --overwrite")
 
 
+def _files_of_earlier_run(out: Path) -> set[str]:
+    """Names of the reports in ``out`` that an earlier run wrote, by what it recorded."""
+    names: set[str] = set()
+    for kinds, keys in (
+        (REPORTS, {"summary", "cases", "settings", "versions"}),
+        (COMPARISON_REPORTS, {"comparison", "settings", "versions"}),
+    ):
+        record = next(name for name in kinds if name.endswith(".json"))
+        try:
+            content = json.loads((out / record).read_text())
+        except (OSError, ValueError, RecursionError):
+            continue
+        if isinstance(content, dict) and keys <= content.keys():
+            names |= {*kinds}
+    return names
+
+
+def _obsolete_reports(out: Path, written: Sequence[str]) -> list[str]:
+    """The earlier run's reports that this one does not write.
+
+    Raises:
+        FileExistsError: a file of these names is none of an earlier run.
+    """
+    earlier = _files_of_earlier_run(out)
+    refuse_foreign([out / name for name in written], earlier, "scribble_tools evaluate")
+    return sorted(earlier - {*written})
+
+
 def _read_splits(splits: Path, fold: int) -> list[str]:
     folds = read_splits(splits)
     if not 0 <= fold < len(folds):
@@ -332,8 +363,22 @@ def _print_notes(evaluation: Evaluation, title: str) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the sub-command and return its exit code."""
-    if args.out is not None and not args.overwrite:
-        _refuse_old_reports(args.out)
+    if args.out is None:
+        _evaluate(args, None)
+        return 0
+    written, obsolete = [*REPORTS, *(COMPARISON_REPORTS if args.compare else ())], []
+    with written_into(args.out, "evaluation", obsolete) as work:
+        if args.overwrite:
+            obsolete += _obsolete_reports(args.out, written)
+        else:
+            _refuse_old_reports(args.out)
+        _evaluate(args, work, written)
+    print(f"wrote {', '.join(written)} to {args.out}")
+    return 0
+
+
+def _evaluate(args: argparse.Namespace, out: Path | None, files: Sequence[str] = ()) -> None:
+    """Score, print, and write the reports into ``out`` if there is one."""
     (evaluation, *others), source = _score(args)
     cases = dict.fromkeys(score.case for score in evaluation.scores)
     patients = find_patients(cases, args.reference, args.patient_regex)
@@ -359,10 +404,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"surface Dice at {args.tolerance_mm:g} mm\n\n{format_table(summary, args.missing_hd95)}")
     print(f"\n{format_confusion(summary['confusion'], parts)}")
     matrices, difference = {args.prediction.name: summary["confusion"]}, None
-    if args.out is not None:
-        write_report(evaluation, summary, settings, args.out)
-        for name in COMPARISON_REPORTS:  # of an earlier run, about other scores
-            (args.out / name).unlink(missing_ok=True)
+    if out is not None:
+        write_report(evaluation, summary, settings, out, files)
     for other in others:
         _print_notes(other, "note on OTHER")
         comparison = compare(evaluation.scores, other.scores, args.missing_hd95, patients)
@@ -375,11 +418,8 @@ def run(args: argparse.Namespace) -> int:
             f"OTHER: {names[1]}": other_confusion,
         }
         print(f"\nPRED, {names[0]}, minus OTHER, {names[1]}:\n\n{format_comparison(comparison)}")
-        if args.out is not None:
+        if out is not None:
             settings["other"] = str(args.compare)
-            write_comparison(evaluation, other, comparison, settings, names, args.out)
-    if args.out is not None:
-        write_confusion_picture(matrices, difference, parts, args.out / CONFUSION_PICTURE)
-        written = [*REPORTS, *(COMPARISON_REPORTS if others else ())]
-        print(f"wrote {', '.join(written)} to {args.out}")
-    return 0
+            write_comparison(evaluation, other, comparison, settings, names, out)
+    if out is not None:
+        write_confusion_picture(matrices, difference, parts, out / CONFUSION_PICTURE)

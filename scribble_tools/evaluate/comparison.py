@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 
 from scribble_tools.dataset.provenance import package_versions
-from scribble_tools.dataset.writing import write_json, written_atomically
 from scribble_tools.evaluate.confusion import parts_of
 from scribble_tools.evaluate.confusion_report import (
     format_confusion_difference,
@@ -40,6 +39,7 @@ from scribble_tools.evaluate.summary import (
     named_rows,
     write_csv,
 )
+from scribble_tools.storage.file_sets import write_json
 from scribble_tools.text_tables import interval, markdown_table, number, text_table
 
 LACKING = ("only_prediction", "only_other", "neither")
@@ -228,8 +228,7 @@ def write_comparison(
         "versions": package_versions(),
     }
     write_json(content, out / "comparison.json")
-    with written_atomically(out / "comparison.md") as temporary:
-        temporary.write_text(format_comparison_markdown(comparison, names), encoding="utf-8")
+    text = format_comparison_markdown(comparison, names)
+    (out / "comparison.md").write_text(text, encoding="utf-8", errors="backslashreplace")
     figure = comparison_figure(evaluation.scores, other.scores, comparison, names, missing_hd95)
-    with written_atomically(out / "comparison.png") as temporary:
-        figure.savefig(temporary)
+    figure.savefig(out / "comparison.png")

@@ -12,7 +12,6 @@ import numpy as np
 
 from scribble_tools.dataset.label_set import LabelSet
 from scribble_tools.dataset.provenance import package_versions
-from scribble_tools.dataset.writing import write_json, written_atomically
 from scribble_tools.evaluate.confusion import parts_of
 from scribble_tools.evaluate.confusion_report import (
     CASE_FIELDS,
@@ -21,6 +20,7 @@ from scribble_tools.evaluate.confusion_report import (
 )
 from scribble_tools.evaluate.scores import METRICS, OUTCOMES, ClassScore, Metric
 from scribble_tools.evaluate.statistics import bootstrap_weights, describe
+from scribble_tools.storage.file_sets import write_json
 from scribble_tools.text_tables import interval, markdown_table, number, text_table
 
 MISSING_HD95 = ("exclude", "diagonal")
@@ -232,22 +232,29 @@ def finite_or_none(content: object) -> object:
 
 
 def write_csv(rows: Sequence[Mapping], path: Path, fields: Sequence[str] = ()) -> None:
-    """Write rows of the same keys as CSV, all or nothing; ``fields`` where there may be no row."""
-    with written_atomically(path) as temporary, temporary.open("w", newline="") as file:
+    """Write rows of the same keys as CSV; ``fields`` where there may be no row."""
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.DictWriter(file, fieldnames=fields or list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
 
 
 def write_report(
-    evaluation: Evaluation, summary: Mapping[str, dict], settings: Mapping, out: Path
+    evaluation: Evaluation,
+    summary: Mapping[str, dict],
+    settings: Mapping,
+    out: Path,
+    files: Sequence[str],
 ) -> None:
     """Write ``evaluation.csv`` (a row per case and class), ``.json`` and ``.md`` into ``out``.
 
     And ``confusion.csv`` (a row per case and pair of classes), where ``summary`` has ``confusion``,
     `confusion.summarise_confusion`'s rows.
+
+    Args:
+        out: exists; a private folder, from which the files go to their place together.
+        files: names of all files of this run, for the record.
     """
-    out.mkdir(parents=True, exist_ok=True)
     settings = {
         **settings,
         "labels": {name: list(values) for name, values in evaluation.labels.classes.items()},
@@ -261,6 +268,7 @@ def write_report(
         "notes": dict(evaluation.notes),
         "settings": settings,
         "versions": package_versions(),
+        "files": list(files),
     }
     write_json(content, out / "evaluation.json")
     text, parts = format_markdown(summary, settings), list(parts_of(evaluation.labels))
@@ -268,5 +276,4 @@ def write_report(
         rows = case_rows(evaluation.confusion, parts)
         write_csv(rows, out / "confusion.csv", CASE_FIELDS)
         text += f"\n{format_confusion_markdown(summary['confusion'], parts)}"
-    with written_atomically(out / "evaluation.md") as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    (out / "evaluation.md").write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -12,12 +12,9 @@ from scribble_tools.arguments import positive_int
 from scribble_tools.dataset import shapes
 from scribble_tools.dataset.raw import FILE, RawDataset, read_label_names
 from scribble_tools.dataset.writing import next_commands
+from scribble_tools.generate.label_folder import FOLDER_RECORD, generate_folder
 from scribble_tools.generate.plan import DEFAULT_PRESET, MODES, PRESETS, ScribblePlan
-from scribble_tools.generate.scribble_dataset import (
-    FOLDER_RECORD,
-    generate_dataset,
-    generate_folder,
-)
+from scribble_tools.generate.scribble_dataset import generate_dataset
 from scribble_tools.generate.strokes import STYLES, StrokeSettings
 from scribble_tools.json_files import read_json
 
@@ -216,7 +213,11 @@ lengths are shares of a component's extent (the diagonal of its bounding box), s
     parser.add_argument(
         "--seed", type=int, default=0, help="of strokes, cases and folds (default: 0)"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace what --out holds")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace what an earlier run wrote; other files stay",
+    )
     parser.add_argument(
         "-np", type=positive_int, default=2, dest="num_processes", help="processes (default: 2)"
     )

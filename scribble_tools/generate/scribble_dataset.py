@@ -1,22 +1,16 @@
-"""Scribbles for the dense labels of a whole folder or nnU-Net data set."""
+"""Scribbles for the dense labels of a whole nnU-Net data set."""
 
 from __future__ import annotations
 
 import re
-import shutil
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from scribble_tools.convert.pairing import stem_of
 from scribble_tools.dataset.patients import find_patients
-from scribble_tools.dataset.provenance import package_versions
 from scribble_tools.dataset.raw import FILE, RawDataset, read_record
-from scribble_tools.dataset.replacing import entries_to_keep
+from scribble_tools.dataset.replacing import replaceable_dataset, write_dataset_record
 from scribble_tools.dataset.writing import (
     IGNORE,
     RECORD,
@@ -26,173 +20,21 @@ from scribble_tools.dataset.writing import (
     write_dataset_atomically,
     write_json,
 )
-from scribble_tools.generate.plan import ScribblePlan, generate_scribbles, seed_words
+from scribble_tools.generate.drawing import (
+    Item,
+    Job,
+    record_of,
+    refuse_other_classes,
+    scribble_files,
+)
+from scribble_tools.generate.plan import ScribblePlan, seed_words
 from scribble_tools.generate.strokes import BACKGROUND
-from scribble_tools.images.file_kind import READABLE, file_ending_of, normal_form
-from scribble_tools.images.image_files import files_in
-from scribble_tools.images.image_io import largest_label, write_labels
-from scribble_tools.images.segmentation_files import read_labels
+from scribble_tools.images.file_kind import normal_form
 from scribble_tools.images.slicer_segmentation import value_conflicts
-from scribble_tools.parallel import parallel_map
 from scribble_tools.problems import refuse
+from scribble_tools.storage.overlap import refuse_overlap, refuse_sources_in
 
-FOLDER_RECORD = "generated.json"
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What a process needs to scribble the files of a folder."""
-
-    classes: tuple[int, ...]
-    unlabelled: int
-    may_ignore: bool
-    plan: ScribblePlan
-
-
-def _scribble_file(job: _Job, item: tuple[str, Path, Path]) -> tuple[Counter, list[str]]:
-    """Write one scribble file.
-
-    Returns:
-        the number of voxels of each label value, and what is wrong, to report all at once.
-    """
-    case, source, target = item
-    try:
-        dense, image = read_labels(source)
-    except (FileNotFoundError, ValueError) as error:
-        return Counter(), [str(error)]
-    if dense.ndim not in (2, 3):
-        return Counter(), [f"{source} has {dense.ndim} dimensions; labels have 2 or 3"]
-    found = set(np.unique(dense).tolist())
-    known = {*job.classes, job.unlabelled} if job.may_ignore else {*job.classes}
-    if unknown := sorted(found - known):
-        return Counter(), [f"{source} holds {unknown}; expected {sorted(known)}"]
-    if np.count_nonzero(dense == job.unlabelled) > dense.size / 2:
-        return Counter(), [
-            f"{source}: most voxels are unlabelled ({job.unlabelled}), so these are scribbles "
-            "already. Give dense labels, or put them into labelsTr_dense"
-        ]
-    spacing_mm = image.GetSpacing()[::-1]
-    scribble = generate_scribbles(dense, spacing_mm, job.classes, job.unlabelled, job.plan, case)
-    write_labels(scribble, image, target)
-    values, counts = np.unique(scribble, return_counts=True)
-    return Counter(dict(zip(values.tolist(), counts.tolist(), strict=True))), []
-
-
-def _values_in(path: Path) -> tuple[set[int], list[str]]:
-    try:
-        return set(np.unique(read_labels(path)[0]).tolist()), []
-    except (FileNotFoundError, ValueError) as error:
-        return set(), [str(error)]
-
-
-def _scribble_files(
-    job: _Job, items: Sequence[tuple[str, Path, Path]], num_processes: int
-) -> Counter:
-    total, problems = Counter(), []
-    for counts, own in parallel_map(partial(_scribble_file, job), items, num_processes, "drawing"):
-        total += counts
-        problems += own
-    refuse(problems)
-    return total
-
-
-def _record(source: Path, plan: ScribblePlan, classes: Mapping[str, int], **more: object) -> dict:
-    return {
-        "format": "generate",
-        "versions": package_versions(),
-        "source": str(source),
-        "mode": plan.mode,
-        "slices": plan.slices,
-        "every_nth_slice": plan.every_nth,
-        "seed": plan.seed,
-        "classes": {}
-        if plan.every_nth
-        else {name: asdict(plan.settings_of(value)) for name, value in classes.items()},
-        **more,
-    }
-
-
-def _refuse_other_classes(plan: ScribblePlan, values: Collection[int], source: Path) -> None:
-    if unknown := sorted({*plan.by_class} - {*values}):
-        raise ValueError(
-            f"--class: {source} holds no label {', '.join(map(str, unknown))}, but {sorted(values)}"
-        )
-
-
-def find_label_files(folder: Path) -> list[Path]:
-    """The label files directly in a folder, sorted; hidden files are passed over.
-
-    Raises:
-        FileNotFoundError: there is no such folder, or none in it.
-    """
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is not a folder")
-    files = [path for path in files_in(folder) if file_ending_of(path) in READABLE]
-    if not files:
-        raise FileNotFoundError(f"no label files ({' '.join(sorted(READABLE))}) in {folder}")
-    return files
-
-
-def generate_folder(
-    source: Path,
-    out: Path,
-    plan: ScribblePlan,
-    unlabelled: int | None = None,
-    overwrite: bool = False,
-    num_processes: int = 2,
-) -> Counter:
-    """Draw scribbles for every label file of a folder into files of the same names in ``out``.
-
-    Args:
-        unlabelled: value of unlabelled voxels; default: the highest label of the folder + 1, or
-            the highest free value where the format holds no more.
-
-    Returns:
-        number of voxels of each label value in all files together.
-
-    Raises:
-        FileNotFoundError, FileExistsError: see `find_label_files`, `write_dataset_atomically`.
-        ValueError: files are no dense labels, or ``unlabelled`` is one of their labels; the
-            message lists all of them, and nothing is written.
-    """
-    files = find_label_files(Path(source))
-    found, problems = set(), []
-    for path, (values, own) in zip(
-        files, parallel_map(_values_in, files, num_processes, "reading"), strict=True
-    ):
-        found |= values
-        problems += own
-        if min(values, default=0) < 0:
-            problems.append(f"{path} holds the negative label {min(values)}")
-    if not problems:
-        problems = value_conflicts(files)
-    if not problems and BACKGROUND not in found:
-        problems.append(f"no background (0) in {source}: are these dense labels?")
-    refuse(problems)
-    highest = min(2**16 - 1, *map(largest_label, files))
-    if unlabelled is None:
-        unlabelled = max(found) + 1
-        if unlabelled > highest:  # a BMP of 0 and 255, say
-            unlabelled = max(set(range(highest + 1)) - found, default=unlabelled)
-    if unlabelled in found or not 0 <= unlabelled <= highest:
-        raise ValueError(
-            f"unlabelled {unlabelled}: take a value up to {highest}, which the format holds, that "
-            f"is no label in {source} (--unlabelled); it holds {sorted(found)}"
-        )
-    out = Path(out).absolute()
-    if out.exists() and not (out / FOLDER_RECORD).is_file():
-        raise FileExistsError(
-            f"{out} exists and holds no {FOLDER_RECORD}: not replaced, take another --out"
-        )
-    _refuse_other_classes(plan, found, source)
-    job = _Job(tuple(sorted(found)), unlabelled, False, plan)
-    with write_dataset_atomically(out.parent, out.name, overwrite) as folder:
-        counts = _scribble_files(
-            job, [(stem_of(path), path, folder / path.name) for path in files], num_processes
-        )
-        record = _record(source, plan, {str(value): value for value in job.classes})
-        write_json({**record, "unlabelled": unlabelled}, folder / FOLDER_RECORD)
-    return counts
+NEW_FOLDERS = ("imagesTr", "labelsTr", "labelsTr_dense")
 
 
 @dataclass(frozen=True)
@@ -330,7 +172,7 @@ def generate_dataset(
         the new folder, and the number of voxels of each label value in it.
 
     Raises:
-        FileNotFoundError, FileExistsError: see `write_dataset_atomically` and `entries_to_keep`;
+        FileNotFoundError, FileExistsError: see `write_dataset_atomically` and `written_entries`;
             files are missing.
         ValueError: files are not what they should be; the message lists all of them, and nothing
             is written.
@@ -344,32 +186,26 @@ def generate_dataset(
     if name is None:
         name = re.sub(r"^Dataset\d{3}_", "", dataset.folder.absolute().name) + "Scribbles"
     target = dataset_folder_name(out, dataset_id, name)
-    if (Path(out) / target).resolve() == dataset.folder.resolve():
-        raise ValueError(
-            f"{source} would be replaced by itself: take another --dataset-id or --name"
-        )
-    _refuse_other_classes(plan, dataset.values, dataset.folder)
-    job = _Job(dataset.values, dataset.ignore, dataset.had_ignore, plan)
-    keep = entries_to_keep(Path(out) / target, kept) if overwrite else ()
-    with write_dataset_atomically(Path(out), target, overwrite, keep) as folder:
-        for sub in ("imagesTr", "labelsTr", "labelsTr_dense"):
+    refuse_overlap(Path(out) / target, dataset.folder, "take another --dataset-id or --name")
+    sources = [*dataset.files.values(), *(p for own in dataset.images.values() for p in own)]
+    refuse_sources_in(Path(out) / target, sources, "take another --dataset-id or --name")
+    refuse_other_classes(plan, dataset.values, dataset.folder)
+    job = Job(dataset.values, dataset.ignore, dataset.had_ignore, plan)
+    replaceable = replaceable_dataset(kept, NEW_FOLDERS) if overwrite else None
+    with write_dataset_atomically(Path(out), target, replaceable) as folder:
+        for sub in NEW_FOLDERS:
             (folder / sub).mkdir()
-        items = [
-            (case, file, folder / "labelsTr" / normal_form(file.name))
-            for case in scribbled
-            for file in [dataset.files[case]]
-        ]
-        counts = _scribble_files(job, items, num_processes)
+        items = []
         for case in kept:
-            for path in dataset.images[case]:
-                shutil.copyfile(path, folder / "imagesTr" / normal_form(path.name))
-            path = dataset.files[case]
-            shutil.copyfile(path, folder / "labelsTr_dense" / normal_form(path.name))
-            if case not in scribbled:
-                labels, image = read_labels(path)
-                counts[dataset.ignore] += labels.size
-                empty = np.full(labels.shape, dataset.ignore)
-                write_labels(empty, image, folder / "labelsTr" / normal_form(path.name))
+            label = dataset.files[case]
+            copies = [
+                (path, folder / "imagesTr" / normal_form(path.name))
+                for path in dataset.images[case]
+            ]
+            copies.append((label, folder / "labelsTr_dense" / normal_form(label.name)))
+            target_file = folder / "labelsTr" / normal_form(label.name)
+            items.append(Item(case, label, target_file, tuple(copies), case in scribbled))
+        counts = scribble_files(job, items, num_processes)
         content = {
             **dataset.content,
             "labels": {
@@ -381,7 +217,7 @@ def generate_dataset(
         write_json(content, folder / "dataset.json")
         if splits is not None:
             write_json(splits, folder / "splits_final.json")
-        details = _record(
+        details = record_of(
             source,
             plan,
             dataset.classes,
@@ -392,5 +228,5 @@ def generate_dataset(
         # what is known of the labels' origin stays known, for `restore-labels`
         origin = dataset.folder / RECORD
         before = read_record(dataset.folder) if origin.is_file() else {}
-        write_json({**before, **details}, folder / RECORD)
+        write_dataset_record({**before, **details}, folder)
     return Path(out) / target, counts

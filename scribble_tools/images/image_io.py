@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -27,6 +28,7 @@ from scribble_tools.images.file_kind import (
 )
 from scribble_tools.images.header_limits import refuse_unsafe_header, refuse_unsafe_name
 from scribble_tools.images.nifti import read_header, shear_in_words
+from scribble_tools.images.packed_volumes import refuse_damaged_volume
 from scribble_tools.images.pictures import (
     PICTURES,
     grey_where_grey,
@@ -79,6 +81,7 @@ def read_image(path: Path) -> sitk.Image:
     if kind == TIF:
         return read_tiff(path)
     refuse_cut_off(path)
+    refuse_damaged_volume(path)
     try:
         image = _read_with_itk(path, kind)
     except RuntimeError as error:
@@ -155,15 +158,49 @@ def save_image(image: sitk.Image, path: Path) -> None:
     """Write an image, compressed where the format allows it.
 
     Raises:
-        ValueError: the format cannot hold the image, or the file was cut off (a full disk).
+        ValueError: the format cannot hold the image.
+        OSError: the disk is full, or what was written is read back as something else.
     """
     refuse_unsafe_name(Path(path))
+    reason = None
     try:
         sitk.WriteImage(image, str(path), useCompression=True)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
-        raise ValueError(f"{path} cannot be written ({reason})") from None
-    refuse_cut_off(path)  # of a full disk, ITK's writer of NIfTI says nothing
+    # of a full disk, most of ITK's writers say nothing
+    if reason is None and (reason := _difference_on_disk(image, path)) is None:
+        return
+    refuse_full_disk(path, image.GetNumberOfPixels())
+    raise ValueError(f"{path} cannot be written ({reason})")
+
+
+def _difference_on_disk(image: sitk.Image, path: Path) -> str | None:
+    """How a file differs from the image that was written to it; None where it does not."""
+    try:
+        written = read_image(path)
+    except (ValueError, OSError, RuntimeError):
+        return "what is on the disk cannot be read back: it is cut off"
+    if written.GetSize() != image.GetSize():
+        return f"it is read back with the size {written.GetSize()} instead of {image.GetSize()}"
+    own, there = (sitk.GetArrayViewFromImage(i) for i in (image, written))
+    if there.ndim > own.ndim and (there == there[..., :1]).all():
+        there = there[..., 0]  # a grey BMP, which ITK shows as RGB
+    if own.shape != there.shape or not np.array_equal(own, there, equal_nan=own.dtype.kind == "f"):
+        return "it is read back with other values"
+    return None
+
+
+def refuse_full_disk(path: Path, size: int) -> None:
+    """Raise the system's error if no file of so many bytes fits where ``path`` is.
+
+    Raises:
+        OSError: such as that the disk or the quota is full.
+    """
+    with tempfile.TemporaryFile(dir=path.parent) as file:
+        for _ in range(0, max(size, 1), 1 << 20):
+            file.write(bytes(1 << 20))
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def label_types(path: Path) -> tuple[type[np.integer], ...]:

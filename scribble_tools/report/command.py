@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import glob
+import json
 import shlex
 from pathlib import Path
 
 from scribble_tools.arguments import positive_int
-from scribble_tools.dataset.writing import find_raw_dataset, write_json, written_atomically
+from scribble_tools.dataset.writing import find_raw_dataset
 from scribble_tools.report.data import ReportData, gather
 from scribble_tools.report.page import as_json, render
+from scribble_tools.storage.file_sets import finish_sets, write_json, written_together
+from scribble_tools.storage.written_record import refuse_foreign
 
 
 def write_report(data: ReportData, out: Path, command: str = "", overwrite: bool = False) -> Path:
@@ -22,12 +26,13 @@ def write_report(data: ReportData, out: Path, command: str = "", overwrite: bool
         FileExistsError: there is one of the two, and ``overwrite`` is false.
         ValueError: ``out`` is not called ``.html``.
     """
-    numbers = json_beside(out, overwrite)
     page = render(data, command)
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(as_json(data, command), numbers)
-    with written_atomically(out) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    with written_together(out.parent, out.name) as work:
+        numbers = json_beside(out, overwrite)
+        write_json(as_json(data, command), work / numbers.name)
+        # a name from a file may hold half a character, which UTF-8 cannot
+        (work / out.name).write_text(page, encoding="utf-8", errors="backslashreplace")
     return numbers
 
 
@@ -35,7 +40,8 @@ def json_beside(out: Path, overwrite: bool) -> Path:
     """The JSON file that goes with a page.
 
     Raises:
-        FileExistsError: there is one of the two, and ``overwrite`` is false.
+        FileExistsError: there is one of the two, and ``overwrite`` is false or it is none of an
+            earlier report.
         ValueError: ``out`` is not called ``.html``.
     """
     if out.suffix != ".html":
@@ -43,7 +49,27 @@ def json_beside(out: Path, overwrite: bool) -> Path:
     numbers = out.with_suffix(".json")
     if not overwrite and (old := [path for path in (out, numbers) if path.exists()]):
         raise FileExistsError(f"{old[0]} exists: choose another --out or say --overwrite")
+    earlier = {out.name, numbers.name} if _has_numbers(numbers) else set()
+    earlier |= {out.name} if _is_page(out) else set()
+    refuse_foreign((out, numbers), earlier, "scribble_tools report")
     return numbers
+
+
+def _is_page(out: Path) -> bool:
+    """Whether an HTML file is an earlier report."""
+    if not out.is_file():
+        return False
+    with out.open("rb") as file:
+        return b'name="generator" content="scribble_tools report"' in file.read(1000)
+
+
+def _has_numbers(numbers: Path) -> bool:
+    """Whether a JSON file is an earlier report's."""
+    try:
+        content = json.loads(numbers.read_text())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and {"dataset", "predictions", "made"} <= content.keys()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -112,6 +138,7 @@ def _command(args: argparse.Namespace) -> str:
 
 def run(args: argparse.Namespace) -> int:
     """Run the sub-command and return its exit code."""
+    finish_sets(args.out.parent, glob.escape(args.out.name))  # that a killed run was about to write
     json_beside(args.out, args.overwrite)  # before anything that takes long
     data = gather(
         find_raw_dataset(args.dataset),

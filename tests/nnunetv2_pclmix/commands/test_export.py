@@ -176,8 +176,10 @@ def test_stock_and_pclmix_trainers_start_from_an_export(model, nnunet, tmp_path)
 
 def test_nothing_is_overwritten_unasked(model, tmp_path, capsys):
     target = export_model(model, tmp_path)
-    marker = target / "fold_4"
-    marker.mkdir()
+    stock = target / "fold_4" / "checkpoint_final.pth"
+    stock.parent.mkdir()
+    stock.write_text("a stock training's")
+    marker = stock
     assert cli.main(["export", str(model), str(tmp_path), "--folds", "0"]) == 1
     error = capsys.readouterr().err
     assert str(target) in error
@@ -185,12 +187,19 @@ def test_nothing_is_overwritten_unasked(model, tmp_path, capsys):
     assert "--trainer-name" in error
     assert marker.exists()
     assert cli.main(["export", str(model), str(tmp_path), "--folds", "0", "--overwrite"]) == 0
-    assert sorted(p.name for p in target.glob("fold_*")) == ["fold_0"]
+    assert stock.read_text() == "a stock training's"
+    (target / "pclmix_provenance.json").unlink()
+    assert cli.main(["export", str(model), str(tmp_path), "--folds", "0", "--overwrite"]) == 1
+    assert "not replaced" in capsys.readouterr().err
     zipped = tmp_path / "model.zip"
     zipped.write_text("kept")
     assert cli.main(["export", str(model), str(zipped)]) == 1
     assert zipped.read_text() == "kept"
-    assert cli.main(["export", str(model), str(zipped), "--overwrite"]) == 0
+    assert cli.main(["export", str(model), str(zipped), "--overwrite"]) == 1
+    assert zipped.read_text() == "kept"  # no earlier export
+    zipped.unlink()
+    for more in ([], ["--overwrite"]):
+        assert cli.main(["export", str(model), str(zipped), *more]) == 0
     assert zipfile.is_zipfile(zipped)
 
 

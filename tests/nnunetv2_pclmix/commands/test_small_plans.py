@@ -76,10 +76,11 @@ def test_command_line(nnunet, capsys):
     assert cli.main(["small-plans", "901", "--plans", "other", *sizes]) == 1
     assert "plan_and_preprocess" in capsys.readouterr().err
     assert cli.main(["small-plans", "901", "--name", "nnUNetPlans", *sizes]) == 1
-    assert "holds other plans" in capsys.readouterr().err
+    assert "is what the plans are made from" in capsys.readouterr().err
     assert cli.main(["small-plans", "902", *sizes]) == 1
     again = ["small-plans", "901", "--spacing", "2", "2", *sizes]
     assert cli.main(again) == 1
+    assert "holds other plans" in capsys.readouterr().err
     assert cli.main([*again, "--overwrite"]) == 0
     assert "nnUNetv2_preprocess -d 901" in capsys.readouterr().out
 

@@ -1,5 +1,7 @@
 """Atomic writing, dataset.json, and splits by patient."""
 
+from pathlib import PurePosixPath
+
 import pytest
 
 from scribble_tools import cli
@@ -36,7 +38,7 @@ def test_nothing_is_overwritten_unasked(tmp_path):
     ):
         pass
     assert old.exists()
-    with write_dataset_atomically(tmp_path, "Dataset001_A", overwrite=True):
+    with write_dataset_atomically(tmp_path, "Dataset001_A", lambda folder: {PurePosixPath("mine")}):
         assert old.exists()  # until the new one is complete
     assert not old.exists()
 

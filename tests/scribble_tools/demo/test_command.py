@@ -201,13 +201,20 @@ def test_nothing_is_overwritten_unasked(tmp_path, capsys):
     arguments = ["demo-data", "--out", str(tmp_path), "--patients", "2", "--test-patients", "0"]
     assert main(arguments) == 0
     assert "nnUNetv2_plan_and_preprocess -d 999" in capsys.readouterr().out
-    marker = tmp_path / "Dataset999_DemoHearts" / "marker"
+    folder = tmp_path / "Dataset999_DemoHearts"
+    marker, old = folder / "marker", folder / "labelsTr" / "demo002_es.nii.gz"
     marker.touch()
+    number = old.stat().st_ino
     assert main(arguments) == 1
     assert "--overwrite" in capsys.readouterr().err
     assert marker.exists()
     assert main([*arguments, "--overwrite"]) == 0
-    assert not marker.exists()
+    assert marker.exists()  # the user's
+    assert old.stat().st_ino != number
+    (folder / "conversion.json").unlink()
+    assert main([*arguments, "--overwrite"]) == 1
+    assert "holds no conversion.json" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
 
 
 @pytest.mark.parametrize(

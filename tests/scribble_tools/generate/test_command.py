@@ -12,8 +12,9 @@ from PIL import Image
 from scribble_tools.check.command import check_dataset
 from scribble_tools.cli import main
 from scribble_tools.generate.command import parse_class_settings
+from scribble_tools.generate.label_folder import generate_folder
 from scribble_tools.generate.plan import PRESETS, ScribblePlan, generate_scribbles, slice_axis
-from scribble_tools.generate.scribble_dataset import generate_dataset, generate_folder
+from scribble_tools.generate.scribble_dataset import generate_dataset
 from scribble_tools.generate.strokes import STYLES, StrokeSettings
 from scribble_tools.images.segmentation_files import read_labels
 
@@ -255,7 +256,7 @@ def test_nothing_is_overwritten_unasked(tmp_path):
     with pytest.raises(FileExistsError, match="--overwrite"):
         generate_folder(source, out, ScribblePlan())
     generate_folder(source, out, ScribblePlan(seed=1), overwrite=True)
-    with pytest.raises(FileExistsError, match=r"holds no generated.json"):
+    with pytest.raises(ValueError, match="which is read, lies in .* take another --out"):
         generate_folder(source, source, ScribblePlan(), overwrite=True)
     assert (source / "a.nii.gz").exists()
 
@@ -391,7 +392,7 @@ def test_scribbles_are_no_dense_labels(dataset, tmp_path):
 
 
 def test_a_dataset_does_not_replace_itself_or_its_list_of_files(dataset, tmp_path):
-    with pytest.raises(ValueError, match="would be replaced by itself"):
+    with pytest.raises(ValueError, match="which is read, lies in .* or is the same"):
         generate_dataset(dataset, 7, tmp_path, ScribblePlan(), "Heart", overwrite=True)
     content = json.loads((dataset / "dataset.json").read_text())
     (dataset / "dataset.json").write_text(json.dumps({**content, "dataset": {}}))

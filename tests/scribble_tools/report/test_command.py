@@ -241,8 +241,16 @@ def test_an_earlier_report_is_kept_unless_told(root, old, capsys):
     assert report(root, "--model", model(root)) == 1
     assert f"{old} exists: choose another --out or say --overwrite" in capsys.readouterr().err
     assert (root / "out" / old).read_text() == "mine"
+    assert report(root, "--model", model(root), "--overwrite") == 1
+    assert "scribble_tools report did not write this" in capsys.readouterr().err
+    assert (root / "out" / old).read_text() == "mine"
+    (root / "out" / old).unlink()
+    for more in ([], ["--overwrite"]):
+        assert report(root, "--model", model(root), *more) == 0
+        assert made(root)[1]["classes"] == ["organ", "other", "background"]
+    (root / "out" / "report.json").unlink()  # the page alone says what it is
     assert report(root, "--model", model(root), "--overwrite") == 0
-    assert made(root)[1]["classes"] == ["organ", "other", "background"]
+    assert sorted(path.name for path in (root / "out").iterdir()) == ["report.html", "report.json"]
 
 
 @pytest.mark.parametrize(

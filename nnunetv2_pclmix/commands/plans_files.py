@@ -1,0 +1,49 @@
+"""Which name plans may have, and which file they may replace."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+# files of nnU-Net's in the folder of the plans
+NNUNETS = {"dataset", "dataset_fingerprint", "dataset_fingerprint_stock", "splits_final"}
+
+
+def refuse_name(name: str) -> None:
+    """Refuse what cannot be the name of plans, which is a file's and part of a folder's.
+
+    Raises:
+        ValueError: it is none; the message says what to take.
+    """
+    if name in NNUNETS or not re.fullmatch(r"(?!.*__)[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+        raise ValueError(
+            f"--name {name!r} cannot name plans: take letters, digits, _ - and . (no __), such as "
+            f"nnUNetPlans_small, and none of nnU-Net's own {', '.join(sorted(NNUNETS))}"
+        )
+
+
+def refuse_other_file(target: Path, source: Path, plans: dict, overwrite: bool) -> None:
+    """Refuse to replace other plans unasked, and what is no plans at all.
+
+    Args:
+        target: file to write.
+        source: file of the plans that the new ones, ``plans``, are made from.
+
+    Raises:
+        ValueError: ``target`` is such a file.
+    """
+    if target.resolve() == source.resolve():
+        raise ValueError(f"{target} is what the plans are made from: take another --name")
+    if not os.path.lexists(target):
+        return
+    try:
+        old = json.loads(target.read_text())
+        is_plans = isinstance(old, dict) and old.get("plans_name") == target.stem
+    except (OSError, ValueError, RecursionError):
+        old, is_plans = None, False
+    if not is_plans:
+        raise ValueError(f"{target} holds no plans of that name: take another --name")
+    if old != plans and not overwrite:
+        raise ValueError(f"{target} holds other plans: take another --name or say --overwrite")

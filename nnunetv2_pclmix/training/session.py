@@ -1,0 +1,98 @@
+"""Around a training: one at a time in a folder, workers that end with it, one last message."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from scribble_tools.storage.interruptions import (
+    exit_code_of,
+    full_in_words,
+    is_full,
+    sigterm_raises,
+    stopped_by,
+)
+from scribble_tools.storage.locks import Busy, locked
+from scribble_tools.storage.workshop import lock_path
+
+VALIDATE_AGAIN = (
+    "The training is finished and saved; its validation is not. Run it again with the same command "
+    "and --val"
+)
+PATIENCE_S = 10  # for a worker of this training that torchrun has just ended
+
+
+class FolderGuard:
+    """Keeps other trainings out of a training's folder, for as long as a block lasts.
+
+    Args:
+        folder: of the training.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        self._is_held = False
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the folder; within such a block of this guard, at once.
+
+        Raises:
+            Busy: another training runs there; the message says which.
+        """
+        if self._is_held:
+            yield
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with locked(lock_path(self.folder, "training"), PATIENCE_S):
+            self._is_held = True
+            try:
+                yield
+            finally:
+                self._is_held = False
+
+
+@contextlib.contextmanager
+def one_last_message(
+    say: Callable[[str], None], what_was_saved: Callable[[], str], clear_up: Callable[[], None]
+) -> Iterator[None]:
+    """Ctrl-C, SIGTERM, a full disk and a folder in use end the process with one message.
+
+    Args:
+        say: takes the message.
+        what_was_saved: and how to go on, in words.
+        clear_up: ends the workers.
+
+    Raises:
+        SystemExit: after the message, as shells number the cause.
+    """
+    try:
+        with sigterm_raises():
+            yield
+    except KeyboardInterrupt as error:
+        clear_up()
+        say(f"The training was stopped by {stopped_by(error)}. {what_was_saved()}")
+        raise SystemExit(exit_code_of(error)) from None
+    except Busy as error:
+        say(f"ERROR: {error}. Two trainings in one folder would spoil each other's checkpoints")
+        raise SystemExit(1) from None
+    except OSError as error:
+        if not is_full(error):
+            raise
+        clear_up()
+        say(f"ERROR: {full_in_words(error)}. Make room. {what_was_saved()}")
+        raise SystemExit(1) from None
+
+
+def finish_workers(*loaders: Any) -> None:
+    """End the processes of nnU-Net's loaders, without what they print."""
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        for loader in loaders:
+            with contextlib.suppress(Exception):
+                getattr(loader, "_finish", lambda: None)()
+    for child in multiprocessing.active_children():
+        child.terminate()

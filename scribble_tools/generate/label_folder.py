@@ -1,0 +1,111 @@
+"""Scribbles for the dense labels of a folder, as files of the same names in another one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path, PurePosixPath
+
+from scribble_tools.convert.pairing import stem_of
+from scribble_tools.generate.drawing import (
+    Item,
+    Job,
+    record_of,
+    refuse_other_classes,
+    scribble_files,
+    values_in,
+)
+from scribble_tools.generate.plan import ScribblePlan
+from scribble_tools.generate.strokes import BACKGROUND
+from scribble_tools.images.file_kind import READABLE, file_ending_of
+from scribble_tools.images.image_files import files_in
+from scribble_tools.images.image_io import largest_label
+from scribble_tools.images.slicer_segmentation import value_conflicts
+from scribble_tools.parallel import parallel_map
+from scribble_tools.problems import refuse
+from scribble_tools.storage.folders import written_folder
+from scribble_tools.storage.overlap import refuse_overlap
+from scribble_tools.storage.written_record import write_record, written_by_record
+
+FOLDER_RECORD = "generated.json"
+
+
+def find_label_files(folder: Path) -> list[Path]:
+    """The label files directly in a folder, sorted; hidden files are passed over.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or none in it.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is not a folder")
+    files = [path for path in files_in(folder) if file_ending_of(path) in READABLE]
+    if not files:
+        raise FileNotFoundError(f"no label files ({' '.join(sorted(READABLE))}) in {folder}")
+    return files
+
+
+def generate_folder(
+    source: Path,
+    out: Path,
+    plan: ScribblePlan,
+    unlabelled: int | None = None,
+    overwrite: bool = False,
+    num_processes: int = 2,
+) -> Counter:
+    """Draw scribbles for every label file of a folder into files of the same names in ``out``.
+
+    Args:
+        unlabelled: value of unlabelled voxels; default: the highest label of the folder + 1, or
+            the highest free value where the format holds no more.
+
+    Returns:
+        number of voxels of each label value in all files together.
+
+    Raises:
+        FileNotFoundError, FileExistsError: see `find_label_files`, `written_folder`; an earlier
+            run's files are replaced if ``overwrite``, others never.
+        ValueError: files are no dense labels, or ``unlabelled`` is one of their labels; the
+            message lists all of them, and nothing is written.
+    """
+    files = find_label_files(Path(source))
+    out = Path(out)
+    refuse_overlap(out, Path(source), "take another --out")
+    if out.exists() and not overwrite and not (out / FOLDER_RECORD).is_file():
+        raise FileExistsError(
+            f"{out} exists and holds no {FOLDER_RECORD}: not replaced, take another --out"
+        )
+    found, problems = set(), []
+    for path, (values, own) in zip(
+        files, parallel_map(values_in, files, num_processes, "reading"), strict=True
+    ):
+        found |= values
+        problems += own
+        if min(values, default=0) < 0:
+            problems.append(f"{path} holds the negative label {min(values)}")
+    if not problems:
+        problems = value_conflicts(files)
+    if not problems and BACKGROUND not in found:
+        problems.append(f"no background (0) in {source}: are these dense labels?")
+    refuse(problems)
+    highest = min(2**16 - 1, *map(largest_label, files))
+    if unlabelled is None:
+        unlabelled = max(found) + 1
+        if unlabelled > highest:  # a BMP of 0 and 255, say
+            unlabelled = max(set(range(highest + 1)) - found, default=unlabelled)
+    if unlabelled in found or not 0 <= unlabelled <= highest:
+        raise ValueError(
+            f"unlabelled {unlabelled}: take a value up to {highest}, which the format holds, that "
+            f"is no label in {source} (--unlabelled); it holds {sorted(found)}"
+        )
+    refuse_other_classes(plan, found, source)
+    job = Job(tuple(sorted(found)), unlabelled, False, plan)
+    with written_folder(out, _written_before if overwrite else None) as folder:
+        items = [Item(stem_of(path), path, folder / path.name) for path in files]
+        counts = scribble_files(job, items, num_processes)
+        record = record_of(source, plan, {str(value): value for value in job.classes})
+        write_record({**record, "unlabelled": unlabelled}, folder / FOLDER_RECORD)
+    return counts
+
+
+def _written_before(folder: Path) -> set[PurePosixPath]:
+    """What an earlier run wrote into ``folder``: nothing else may be replaced."""
+    return written_by_record(folder, FOLDER_RECORD, "generate", ("unlabelled", "source"))

@@ -1,0 +1,92 @@
+"""A full disk, Ctrl-C and SIGTERM end a command with one message instead of tracebacks."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NOTHING = "Nothing was written or changed. Run the same command again"
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as from a batch system or `kill`."""
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error is that a disk, quota or limit of file sizes is full."""
+    return isinstance(error, OSError) and error.errno in FULL
+
+
+def full_in_words(error: OSError) -> str:
+    """What is full, and where."""
+    what = {
+        errno.ENOSPC: "the disk is full",
+        errno.EDQUOT: "the quota is used up",
+        errno.EFBIG: "a limit of file sizes is reached",
+    }[error.errno]
+    where = error.filename2 or error.filename
+    return what + (f" ({where} could not be written)" if where else "")
+
+
+@contextlib.contextmanager
+def sigterm_raises() -> Iterator[None]:
+    """SIGTERM raises `Terminated`, so that what was begun is cleared away.
+
+    Processes that are forked meanwhile end by it without a word.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread can set handlers
+        return
+    process = os.getpid()
+
+    def stop(number: int, frame: object) -> None:
+        if os.getpid() != process:
+            os._exit(128 + number)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would disturb clearing up
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def stopped_by(error: BaseException) -> str:
+    """What an interruption came from, in words."""
+    return "SIGTERM" if isinstance(error, Terminated) else "Ctrl-C"
+
+
+def exit_code_of(error: BaseException) -> int:
+    """The exit code that shells give to a process that ended by this signal."""
+    return 128 + (signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT)
+
+
+def run_command(program: str, run: Callable[..., int], *arguments: object) -> int:
+    """Run a command and return its exit code; what a user can mend is one message.
+
+    Args:
+        program: for messages.
+        run: of the arguments to the exit code.
+    """
+    try:
+        with sigterm_raises():
+            return run(*arguments)
+    except KeyboardInterrupt as error:
+        print(f"\n{program}: stopped by {stopped_by(error)}. {NOTHING}", file=sys.stderr)
+        return exit_code_of(error)
+    except OSError as error:
+        message = (
+            f"{full_in_words(error)}. {NOTHING} when there is room" if is_full(error) else error
+        )
+        print(f"{program}: error: {message}", file=sys.stderr)
+        return 1
+    except ValueError as error:
+        print(f"{program}: error: {error}", file=sys.stderr)
+        return 1

@@ -1,0 +1,87 @@
+"""The list of files that a run wrote, in its record: only these may a later run replace."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable
+from pathlib import Path, PurePosixPath
+
+from scribble_tools.storage.file_sets import write_json
+from scribble_tools.storage.folders import list_entries
+
+FILES = "files"
+
+
+def write_record(record: dict, path: Path) -> None:
+    """Write the record of a run into the new folder that it describes, with all files in there."""
+    files = {*map(str, list_entries(path.parent)), path.name}
+    write_json({**record, FILES: sorted(files)}, path)
+
+
+def files_in_record(path: Path) -> set[PurePosixPath] | None:
+    """The files, relative to the record's folder, that a record names; None where it names none.
+
+    Raises:
+        ValueError: it is no record, or a name in it is no path below its folder.
+    """
+    try:
+        record = json.loads(path.read_text())
+        if not isinstance(record, dict):
+            raise TypeError(f"it holds a {type(record).__name__}, no object")
+        files = record.get(FILES)
+        if files is None:
+            return None
+        return {_inside(name) for name in files}
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path} is no record of an earlier run ({error})") from None
+
+
+def _inside(name: object) -> PurePosixPath:
+    path = PurePosixPath(name) if isinstance(name, str) else None
+    if path is None or path.is_absolute() or ".." in path.parts or not path.parts:
+        raise ValueError(f"{name!r:.80} is no path in its folder")
+    return path
+
+
+def written_by_record(
+    folder: Path, record: str, command: str, needed: Collection[str] = ()
+) -> set[PurePosixPath]:
+    """What a folder's record says that an earlier run wrote there.
+
+    Args:
+        record: its file's name.
+        command: of the run, for messages.
+        needed: keys that a record of this command has.
+
+    Raises:
+        FileExistsError: there is no such record, or it does not say which files it wrote.
+    """
+    path = folder / record
+    remedy = "not replaced. Take another name, or take it away yourself"
+    if path.is_symlink() or not path.is_file():
+        raise FileExistsError(
+            f"{folder} exists and holds no {record} that says what {command} wrote there: {remedy}"
+        )
+    try:
+        files = files_in_record(path)
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise FileExistsError(f"{folder} exists: {error}: {remedy}") from None
+    if files is None or any(key not in content for key in needed):
+        raise FileExistsError(f"{path} does not say which files {command} wrote there: {remedy}")
+    return files
+
+
+def refuse_foreign(paths: Iterable[Path], written: Collection[str], what: str) -> None:
+    """Refuse to replace files that no earlier run wrote.
+
+    Raises:
+        FileExistsError: one of ``paths`` is there, and its name is not among ``written``.
+    """
+    foreign = [path for path in paths if path.name not in written and path.exists()]
+    if foreign:
+        more = f" and {len(foreign) - 1} more" * (len(foreign) > 1)
+        raise FileExistsError(
+            f"{foreign[0]}{more}: {what} did not write this, so --overwrite does not replace it. "
+            "Take another --out, or take it away yourself"
+        )
