@@ -285,7 +285,9 @@ def write_scribble_dataset(source: Source, target: Target) -> Path:
         new = {f"images{case.part}" for case in source.cases}
         new |= {f"labels{case.part}_dense" for case in source.cases if case.dense}
         replaceable = replaceable_dataset([case.name for case in training], {*new, "labelsTr"})
-        refuse_lost_updates(target.out / dataset)
+        if (target.out / dataset).exists():
+            replaceable(target.out / dataset)  # is it a conversion's?
+            refuse_lost_updates(target.out / dataset)
     with write_dataset_atomically(target.out, dataset, replaceable) as folder:
         (folder / "labelsTr").mkdir()
         for case in source.cases:
