@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # below it in the house. Imports inside functions count like all others.
 LAYERS = {
     "scribble_tools": (
-        "arguments json_files parallel problems subcommands text_tables trust",
+        "arguments json_files parallel problems subcommands text_tables",
+        "trust",
         "storage",
         "images",
         "dataset",
