@@ -43,7 +43,7 @@ from synthetic_task import PLANS, make_trainer, quiet, random_batch, write_task
 from scribble_tools.dataset.writing import write_json
 from scribble_tools.text_tables import text_table
 
-TRAINERS = ("nnUNetTrainer", "nnUNetTrainerPCLMix", "nnUNetTrainerPCLMix_whole")
+TRAINERS = ("nnUNetTrainer", "nnUNetTrainerStrokeSupport", "nnUNetTrainerPCLMix")
 WIDTH = 140  # of the printed tables
 SECTIONS = (
     "waits",

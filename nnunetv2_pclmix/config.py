@@ -45,8 +45,11 @@ class PCLMixConfig:
     lambda_auxiliary: NotNegative = 0.4
     """lambda_t, weight of all of D_t's supervised terms (paper: best near 0.4)."""
     auxiliary_stride: Count = 8
-    """Finest encoder feature that D_t sees. The authors' 4 segmented no better and took about a
-    fifth more time and memory, see docs/results.md."""
+    """Finest encoder feature that D_t sees, unless it has too few levels with it. The authors' 4
+    takes about a fifth more time and memory."""
+    auxiliary_levels: Count = 3
+    """Encoder features that D_t sees at least. In a shallow network it begins at a finer stride
+    than ``auxiliary_stride`` for it: with one level it would merge no skip feature at all."""
     auxiliary_max_width: Count = 64
     """Channels of D_t's tokens are the encoder's, at most this. Ours: keeps D_t cheap beside the
     wide deep stages of nnU-Net's planned networks. 96 segmented no better, see docs/results.md."""
@@ -71,32 +74,45 @@ class PCLMixConfig:
     # Stroke support
     stroke_support: bool = True
     """Background follows from strokes and prediction, see `stroke_support`: a target on the image
-    itself, and a correction of the mixed pseudo label. Ours."""
+    and on the mixed image, and a correction of pseudo labels and of the contrast's labels, which
+    are trusted as far as it is. Ours."""
     lambda_background: NotNegative = 0.5
     """Weight of the implied background's cross-entropy, a mean of its own, so that it does not
-    outweigh the strokes. 0: it corrects pseudo labels only."""
+    outweigh the strokes. 0: it corrects predicted labels only."""
 
     # Dynamic mix
     dynamic_mix: bool = True
     mix_area: Between = 0.2
     """Share of the image (volume) that the box covers (authors)."""
     lambda_mixed_scribble: NotNegative = 1.0
-    """Weight of partial cross-entropy on the mixed image (authors)."""
+    """Weight of all that the strokes say of the mixed image; the authors have their partial
+    cross-entropy alone, with 1."""
+    mixed_dice: bool = True
+    """The mixed image's strokes have a Dice, too (with ``partial_dice``). Ours."""
 
     # Dual consistency
-    lambda_pseudo: NotNegative = 1.0
-    """Weight of cross-entropy against the mixed pseudo label (authors); here on every deep
-    supervision level of the main decoder."""
+    lambda_pseudo: NotNegative = 0.3
+    """Weight of cross-entropy against the mixed pseudo label, on every deep supervision level of
+    the main decoder. The authors have 1; beside stroke support it cost Dice, see
+    docs/results.md."""
+    pseudo_dice: NotNegative = 0.0
+    """Weight of the Dice against the mixed pseudo label, as a share of lambda_pseudo. Ours."""
+    pseudo_from: Literal["decoders", "mean"] = "decoders"
+    """Whose prediction is mixed: that of D_c with that of D_t (authors), or the mean of both."""
+    pseudo_certain: bool = True
+    """Only what is certain is a pseudo label, by the threshold of the contrast: between strokes a
+    label of one's own would only keep an outline where it is. Ours."""
     pseudo_ramp: NotNegative = 0.0
     """Fraction over which lambda_pseudo rises. 0, at once, is the authors'; see
     docs/results.md for training from scratch."""
     lambda_heterogeneous: NotNegative = 1.0
-    """lambda_het, weight of the squared difference of the decoders (authors)."""
+    """lambda_het, weight of the squared difference of the decoders."""
     heterogeneous_ramp: NotNegative = 1.0
     """Fraction over which lambda_het rises. The authors mix epochs and iterations, which gives
     anything from a sixth to the whole; a network from scratch has nothing to agree on early."""
-    heterogeneous_on: Literal["logits", "probabilities"] = "logits"
-    """What is compared (authors: raw logits)."""
+    heterogeneous_on: Literal["logits", "probabilities"] = "probabilities"
+    """What is compared. The authors take raw logits, whose gradient is some 17 times that of
+    cross-entropy, half of it a shift of all classes that softmax does not see."""
 
     # Uncertainty-guided pixel contrast
     contrast: bool = True
@@ -107,8 +123,9 @@ class PCLMixConfig:
     contrast_power: NotNegative = 0.9
     temperature: Positive = 0.07
     embedding_dim: Count = 256
-    embedding_stride: Count = 8
-    """Stride of the encoder feature that is embedded (authors: 8)."""
+    embedding_stride: Count = 4
+    """Stride of the encoder feature that is embedded. The authors have 8, at which a cell of a thin
+    organ is mostly something else, see docs/method.md."""
     memory_size: Count = 500
     """Queue entries per class (authors), where all classes have room; see `memory_per_class`."""
     memory_total: Count = 10_000
@@ -120,7 +137,7 @@ class PCLMixConfig:
     anchors_total: Count = 1024
     """Anchors per batch (authors)."""
     anchor_min_pixels: Count = 1
-    """Certain pixels that a class needs in an image to give anchors. The authors ask for more than
+    """Certain cells that a class needs in an image to give anchors. The authors ask for more than
     100; at stride 8 that is 6400 image pixels, which shuts out every small organ for good."""
     contrast_background: bool = True
     """Background takes part like a class of its own, in queue and anchors. The authors never
@@ -167,6 +184,21 @@ def _refusal(hint: Any, value: object) -> str:
     return next((r.words for r in ranges if not r.holds(value)), "")
 
 
-ONE_PASS = PCLMixConfig(dynamic_mix=False, auxiliary_decoder=False, contrast=False)
-"""What `nnUNetTrainerPCLMix` trains with: the strokes, and the background that they imply. One pass
-instead of two; the whole method is `PCLMixConfig()`. What was compared: docs/results.md."""
+COMPLETE = PCLMixConfig()
+"""What `nnUNetTrainerPCLMix` trains with: every component of PCLMix, and stroke support."""
+STROKE_SUPPORT = PCLMixConfig(dynamic_mix=False, auxiliary_decoder=False, contrast=False)
+"""What `nnUNetTrainerStrokeSupport` trains with: the strokes, and the background that they imply,
+in one pass with one decoder. None of it is PCLMix'."""
+PUBLISHED = PCLMixConfig(
+    auxiliary_stride=4,
+    auxiliary_levels=1,
+    auxiliary_max_width=96,
+    partial_dice=0.0,
+    stroke_support=False,
+    lambda_pseudo=1.0,
+    pseudo_certain=False,
+    heterogeneous_on="logits",
+    embedding_stride=8,
+)
+"""What `nnUNetTrainerPCLMix_published` trains with: the paper's terms alone; what of the authors'
+code is not repeated stands in docs/method.md."""

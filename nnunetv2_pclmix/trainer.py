@@ -22,8 +22,7 @@ from nnunetv2.utilities.collate_outputs import collate_outputs
 from torch import Tensor, autocast, nn
 
 from nnunetv2_pclmix import __version__
-from nnunetv2_pclmix.config import ONE_PASS
-from nnunetv2_pclmix.method.dual_consistency import pseudo_labels
+from nnunetv2_pclmix.config import COMPLETE
 from nnunetv2_pclmix.method.dynamic_mix import PreviousBatch, draw_mix
 from nnunetv2_pclmix.method.global_mean import gather_batch, world_size
 from nnunetv2_pclmix.method.label_encoding import class_names, label_encoding
@@ -71,7 +70,12 @@ from nnunetv2_pclmix.watching.components import active_settings, components, des
 from nnunetv2_pclmix.watching.early_warnings import find_warnings
 from nnunetv2_pclmix.watching.epoch_text import epoch_lines
 from nnunetv2_pclmix.watching.pictures import TrainingPictures
-from nnunetv2_pclmix.watching.step_diagnostics import StepDiagnostics, series_names
+from nnunetv2_pclmix.watching.step_diagnostics import (
+    CLIPPED_NORM,
+    StepDiagnostics,
+    gradient_counts,
+    series_names,
+)
 from scribble_tools.dataset.provenance import package_versions
 from scribble_tools.parallel import children_without_ctrl_c
 
@@ -79,17 +83,17 @@ from scribble_tools.parallel import children_without_ctrl_c
 class nnUNetTrainerPCLMix(nnUNetTrainer):
     """Train on scribbles; predict with stock nnU-Net.
 
-    Patch, batch, network depth, augmentation, optimiser and learning rate are nnU-Net's own. The
-    loss adds the background that strokes imply; with all of PCLMix (arXiv 2405.06288) switched on,
-    each iteration makes two passes through the network: on the batch, and on the batch mixed with
-    itself. Checkpoints hold the stock network under its stock names and name the stock trainer, so
+    Patch, batch, network depth, augmentation, optimiser and learning rate are nnU-Net's own. Each
+    iteration makes two passes through the network (PCLMix, arXiv 2405.06288): on the batch, and on
+    the batch mixed with itself. To the paper's terms we add Dice, and the background that strokes
+    imply. Checkpoints hold the stock network under its stock names and name the stock trainer, so
     that nnU-Net predicts with them where this package is not installed; what training needs beyond
     that lies under the key ``pclmix``.
 
     Subclasses change ``config`` and ``epochs``; see `nnunetv2_pclmix.variants`.
     """
 
-    config = ONE_PASS
+    config = COMPLETE
     epochs: int | None = None
     """Length of the training; None is nnU-Net's own."""
 
@@ -358,13 +362,12 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
             # every process keeps the same memory, of the whole batch
             self.memory.enqueue(*(gather_batch(x, self._largest_share) for x in queued))
         if mixing:
-            labels = pseudo_labels(output.main[0], output.auxiliary, encoding.predict)
-            if support is not None:
-                labels = tuple(support.correct(encoding, label) for label in labels)
-            del output  # the first pass' memory is free before the second pass begins
-            mix, images, scribbles, labels = self._mix(data, targets[0], labels)
+            labels = self.objective.pseudo_labels(output, targets[0], support, progress)
+            implied, trust = (None, 1.0) if support is None else (support.background, support.trust)
+            del output, support  # the first pass' memory is free before the second pass begins
+            mix, images, scribbles, labels, implied = self._mix(data, targets[0], labels, implied)
             mixed = self._forward(images)
-            mixed_terms = self.objective.second_pass(mixed, scribbles, labels)
+            mixed_terms = self.objective.second_pass(mixed, scribbles, labels, implied, trust)
             if drawn:
                 used = labels if self.config.lambda_pseudo else None
                 self.pictures.take_mixed(mix, images, scribbles, used)
@@ -375,7 +378,7 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
             self._backward(loss)
             terms |= mixed_terms
 
-        self._optimizer_step()
+        counts = torch.cat((counts, gradient_counts(self._optimizer_step())))
         # one transfer, like the stock trainer's, however many values there are
         values = torch.stack([terms[name].detach() for name in self._term_names])
         values = torch.cat((values, counts)).cpu().numpy()
@@ -390,15 +393,26 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
             self.clock.iteration_done()
         return {"loss": np.asarray(total), "terms": values, "counts": counts}
 
-    def _mix(self, data: Tensor, scribble: Tensor, labels: tuple[Tensor, Tensor]) -> tuple:
-        """Draw a mix, and mix images, scribbles and the decoders' labels (PCLMix, dynamic mix)."""
-        sources, alone = (data, scribble, *labels), len(data) == 1
+    def _mix(
+        self,
+        data: Tensor,
+        scribble: Tensor,
+        labels: tuple[Tensor, Tensor],
+        implied: Tensor | None,
+    ) -> tuple:
+        """Draw a mix, and mix images, scribbles, the decoders' labels and implied background.
+
+        That is PCLMix, dynamic mix; what strokes imply of an image holds in each part of it.
+        """
+        sources, alone = [data, scribble, *labels], len(data) == 1
+        sources += [] if implied is None else [implied]
         if alone:
             sources = self._previous_batch(sources)
         area = self.config.mix_area
         mix = draw_mix(len(data), data.shape[2:], area, self.device, with_previous=alone)
-        images, scribbles, main, auxiliary = sources
-        return mix, mix(images), mix(scribbles), mix(main, auxiliary)
+        images, scribbles, main, auxiliary, *rest = sources
+        implied = mix(*rest) if rest else None
+        return mix, mix(images), mix(scribbles), mix(main, auxiliary), implied
 
     def _forward(self, data: Tensor):
         # nnU-Net: autocast on CUDA only; everywhere else it is slow or missing
@@ -409,16 +423,17 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
     def _backward(self, loss: Tensor) -> None:
         (loss if self.grad_scaler is None else self.grad_scaler.scale(loss)).backward()
 
-    def _optimizer_step(self) -> None:
-        """Clip and step as the stock trainer does."""
+    def _optimizer_step(self) -> Tensor:
+        """Clip and step as the stock trainer does; return the norm before clipping."""
         if self.grad_scaler is not None:
             self.grad_scaler.unscale_(self.optimizer)
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 12)
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIPPED_NORM)
         if self.grad_scaler is not None:
             self.grad_scaler.step(self.optimizer)
             self.grad_scaler.update()
         else:
             self.optimizer.step()
+        return norm
 
     def _stop_for(self, problem: str | None) -> None:
         if problem is not None:

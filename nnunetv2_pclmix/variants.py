@@ -1,26 +1,40 @@
-"""Variants in nnU-Net's habit: other lengths, the whole method, and one thing switched off."""
+"""The trainers for ``-tr``: three methods, their lengths, PCLMix with one thing switched off."""
 
 from dataclasses import replace
 
-from nnunetv2_pclmix.config import ONE_PASS, PCLMixConfig
+from nnunetv2_pclmix.config import COMPLETE, PUBLISHED, STROKE_SUPPORT
 from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
 
 __all__ = [
+    "nnUNetTrainerStrokeSupport",
+    "nnUNetTrainerPCLMix_published",
     "nnUNetTrainerPCLMix_5epochs",
     "nnUNetTrainerPCLMix_20epochs",
     "nnUNetTrainerPCLMix_100epochs",
     "nnUNetTrainerPCLMix_250epochs",
-    "nnUNetTrainerPCLMix_noDice",
-    "nnUNetTrainerPCLMix_noSupport",
-    "nnUNetTrainerPCLMix_whole",
+    "nnUNetTrainerStrokeSupport_5epochs",
+    "nnUNetTrainerStrokeSupport_20epochs",
+    "nnUNetTrainerStrokeSupport_100epochs",
+    "nnUNetTrainerStrokeSupport_250epochs",
     "nnUNetTrainerPCLMix_noMix",
     "nnUNetTrainerPCLMix_noContrast",
     "nnUNetTrainerPCLMix_noConsistency",
     "nnUNetTrainerPCLMix_noAuxiliary",
-    "nnUNetTrainerPCLMix_published",
+    "nnUNetTrainerPCLMix_noSupport",
+    "nnUNetTrainerPCLMix_noDice",
 ]
 
-WHOLE = PCLMixConfig()
+
+class nnUNetTrainerStrokeSupport(nnUNetTrainerPCLMix):
+    """Strokes and the background that they imply, in one pass: ours, nothing of PCLMix."""
+
+    config = STROKE_SUPPORT
+
+
+class nnUNetTrainerPCLMix_published(nnUNetTrainerPCLMix):
+    """The paper's terms alone: no Dice, no stroke support; agreement on logits."""
+
+    config = PUBLISHED
 
 
 class nnUNetTrainerPCLMix_5epochs(nnUNetTrainerPCLMix):
@@ -47,55 +61,61 @@ class nnUNetTrainerPCLMix_250epochs(nnUNetTrainerPCLMix):
     epochs = 250
 
 
-class nnUNetTrainerPCLMix_noDice(nnUNetTrainerPCLMix):
-    """Partial cross-entropy without partial Dice."""
+class nnUNetTrainerStrokeSupport_5epochs(nnUNetTrainerStrokeSupport):
+    """5 epochs."""
 
-    config = replace(ONE_PASS, partial_dice=0.0)
-
-
-class nnUNetTrainerPCLMix_noSupport(nnUNetTrainerPCLMix):
-    """No background is implied: the stock loss, with padding ignored."""
-
-    config = replace(ONE_PASS, stroke_support=False)
+    epochs = 5
 
 
-class nnUNetTrainerPCLMix_whole(nnUNetTrainerPCLMix):
-    """Two passes, with every component of PCLMix, and stroke support."""
+class nnUNetTrainerStrokeSupport_20epochs(nnUNetTrainerStrokeSupport):
+    """20 epochs."""
 
-    config = WHOLE
+    epochs = 20
+
+
+class nnUNetTrainerStrokeSupport_100epochs(nnUNetTrainerStrokeSupport):
+    """100 epochs."""
+
+    epochs = 100
+
+
+class nnUNetTrainerStrokeSupport_250epochs(nnUNetTrainerStrokeSupport):
+    """250 epochs."""
+
+    epochs = 250
 
 
 class nnUNetTrainerPCLMix_noMix(nnUNetTrainerPCLMix):
-    """The whole but mix: one pass, no mixed image, hence no mixed pseudo label either."""
+    """Without mix: one pass, no mixed image, hence no mixed pseudo label either."""
 
-    config = replace(WHOLE, dynamic_mix=False)
+    config = replace(COMPLETE, dynamic_mix=False)
 
 
 class nnUNetTrainerPCLMix_noContrast(nnUNetTrainerPCLMix):
-    """The whole but pixel contrast: no embedding head, no memory."""
+    """Without pixel contrast: no embedding head, no memory."""
 
-    config = replace(WHOLE, contrast=False)
+    config = replace(COMPLETE, contrast=False)
 
 
 class nnUNetTrainerPCLMix_noConsistency(nnUNetTrainerPCLMix):
-    """The whole, but mixed images are trained on scribbles only, and decoders need not agree."""
+    """Mixed images are trained on their strokes only, and decoders need not agree."""
 
-    config = replace(WHOLE, lambda_pseudo=0.0, lambda_heterogeneous=0.0)
+    config = replace(COMPLETE, lambda_pseudo=0.0, lambda_heterogeneous=0.0)
 
 
 class nnUNetTrainerPCLMix_noAuxiliary(nnUNetTrainerPCLMix):
-    """The whole with one decoder: pseudo labels and uncertainty come from it alone."""
+    """One decoder: pseudo labels and uncertainty come from it alone."""
 
-    config = replace(WHOLE, auxiliary_decoder=False)
+    config = replace(COMPLETE, auxiliary_decoder=False)
 
 
-class nnUNetTrainerPCLMix_published(nnUNetTrainerPCLMix):
-    """The paper's terms alone: no partial Dice or stroke support; a finer and wider D_t."""
+class nnUNetTrainerPCLMix_noSupport(nnUNetTrainerPCLMix):
+    """No background is implied, and predicted labels are taken as they are."""
 
-    config = replace(
-        WHOLE,
-        partial_dice=0.0,
-        stroke_support=False,
-        auxiliary_stride=4,
-        auxiliary_max_width=96,
-    )
+    config = replace(COMPLETE, stroke_support=False)
+
+
+class nnUNetTrainerPCLMix_noDice(nnUNetTrainerPCLMix):
+    """Strokes and pseudo labels have cross-entropy alone."""
+
+    config = replace(COMPLETE, partial_dice=0.0, pseudo_dice=0.0)

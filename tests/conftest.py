@@ -14,15 +14,8 @@ from torch import distributed as dist
 # nnU-Net reads this when it is imported; its default is eight processes
 os.environ["nnUNet_def_n_proc"] = "1"
 
-from nnunetv2_pclmix.config import PCLMixConfig  # noqa: E402
-from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix  # noqa: E402
-
 # the tests' networks are so small that more threads only wait for each other
 torch.set_num_threads(1)
-
-# every component at once is what can go wrong in most ways; the default has fewer
-DEFAULT = nnUNetTrainerPCLMix.config
-nnUNetTrainerPCLMix.config = PCLMixConfig()
 
 DATASET = "Dataset901_Tiny"
 LABELS = {"background": 0, "left": 1, "right": 2, "ignore": 3}

@@ -34,6 +34,22 @@ def certainty_label(z_main, z_auxiliary, scribble, threshold, ignore):
     return result
 
 
+def label_of_cells(certain, scribble, cell, ignore):
+    """Class of most strokes in a cell, else that of more than half of it; the lower one of two."""
+    size = [n // c for n, c in zip(scribble.shape[1:], cell, strict=True)]
+    result = torch.full((len(scribble), *size), ignore)
+    for b in range(len(scribble)):
+        for index in itertools.product(*map(range, size)):
+            at = (b, *(slice(i * c, (i + 1) * c) for i, c in zip(index, cell, strict=True)))
+            drawn = [int((scribble[at] == k).sum()) for k in range(ignore)]
+            sure = [int((certain[at] == k).sum()) for k in range(ignore)]
+            if max(drawn):
+                result[(b, *index)] = drawn.index(max(drawn))
+            elif max(sure) > math.prod(cell) / 2:
+                result[(b, *index)] = sure.index(max(sure))
+    return result
+
+
 def partial_binary_cross_entropy(logits, target):
     """``target`` has a channel per region and, last, one that is true where ignored."""
     values = []

@@ -37,12 +37,13 @@ class PatchExpand(nn.Module):
 class AuxiliaryDecoder(nn.Module):
     """Window-attention decoder over the encoder's features (PCLMix, section on the dual decoder).
 
-    From the deepest feature up to the finest one of stride ``finest_stride`` or more: linear
-    embedding, a pair of window attention blocks (plain, shifted), patch expanding to the next
-    level, concatenation with its embedded skip feature. A last patch expansion makes the logits at
-    full resolution out of each token at once: with nothing in between, expanding and classifying
-    are one linear map, and no features of full resolution are needed. Works for
-    any patch size, depth and strides that nnU-Net plans, 2D and 3D. Used in training only.
+    From the deepest feature up to the finest one of stride ``finest_stride`` or more, or further
+    where those are fewer than ``least_levels``: linear embedding, a pair of window attention blocks
+    (plain, shifted), patch expanding to the next level, concatenation with its embedded skip
+    feature. A norm, and a last patch expansion that makes the logits at full resolution out of each
+    token at once: with nothing in between, expanding and classifying are one linear map, and no
+    features of full resolution are needed. Works for any patch size, depth and strides that nnU-Net
+    plans, 2D and 3D. Used in training only.
 
     Args:
         channels: of each encoder stage, finest first.
@@ -50,6 +51,8 @@ class AuxiliaryDecoder(nn.Module):
         patch_size: of the network's input in voxels, divisible by the product of the strides.
         num_classes: K.
         finest_stride: encoder stages of a smaller largest stride are not looked at.
+        least_levels: of the decoder, as far as the encoder has stages; goes before
+            ``finest_stride``. With one there is no skip feature to merge.
         max_width: tokens have the encoder's channels, rounded down to whole heads, at most this.
         largest_window: in tokens per axis.
     """
@@ -61,6 +64,7 @@ class AuxiliaryDecoder(nn.Module):
         patch_size: Sequence[int],
         num_classes: int,
         finest_stride: int = 4,
+        least_levels: int = 1,
         max_width: int = 64,
         largest_window: int = 7,
     ) -> None:
@@ -71,6 +75,7 @@ class AuxiliaryDecoder(nn.Module):
         ]
         fine_enough = [i for i, stride in enumerate(total) if max(stride) >= finest_stride]
         self.finest = fine_enough[0] if fine_enough else len(total) - 1
+        self.finest = max(0, min(self.finest, len(total) - least_levels))
         widths = [
             max(HEAD_DIM, min(c, max_width) // HEAD_DIM * HEAD_DIM) for c in channels[self.finest :]
         ]
@@ -95,6 +100,7 @@ class AuxiliaryDecoder(nn.Module):
         )
         self.merge = nn.ModuleList(nn.Linear(2 * w, w) for w in widths[:-1])
         self.full_stride = total[self.finest]
+        self.norm = nn.LayerNorm(widths[0])
         self.to_logits = nn.Linear(widths[0], num_classes * math.prod(self.full_stride))
         for module in self.modules():
             if isinstance(module, nn.Linear):
@@ -114,7 +120,7 @@ class AuxiliaryDecoder(nn.Module):
             x = self.blocks[level](self.merge[level](x))
         batch, *size, _ = x.shape
         axes = len(size)
-        logits = self.to_logits(x).view(batch, *size, -1, *self.full_stride)
+        logits = self.to_logits(self.norm(x)).view(batch, *size, -1, *self.full_stride)
         order = [i for a in range(axes) for i in (1 + a, 2 + axes + a)]
         logits = logits.permute(0, 1 + axes, *order)
         return logits.reshape(

@@ -1,11 +1,15 @@
-"""Uncertainty-guided labels: what both decoders are sure of, and every scribble."""
+"""What the decoders' predictions are taken for: targets of the mix, classes of the contrast."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from nnunetv2_pclmix.method.label_encoding import LabelEncoding
+from nnunetv2_pclmix.method.stroke_support import StrokeSupport
 
 
 def mean_probabilities(
@@ -21,25 +25,100 @@ def mean_probabilities(
     return (p + labels.probabilities(auxiliary_logits)) / 2
 
 
+@torch.no_grad()
+def predicted_target(
+    labels: LabelEncoding,
+    scores: Tensor,
+    scribble: Tensor,
+    threshold: float | Tensor | None = None,
+    support: StrokeSupport | None = None,
+    present: float = 0.5,
+) -> Tensor:
+    """The target that a prediction speaks for; a scribbled voxel always keeps its scribble.
+
+    Args:
+        labels: what scores and targets mean.
+        scores: (B, C, *spatial) probabilities; logits will do without a threshold.
+        scribble: (B, T, *spatial).
+        threshold: entropy in nats up to which a voxel is certain, see `certainty_threshold`; the
+            others are ignored. Without it, none is.
+        support: what the strokes say of the prediction, which corrects it.
+        present: score above which a region is there: 0.5 of probabilities, 0 of logits.
+
+    Returns:
+        (B, T, *spatial) of the scribble's type.
+    """
+    target = labels.predict(scores, present).to(scribble.dtype)
+    if threshold is not None:
+        # written so that NaN, of an overflow in float16, is not certain
+        target = labels.ignore(target, ~(labels.uncertainty(scores) <= threshold)[:, None])
+    if support is not None:
+        target = support.correct(labels, target)
+    return labels.with_scribble(target, scribble)
+
+
 def certainty_label(
-    labels: LabelEncoding, probabilities: Tensor, target: Tensor, threshold: float | Tensor
+    labels: LabelEncoding,
+    probabilities: Tensor,
+    scribble: Tensor,
+    threshold: float | Tensor,
+    support: StrokeSupport | None = None,
 ) -> Tensor:
     """Label of the pixels that are certain (PCLMix, uncertainty-guided pixel contrast).
 
     Args:
-        labels: what probabilities and target mean.
+        labels: what probabilities and scribble mean.
         probabilities: (B, C, *spatial) mean prediction p.
-        target: (B, T, *spatial) scribbles.
+        scribble: (B, T, *spatial).
         threshold: entropy in nats up to which a pixel is certain, see `certainty_threshold`; a
             number or a scalar on the device.
+        support: what the strokes say of the prediction; what contradicts them is not certain.
 
     Returns:
         (B, *spatial) int64 exclusive classes: the scribble's where there is one, else the one
         predicted by p where the entropy of p is at most ``threshold``, else ``num_classes``.
     """
-    nothing = labels.num_classes
-    # written so that NaN, of an overflow in float16, is not certain
-    uncertain = ~(labels.uncertainty(probabilities) <= threshold)
-    predicted = labels.exclusive(labels.predict(probabilities, 0.5)).masked_fill(uncertain, nothing)
-    scribble = labels.exclusive(target)
-    return torch.where(scribble != nothing, scribble, predicted)
+    target = predicted_target(labels, probabilities, scribble, threshold, support)
+    return labels.exclusive(target)
+
+
+def classes_in_cells(classes: Tensor, size: Sequence[int], num_classes: int) -> Tensor:
+    """How many voxels of each class lie in each cell of a coarser grid.
+
+    Args:
+        classes: (B, *spatial) int64 in 0..num_classes, of which the last is "no class".
+        size: of the grid; ``spatial`` is a multiple of it.
+
+    Returns:
+        (B, cells, num_classes) int64, the cells in the order of a flattened ``size``.
+    """
+    batch, axes = len(classes), len(size)
+    cell = [n // m for n, m in zip(classes.shape[1:], size, strict=True)]
+    parts = classes.view(batch, *(n for pair in zip(size, cell, strict=True) for n in pair))
+    order = [*range(1, 2 * axes, 2), *range(2, 2 * axes + 1, 2)]
+    members = parts.permute(0, *order).reshape(batch, math.prod(size), math.prod(cell))
+    counts = members.new_zeros(batch, math.prod(size), num_classes + 1)
+    return counts.scatter_add_(2, members, torch.ones_like(members))[..., :num_classes]
+
+
+def label_of_cells(
+    certain: Tensor, scribble: Tensor, size: Sequence[int], num_classes: int
+) -> Tensor:
+    """Class of each cell of the embedding, whose pixels are larger than the image's.
+
+    The class of most scribbled voxels in a cell where there are any, else the one that more than
+    half of the cell is certain to be. The authors look at one voxel of each cell, which misses
+    most strokes, and takes cells on an outline for either class.
+
+    Args:
+        certain: (B, *spatial) int64, see `certainty_label`.
+        scribble: (B, *spatial) int64 exclusive classes.
+        size: of the embedding.
+
+    Returns:
+        (B, cells) int64, ``num_classes`` where a cell is of no class.
+    """
+    count, best = classes_in_cells(certain, size, num_classes).max(2)
+    label = torch.where(2 * count * math.prod(size) > certain[0].numel(), best, num_classes)
+    strokes, drawn = classes_in_cells(scribble, size, num_classes).max(2)
+    return torch.where(strokes > 0, drawn, label)

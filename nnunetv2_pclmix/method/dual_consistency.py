@@ -8,7 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nnunetv2_pclmix.method.certainty_label import mean_probabilities, predicted_target
 from nnunetv2_pclmix.method.global_mean import global_mean
+from nnunetv2_pclmix.method.label_encoding import LabelEncoding
+from nnunetv2_pclmix.method.stroke_support import StrokeSupport
 
 
 def heterogeneous_consistency(
@@ -16,34 +19,56 @@ def heterogeneous_consistency(
     auxiliary_logits: Tensor,
     probabilities: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """Mean squared difference of the decoders' (B, C, *spatial) logits, or of their probabilities.
+    """Squared difference of the decoders' (B, C, *spatial) probabilities, or of their logits.
+
+    Of probabilities the sum over the channels, averaged over the voxels, which is at most 2 for a
+    softmax. Of logits the mean over channels and voxels, as the authors take it; it is unbounded,
+    and half of its gradient is a shift of all channels that softmax does not see.
 
     Args:
         probabilities: softmax over the channels, or sigmoid; without it the logits are compared.
     """
     one, two = main_logits.float(), auxiliary_logits.float()
+    count = one.numel()
     if probabilities is not None:
         one, two = probabilities(one), probabilities(two)
+        count //= one.shape[1]
     total = F.mse_loss(one, two, reduction="sum")
     # filled on the device: a number copied there would make the host wait
-    return global_mean(total, total.new_full((), one.numel()))
+    return global_mean(total, total.new_full((), count))
 
 
 @torch.no_grad()
 def pseudo_labels(
+    labels: LabelEncoding,
     main_logits: Tensor,
     auxiliary_logits: Tensor | None,
-    predict: Callable[[Tensor], Tensor],
+    scribble: Tensor,
+    support: StrokeSupport | None = None,
+    of_mean: bool = False,
+    threshold: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Labels (B, T, *spatial) of both decoders, which dynamic mix makes the mixed pseudo label of.
 
     PCLMix mixes the softmax of D_c on the first source with that of D_t on the second and takes the
-    argmax. Mixing copies and never blends, and softmax keeps the order, so mixing the argmax of the
-    logits gives the same label without the softmax; and so for the sigmoid of regions and its
-    threshold. Without D_t (``None``) both come from D_c.
+    argmax. Mixing copies and never blends, so mixing their argmax gives the same label; and so for
+    the sigmoid of regions and its threshold.
 
     Args:
-        predict: (B, C, *spatial) logits to the label (B, T, *spatial), see `LabelEncoding`.
+        main_logits: (B, C, *spatial) of D_c.
+        auxiliary_logits: of D_t; None without, and both labels are D_c's.
+        scribble: (B, T, *spatial), which the labels keep where it is annotated.
+        support: what the strokes say of the prediction, which corrects it.
+        of_mean: both labels are those of the decoders' mean probabilities.
+        threshold: entropy in nats above which a voxel is ignored; none is without it.
     """
-    main = predict(main_logits)
-    return main, main if auxiliary_logits is None else predict(auxiliary_logits)
+    scores = [logits for logits in (main_logits, auxiliary_logits) if logits is not None]
+    present = 0.0
+    if of_mean:
+        scores, present = [mean_probabilities(labels, main_logits, auxiliary_logits)], 0.5
+    elif threshold is not None:
+        scores, present = [labels.probabilities(logits) for logits in scores], 0.5
+    targets = [
+        predicted_target(labels, score, scribble, threshold, support, present) for score in scores
+    ]
+    return targets[0], targets[-1]

@@ -62,6 +62,10 @@ class LabelEncoding(ABC):
     def ignore(self, target: Tensor, where: Tensor) -> Tensor:
         """The target with what is true in (B, 1, *spatial) ignored."""
 
+    @abstractmethod
+    def with_scribble(self, target: Tensor, scribble: Tensor) -> Tensor:
+        """The target (B, T, *spatial), but the scribble's where that is annotated."""
+
     def background(self, target: Tensor, where: Tensor) -> Tensor:
         """Target of the same shape that is background ``where`` (B, 1, *spatial), else ignored."""
         return self.ignore(torch.zeros_like(target), ~where)
@@ -109,6 +113,10 @@ class ExclusiveLabels(LabelEncoding):
     def predict(self, scores: Tensor, threshold: float = 0.0) -> Tensor:
         """Argmax; by ``max``, which over few channels is several times faster on CPU."""
         return scores.max(1, keepdim=True).indices
+
+    def with_scribble(self, target: Tensor, scribble: Tensor) -> Tensor:
+        """Where the scribble is not K."""
+        return torch.where(scribble != self.num_classes, scribble.to(target.dtype), target)
 
     def ignore(self, target: Tensor, where: Tensor) -> Tensor:
         """Label K."""
@@ -168,6 +176,10 @@ class Regions(LabelEncoding):
         """Regions above the threshold, and an empty ignore channel."""
         regions = scores > threshold
         return torch.cat((regions, torch.zeros_like(regions[:, :1])), 1)
+
+    def with_scribble(self, target: Tensor, scribble: Tensor) -> Tensor:
+        """Where the scribble's last channel is 0."""
+        return torch.where(scribble[:, -1:].bool(), target, scribble.to(target.dtype))
 
     def ignore(self, target: Tensor, where: Tensor) -> Tensor:
         """1 in the last channel."""

@@ -97,6 +97,7 @@ class PCLMixNetwork(nn.Module):
                 patch_size,
                 num_classes,
                 config.auxiliary_stride,
+                config.auxiliary_levels,
                 config.auxiliary_max_width,
                 config.auxiliary_window,
             )

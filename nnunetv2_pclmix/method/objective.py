@@ -2,10 +2,10 @@
 
 L = L_c + lambda_t L_t + lambda_het(t) L_het + lambda_ctr(t) L_ctr, where L_c and L_t are partial
 cross-entropy on the image, partial cross-entropy on the mixed image, and cross-entropy of the mixed
-image against the mixed pseudo label, for the main and the auxiliary decoder. The pseudo labels are
-detached, so the two passes have gradients of their own and can be back-propagated one after the
-other. For nnU-Net's regions every term has a sigmoid form, see
-`nnunetv2_pclmix.method.label_encoding`.
+image against the mixed pseudo label, for the main and the auxiliary decoder. To the strokes of both
+images we add Dice, and the background that they imply. The pseudo labels are detached, so the two
+passes have gradients of their own and can be back-propagated one after the other. For nnU-Net's
+regions every term has a sigmoid form, see `nnunetv2_pclmix.method.label_encoding`.
 """
 
 from __future__ import annotations
@@ -17,8 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nnunetv2_pclmix.config import PCLMixConfig
-from nnunetv2_pclmix.method.certainty_label import certainty_label, mean_probabilities
-from nnunetv2_pclmix.method.dual_consistency import heterogeneous_consistency
+from nnunetv2_pclmix.method.certainty_label import (
+    certainty_label,
+    classes_in_cells,
+    label_of_cells,
+    mean_probabilities,
+)
+from nnunetv2_pclmix.method.dual_consistency import heterogeneous_consistency, pseudo_labels
 from nnunetv2_pclmix.method.global_mean import world_size
 from nnunetv2_pclmix.method.label_encoding import LabelEncoding
 from nnunetv2_pclmix.method.network import TrainingOutput
@@ -39,32 +44,41 @@ def term_weights(config: PCLMixConfig, progress: float) -> dict[str, float]:
     auxiliary = config.lambda_auxiliary
     heterogeneous = config.lambda_heterogeneous * sigmoid_ramp(progress, config.heterogeneous_ramp)
     pseudo = config.lambda_pseudo * sigmoid_ramp(progress, config.pseudo_ramp)
-    weights = {"scribble_main": 1.0}
     background = config.lambda_background * config.stroke_support
-    if background:
-        weights["background_main"] = background
-    if config.partial_dice:
-        weights["dice_main"] = config.partial_dice
-    if config.auxiliary_decoder:
-        weights["scribble_auxiliary"] = auxiliary
+
+    def of_strokes(suffix: str) -> dict[str, float]:
+        terms = {"scribble_main": 1.0}
         if background:
-            weights["background_auxiliary"] = auxiliary * background
-        if config.lambda_heterogeneous:
-            weights["heterogeneous"] = heterogeneous
+            terms["background_main"] = background
+        if config.partial_dice:
+            terms["dice_main"] = config.partial_dice
+        if config.auxiliary_decoder:
+            terms["scribble_auxiliary"] = auxiliary
+            if background:
+                terms["background_auxiliary"] = auxiliary * background
+        return {name + suffix: weight for name, weight in terms.items()}
+
+    agreement = config.auxiliary_decoder and config.lambda_heterogeneous
+    weights = of_strokes("")
+    if agreement:
+        weights["heterogeneous"] = heterogeneous
     if config.contrast:
         weights["contrast"] = config.lambda_contrast * delayed_power(
             progress, config.contrast_start, config.contrast_power
         )
     if config.dynamic_mix:
-        weights["scribble_main_mixed"] = config.lambda_mixed_scribble
+        mixed = of_strokes("_mixed")
+        if not config.mixed_dice:
+            mixed.pop("dice_main_mixed", None)
+        weights |= {name: config.lambda_mixed_scribble * w for name, w in mixed.items()}
         if config.lambda_pseudo:
             weights["pseudo_main"] = pseudo
-        if config.auxiliary_decoder:
-            weights["scribble_auxiliary_mixed"] = auxiliary * config.lambda_mixed_scribble
-            if config.lambda_pseudo:
+            if config.pseudo_dice:
+                weights["pseudo_dice_main"] = pseudo * config.pseudo_dice
+            if config.auxiliary_decoder:
                 weights["pseudo_auxiliary"] = auxiliary * pseudo
-            if config.lambda_heterogeneous:
-                weights["heterogeneous_mixed"] = heterogeneous
+        if agreement:
+            weights["heterogeneous_mixed"] = heterogeneous
     return weights
 
 
@@ -145,69 +159,120 @@ class Objective:
         threshold: Tensor,
         support: StrokeSupport | None,
     ) -> tuple[Terms, tuple[Tensor, Tensor] | None]:
-        scribble, names = targets[0], ["scribble_{}"]
-        supervision, implied, trust = targets, None, 1.0
+        background = None
         if support is not None and self.config.lambda_background:
-            names.append("background_{}")
-            trust = support.trust
-            implied = [resize_nearest(support.background, z.shape[2:]) for z in output.main]
-            supervision = [
-                torch.cat((target, self.labels.background(target, where)), 1)
-                for target, where in zip(targets, implied, strict=True)
-            ]
-        scribbles, *background = self._main(output.main, supervision)
-        values = scribbles, *(trust * value for value in background)
-        terms = {name.format("main"): v for name, v in zip(names, values, strict=True)}
-        if self.config.partial_dice:
-            terms["dice_main"] = self._dice(output.main, targets, implied, trust)
-        if output.auxiliary is not None:
-            both = supervision[0].split(self.labels.target_channels, 1)
-            scribbles, *background = self.labels.cross_entropy(output.auxiliary, both)
-            values = scribbles, *(trust * value for value in background)
-            terms |= {name.format("auxiliary"): v for name, v in zip(names, values, strict=True)}
-            if self.config.lambda_heterogeneous:
-                terms["heterogeneous"] = self._heterogeneous(output)
+            background = support.background
+        trust = 1.0 if support is None else support.trust
+        terms = self._of_strokes("", output, targets, background, trust)
         if output.embedding is None:
             return terms, None
-        terms["contrast"], queued = self._contrast(output, scribble, memory, threshold)
+        terms["contrast"], queued = self._contrast(output, targets[0], memory, threshold, support)
         return terms, queued
 
-    def second_pass(self, output: TrainingOutput, scribble: Tensor, pseudo_label: Tensor) -> Terms:
+    def second_pass(
+        self,
+        output: TrainingOutput,
+        scribble: Tensor,
+        pseudo_label: Tensor,
+        background: Tensor | None = None,
+        trust: Tensor | float = 1.0,
+    ) -> Terms:
         """Terms of the mixed image.
 
         Args:
             output: of the network in training mode, on the mixed image.
             scribble: mixed scribble (B, T, *spatial).
             pseudo_label: mixed pseudo label (B, T, *spatial).
+            background: mixed masks (B, 1, *spatial) bool of what is background by implication.
+            trust: how far pseudo label and implied background are trusted.
         """
-        both = [scribble]
-        if self.config.lambda_pseudo:
-            both.append(pseudo_label.to(scribble.dtype))
-        # as channels of one tensor, so that each level is resized once
-        targets = [torch.cat(both, 1)]
-        targets += [resize_nearest(targets[0], z.shape[2:]) for z in output.main[1:]]
-        names = ["scribble_{}_mixed", "pseudo_{}"]
-        values = self._main(output.main, targets)
-        terms = {name.format("main"): v for name, v in zip(names, values, strict=False)}
+        if not self.config.lambda_background:
+            background = None
+        targets = [resize_nearest(scribble, z.shape[2:]) for z in output.main]
+        return self._of_strokes("_mixed", output, targets, background, trust, pseudo_label)
+
+    def pseudo_labels(
+        self,
+        output: TrainingOutput,
+        scribble: Tensor,
+        support: StrokeSupport | None,
+        progress: float,
+    ) -> tuple[Tensor, Tensor]:
+        """Labels (B, T, *spatial) of the first pass' prediction, to be mixed; see `pseudo_labels`.
+
+        Args:
+            output: of the first pass.
+            scribble: (B, T, *spatial).
+            support: what the strokes say of the prediction, None without stroke support.
+            progress: fraction of the planned iterations that are done.
+        """
+        config = self.config
+        threshold = certainty_threshold(progress, config.certainty_low)
+        return pseudo_labels(
+            self.labels,
+            output.main[0],
+            output.auxiliary,
+            scribble,
+            support,
+            config.pseudo_from == "mean",
+            threshold if config.pseudo_certain else None,
+        )
+
+    def _of_strokes(
+        self,
+        suffix: str,
+        output: TrainingOutput,
+        scribbles: Sequence[Tensor],
+        background: Tensor | None,
+        trust: Tensor | float,
+        pseudo_label: Tensor | None = None,
+    ) -> Terms:
+        """What both passes have: strokes and what they imply, for both decoders; agreement.
+
+        With the pseudo label of a mixed image, its terms too: one softmax serves all targets.
+        """
+        config, labels = self.config, self.labels
+        sizes = [z.shape[2:] for z in output.main]
+        targets, names = [list(scribbles)], [f"scribble_{{}}{suffix}"]
+        implied = None
+        if background is not None:
+            implied = [resize_nearest(background, size) for size in sizes]
+            pairs = zip(scribbles, implied, strict=True)
+            targets.append([labels.background(target, where) for target, where in pairs])
+            names.append(f"background_{{}}{suffix}")
+        if pseudo_label is not None and config.lambda_pseudo:
+            pseudo = pseudo_label.to(scribbles[0].dtype)
+            targets.append([resize_nearest(pseudo, size) for size in sizes])
+            names.append("pseudo_{}")
+        factors = [1.0, *[trust] * (len(names) - 1)]
+
+        def named(values: Sequence[Tensor], decoder: str) -> Terms:
+            triples = zip(names, factors, values, strict=True)
+            return {name.format(decoder): factor * value for name, factor, value in triples}
+
+        by_level = list(zip(*targets, strict=True))
+        terms = named(self._main(output.main, by_level), "main")
+        if config.partial_dice and (config.mixed_dice or not suffix):
+            terms[f"dice_main{suffix}"] = self._dice(output.main, scribbles, implied, trust)
+        if config.pseudo_dice and "pseudo_{}" in names:
+            terms["pseudo_dice_main"] = trust * self._dice(output.main, targets[-1], None, 1.0)
         if output.auxiliary is not None:
-            values = self.labels.cross_entropy(output.auxiliary, both)
-            terms |= {name.format("auxiliary"): v for name, v in zip(names, values, strict=False)}
-            if self.config.lambda_heterogeneous:
-                terms["heterogeneous_mixed"] = self._heterogeneous(output)
+            values = labels.cross_entropy(output.auxiliary, by_level[0])
+            terms |= named(values, "auxiliary")
+            if config.lambda_heterogeneous:
+                terms[f"heterogeneous{suffix}"] = self._heterogeneous(output)
         return terms
 
-    def _main(self, logits: Sequence[Tensor], targets: Sequence[Tensor]) -> list[Tensor]:
+    def _main(self, logits: Sequence[Tensor], targets: Sequence[Sequence[Tensor]]) -> list[Tensor]:
         """Partial cross-entropy over the deep supervision levels.
 
         Args:
-            targets: per level, one or more targets (B, T, *spatial) one after the other as
-                channels; a term for each is returned.
+            targets: per level, one or more targets (B, T, *spatial); a term for each is returned.
         """
-        size = self.labels.target_channels
-        sums = [logits[0].new_zeros((), dtype=torch.float32)] * (targets[0].shape[1] // size)
-        for weight, z, target in zip(self.level_weights, logits, targets, strict=True):
+        sums = [logits[0].new_zeros((), dtype=torch.float32)] * len(targets[0])
+        for weight, z, of_level in zip(self.level_weights, logits, targets, strict=True):
             if weight:
-                values = self.labels.cross_entropy(z, target.split(size, 1))
+                values = self.labels.cross_entropy(z, of_level)
                 sums = [total + weight * v for total, v in zip(sums, values, strict=True)]
         return sums
 
@@ -239,31 +304,33 @@ class Objective:
         )
 
     def _contrast(
-        self, output: TrainingOutput, scribble: Tensor, memory: PixelMemory, threshold: Tensor
+        self,
+        output: TrainingOutput,
+        scribble: Tensor,
+        memory: PixelMemory,
+        threshold: Tensor,
+        support: StrokeSupport | None,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         config, labels = self.config, self.labels
         nothing = labels.num_classes
         embedding = output.embedding.flatten(2)  # (B, D, P)
         with torch.no_grad():
-            # taking nearest neighbours commutes with all that makes the certainty label, so that
-            # is done on the few pixels of the embedding only
-            size = output.embedding.shape[2:]
-            main = resize_nearest(output.main[0], size)
-            auxiliary = output.auxiliary
-            if auxiliary is not None:
-                auxiliary = resize_nearest(auxiliary, size)
-            label = certainty_label(
+            size, main = output.embedding.shape[2:], output.main[0]
+            certain = certainty_label(
                 labels,
-                mean_probabilities(labels, main, auxiliary),
-                resize_nearest(scribble, size),
+                mean_probabilities(labels, main, output.auxiliary),
+                scribble,
                 threshold,
-            ).flatten(1)
+                support,
+            )
+            label = label_of_cells(certain, labels.exclusive(scribble), size, nothing)
+            predicted = classes_in_cells(labels.exclusive(labels.predict(main)), size, nothing)
             if not config.contrast_background:
                 label = label.masked_fill(label == 0, nothing)
             queued = region_means(embedding, label, nothing)
             index, valid = sample_anchors(
                 label,
-                labels.exclusive(labels.predict(main)).flatten(1),
+                predicted.argmax(2),
                 nothing,
                 config.anchors_per_class,
                 config.anchors_total // world_size(),

@@ -11,7 +11,7 @@ it nothing is said.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -30,11 +30,12 @@ LIKENESS = 0.5
 
 @dataclass(frozen=True)
 class StrokeSupport:
-    """What strokes say of a prediction; the masks, (B, 1, *spatial) bool, are disjoint.
+    """What strokes say of a prediction, as masks (B, 1, *spatial) bool.
 
     Attributes:
         background: background by implication; predicted foreground in it is false.
-        unknown: predicted foreground that no stroke reaches.
+        unknown: predicted foreground that no stroke reaches; not background.
+        likely: alike to the strokes of a class, see `foreground_like_strokes`.
         trust: scalar that rises from 0 to 1 while the mean probability of the strokes' classes at
             the strokes rises from 1/2 to 3/4. What a network implies that does not know its
             classes yet would only keep it from learning them.
@@ -42,11 +43,24 @@ class StrokeSupport:
 
     background: Tensor
     unknown: Tensor
+    likely: Tensor
     trust: Tensor
 
+    def cut(self, part: Callable[[Tensor], Tensor]) -> StrokeSupport:
+        """What strokes say of ``part`` of the masks."""
+        masks = (part(mask) for mask in (self.background, self.unknown, self.likely))
+        return StrokeSupport(*masks, self.trust)
+
     def correct(self, labels: LabelEncoding, target: Tensor) -> Tensor:
-        """A predicted target (B, T, *spatial) with background as implied and unknown ignored."""
-        return labels.ignore(target.masked_fill(self.background, 0), self.unknown)
+        """A predicted target (B, T, *spatial) as far as the strokes do not contradict it.
+
+        What they imply becomes background. What no stroke reaches is ignored, and so is what is
+        called background though it is alike to a class' strokes: early in a training everything
+        rare is, and as a target it would stay so.
+        """
+        missed = self.likely & (labels.exclusive(target)[:, None] == 0)
+        target = labels.ignore(target, self.unknown | missed)
+        return torch.where(self.background, torch.zeros_like(target), target)
 
 
 @torch.no_grad()
@@ -59,7 +73,7 @@ def stroke_support(labels: LabelEncoding, logits: Tensor, scribble: Tensor) -> S
     """
     foreground, recognised = foreground_like_strokes(labels, logits, scribble)
     trust = (4 * recognised - 2).clamp(0, 1)
-    return StrokeSupport(*imply(labels, foreground, scribble), trust)
+    return StrokeSupport(*imply(labels, foreground, scribble), foreground, trust)
 
 
 @torch.no_grad()

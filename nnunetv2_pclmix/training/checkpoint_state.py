@@ -52,7 +52,8 @@ def state_to_continue(
     """Our part of a checkpoint, if a training with these settings can go on from it.
 
     Raises:
-        RuntimeError: the checkpoint is another trainer's, or was trained with other settings.
+        RuntimeError: the checkpoint is another trainer's, has other settings, or was begun before
+            trainers were renamed.
     """
     state = checkpoint.get(KEY)
     if state is None:
@@ -62,6 +63,12 @@ def state_to_continue(
         )
     ours = {name: value for name, value in settings.items() if name not in DISPLAY_SETTINGS}
     theirs = state["config"]
+    if (name := renamed(state["trainer_name"], theirs)) is not None:
+        raise RuntimeError(
+            f"{filename} was begun by {state['trainer_name']} of an earlier version of this "
+            f"package. What it trains is now called {name}: begin anew with -tr {name}, or "
+            "continue with that version. Prediction with the model goes on as it is"
+        )
     if added := sorted(ours.keys() - theirs.keys()):
         tell(f"settings that the checkpoint does not know: {added}")
     if changed := [k for k in ours if k in theirs and theirs[k] != ours[k]]:
@@ -72,3 +79,21 @@ def state_to_continue(
             + ". Continue with the trainer and version that began it"
         )
     return state
+
+
+def renamed(trainer_name: str, config: dict) -> str | None:
+    """Today's name of the trainer that began a training before trainers were renamed, or None.
+
+    Until then nnUNetTrainerPCLMix made one pass, and _whole was all of PCLMix.
+
+    Args:
+        trainer_name: as the checkpoint has it.
+        config: its settings, which tell its age.
+    """
+    ours, length = "nnUNetTrainerPCLMix", trainer_name.removeprefix("nnUNetTrainerPCLMix")
+    if not trainer_name.startswith(ours) or "auxiliary_levels" in config:
+        return None
+    if length == "_whole":
+        return ours
+    lengths = ("", "_5epochs", "_20epochs", "_100epochs", "_250epochs")
+    return f"nnUNetTrainerStrokeSupport{length}" if length in lengths else trainer_name

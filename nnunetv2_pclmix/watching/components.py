@@ -41,19 +41,25 @@ COMPONENTS = (
     Component(
         "auxiliary decoder",
         ("auxiliary_decoder",),
-        ("lambda_auxiliary", "auxiliary_stride", "auxiliary_max_width", "auxiliary_window"),
+        (
+            "lambda_auxiliary",
+            "auxiliary_stride",
+            "auxiliary_levels",
+            "auxiliary_max_width",
+            "auxiliary_window",
+        ),
         lambda config: config.auxiliary_decoder,
     ),
     Component(
         "dynamic mix (a second pass on mixed images)",
         ("dynamic_mix",),
-        ("mix_area", "lambda_mixed_scribble"),
+        ("mix_area", "lambda_mixed_scribble", "mixed_dice"),
         lambda config: config.dynamic_mix,
     ),
     Component(
         "pseudo labels on mixed images",
         (),
-        ("lambda_pseudo", "pseudo_ramp"),
+        ("lambda_pseudo", "pseudo_dice", "pseudo_from", "pseudo_certain", "pseudo_ramp"),
         lambda config: config.dynamic_mix and config.lambda_pseudo > 0,
     ),
     Component(

@@ -18,7 +18,7 @@ from scribble_tools.draw.contact_sheet import COLOURS, colour_of, save_png
 FILE_NAME = "pclmix_losses.png"
 PREFIX, WEIGHT = "pclmix_", "pclmix_weight_"
 # Okabe & Ito, neighbours as different as can be; their yellow cannot be seen on white
-LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 STROKES = ("scribble", "background", "dice")
 SOLID, DASHED = "-", (0, (4, 1.5))
 FEW_EPOCHS = 30  # up to here every epoch has a dot
@@ -31,6 +31,7 @@ SHARES = {
     "stroke_trust": "trust in what strokes imply",
     "implied_share": "background that strokes imply",
     "unknown_share": "foreground that no stroke reaches",
+    "clipped_share": "steps whose gradient was clipped",
 }
 SMALLEST_SHARE = 1e-5  # of predicted classes; one that is lost is drawn here
 SHARE_TICKS = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)  # what is beyond is drawn at the edge
@@ -74,7 +75,7 @@ def _draw_terms(axis: Axes, terms: Series, title: str) -> None:
     for name, values in terms.items():
         colour = LINES[bases.index(name.removesuffix("_mixed")) % len(LINES)]
         values = np.asarray(values, float)
-        if name.startswith("dice"):  # nnU-Net's is minus the Dice
+        if "dice" in name:  # nnU-Net's is minus the Dice
             name, values = f"1 + {name}", 1 + values
         # 0, such as the contrast before its queue has entries, has no place on this axis
         values = np.where(values > 0, values, np.nan)
@@ -157,9 +158,9 @@ def training_curves(series: Mapping[str, Sequence], classes: Sequence[str]) -> F
     panels.append(partial(_draw_classes, series=series, classes=classes))
     columns = -(-len(panels) // 2)
     width = 5.5 * columns
-    figure = Figure((width, 10), dpi=100)
+    figure = Figure((width, 11.5), dpi=100)
     FigureCanvasAgg(figure)
-    figure.subplots_adjust(0.825 / width, 0.16, 0.99, 0.93, wspace=0.22, hspace=0.55)
+    figure.subplots_adjust(0.825 / width, 0.21, 0.99, 0.94, wspace=0.22, hspace=0.7)
     axes = figure.subplots(2, columns).ravel()
     for unused in axes[len(panels) :]:
         unused.remove()

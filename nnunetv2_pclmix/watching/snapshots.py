@@ -124,7 +124,8 @@ class Snapshot:
         self.largest_uncertainty = float(labels.uncertainty(undecided))
         if threshold is not None:
             self.threshold = threshold
-            certain = certainty_label(labels, probabilities, strokes, threshold)
+            cut = support and support.cut(lambda mask: self._cut(mask, self._samples))
+            certain = certainty_label(labels, probabilities, strokes, threshold, cut)
             add("certainty label", "labels", certain, nothing)
 
     @torch.no_grad()

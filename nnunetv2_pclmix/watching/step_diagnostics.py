@@ -22,6 +22,9 @@ from nnunetv2_pclmix.method.stroke_support import StrokeSupport
 # iterations of an epoch that is a sample of hundreds of thousands, for next to no time.
 SAMPLE_STRIDE = 4
 
+CLIPPED_NORM = 12.0
+"""The norm of the gradient above which nnU-Net clips it."""
+
 Summary = dict[str, float | list[float]]
 
 
@@ -30,7 +33,20 @@ def series_names(config: PCLMixConfig) -> list[str]:
     names = ["annotated_share", "annotated", "predicted_main"]
     names += ["predicted_auxiliary", "decoder_agreement"] * config.auxiliary_decoder
     names += ["certain_share", "queue_fill"] * config.contrast
-    return names + ["stroke_trust", "implied_share", "unknown_share"] * config.stroke_support
+    names += ["stroke_trust", "implied_share", "unknown_share"] * config.stroke_support
+    return [*names, "gradient_norm", "clipped_share"]
+
+
+@torch.no_grad()
+def gradient_counts(norm: Tensor) -> Tensor:
+    """What `StepDiagnostics.summary` wants to know of the gradient of a step, (3,) float32.
+
+    Args:
+        norm: before clipping; not finite where mixed precision skips the step.
+    """
+    norm = norm.detach().float()
+    finite = norm.isfinite()
+    return torch.stack((torch.where(finite, norm, 0.0), finite, finite & (norm > CLIPPED_NORM)))
 
 
 class StepDiagnostics:
@@ -47,6 +63,8 @@ class StepDiagnostics:
     stroke_trust                              how far what the strokes imply is trusted, from 0 to 1
     implied_share                             voxels that are background by implication
     unknown_share                             predicted foreground that no stroke reaches
+    gradient_norm                             mean norm of the gradient of both passes together
+    clipped_share                             steps whose gradient was clipped
     ========================================= =====================================================
 
     What is said of each foreground class is a list, the n-th entry of which nnU-Net's loggers call
@@ -99,9 +117,9 @@ class StepDiagnostics:
         return torch.cat([part.float() for part in parts])
 
     def summary(self, counts: Sequence[float], memory: PixelMemory | None) -> Summary:
-        """The shares behind counts, or means of counts, as `measure` gives them."""
+        """The shares behind counts, or means of counts: those of `measure`, `gradient_counts`."""
         number = self.labels.num_classes
-        voxels, *counts = (float(count) for count in counts)
+        voxels, *counts, norm, steps, clipped = (float(count) for count in counts)
         rest = iter([count / voxels for count in counts])
 
         def per_class() -> list[float]:
@@ -120,5 +138,6 @@ class StepDiagnostics:
             result["certain_share"] = next(rest)
             result["queue_fill"] = next(rest) * voxels / (number * memory.size)
         # the last in the vector and among the names
-        result |= zip(self.names[len(result) :], rest, strict=True)
-        return result
+        result |= zip(self.names[len(result) : -2], rest, strict=True)
+        steps = max(steps, 1e-9)  # none was finite
+        return result | {"gradient_norm": norm / steps, "clipped_share": clipped / steps}

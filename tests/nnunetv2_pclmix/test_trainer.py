@@ -6,7 +6,7 @@ import math
 import os
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from nnunetv2.run.run_training import maybe_load_checkpoint
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunetv2_pclmix import __version__, discovery, variants
-from nnunetv2_pclmix.config import ONE_PASS
+from nnunetv2_pclmix.config import COMPLETE, STROKE_SUPPORT
 from nnunetv2_pclmix.method.dynamic_mix import draw_mix
 from nnunetv2_pclmix.method.network import PCLMixNetwork
 from nnunetv2_pclmix.method.objective import term_weights
@@ -28,7 +28,7 @@ from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
 from nnunetv2_pclmix.training.finite_watch import TOO_MANY
 from nnunetv2_pclmix.watching.components import describe
 from nnunetv2_pclmix.watching.step_diagnostics import series_names
-from tests.conftest import DATASET, DEFAULT
+from tests.conftest import DATASET
 
 
 def make_trainer(root, cls=nnUNetTrainerPCLMix, epochs=2, fold=0, **resume):
@@ -238,15 +238,33 @@ def test_pretrained_weights_of_the_stock_trainer_can_be_loaded(trained, nnunet):
 @pytest.mark.parametrize("name", [n for n in variants.__all__ if not n.endswith("epochs")])
 def test_every_ablation_trains(name, nnunet):
     cls = getattr(variants, name)
-    assert cls.config != DEFAULT
+    assert cls.config != COMPLETE
     trainer = make_trainer(nnunet, cls, epochs=1)
     trainer.run_training()
     assert read_checkpoint(trainer)["pclmix"]["trainer_name"] == name
 
 
-def test_the_default_makes_one_pass_with_the_stock_network_and_learns(nnunet):
-    assert DEFAULT == ONE_PASS
-    trainer = make_trainer(nnunet, with_settings(**asdict(DEFAULT)), epochs=3)
+def test_the_trainer_of_the_methods_name_trains_every_component_of_it():
+    assert nnUNetTrainerPCLMix.config == COMPLETE
+    weights = term_weights(COMPLETE, 1.0)
+    assert all(weight > 0 for weight in weights.values())
+    for name in ("auxiliary_decoder", "dynamic_mix", "contrast", "stroke_support"):
+        assert getattr(COMPLETE, name) is True
+    for name in ("heterogeneous", "pseudo_main", "pseudo_auxiliary", "contrast"):
+        assert name in weights
+
+
+def test_every_ablation_is_the_complete_method_less_one_thing():
+    for name in ("Mix", "Contrast", "Consistency", "Auxiliary", "Support", "Dice"):
+        cls = getattr(variants, f"nnUNetTrainerPCLMix_no{name}")
+        less, whole = term_weights(cls.config, 1.0), term_weights(COMPLETE, 1.0)
+        assert less.keys() < whole.keys() or name == "Support" and less.keys() <= whole.keys()
+        assert all(less[term] == whole[term] for term in less)
+
+
+def test_stroke_support_makes_one_pass_with_the_stock_network_and_learns(nnunet):
+    trainer = make_trainer(nnunet, variants.nnUNetTrainerStrokeSupport, epochs=3)
+    assert trainer.config == STROKE_SUPPORT
     trainer.initialize()
     training = {name for name, _ in trainer.network.named_parameters()}
     stock = nnUNetTrainer.build_network_architecture(
@@ -256,6 +274,8 @@ def test_the_default_makes_one_pass_with_the_stock_network_and_learns(nnunet):
     trainer.run_training()
     terms = ["scribble_main", "background_main", "dice_main"]
     assert list(term_weights(trainer.config, 1.0)) == terms
+    norm = trainer.logger.get_value("pclmix_gradient_norm", -1)
+    assert 0 < norm < 100 and trainer.logger.get_value("pclmix_clipped_share", -1) <= 1
     losses = trainer.logger.get_checkpoint()["train_losses"]
     assert losses[-1] < losses[0]
     assert trainer.logger.get_value("pclmix_background_main", -1) > 0
@@ -272,11 +292,12 @@ def test_one_step_has_the_gradient_of_both_passes(nnunet, monkeypatch):
     trainer.initialize()
     trainer.iteration = 6  # of 8: every schedule is on
     gradients = []
-    monkeypatch.setattr(
-        trainer,
-        "_optimizer_step",
-        lambda: gradients.append(copy_of_gradients(trainer)),
-    )
+
+    def keep():
+        gradients.append(copy_of_gradients(trainer))
+        return torch.tensor(1.0)
+
+    monkeypatch.setattr(trainer, "_optimizer_step", keep)
     mix = draw_mix(4, (32, 32), 0.2)
     monkeypatch.setattr("nnunetv2_pclmix.trainer.draw_mix", lambda *_, **__: mix)
     vectors = torch.nn.functional.normalize(torch.randn(3, 3, 256), dim=2)
@@ -289,14 +310,16 @@ def test_one_step_has_the_gradient_of_both_passes(nnunet, monkeypatch):
     torch.manual_seed(5)
     weights = term_weights(trainer.config, 6 / 8)
     first = trainer.network(data)
-    main, auxiliary = (z.argmax(1, keepdim=True) for z in (first.main[0], first.auxiliary))
     support = stroke_support(trainer.objective.labels, first.main[0], targets[0])
-    assert (main[support.background] > 0).any()  # there is something to correct
+    # there is something to correct
+    assert (first.main[0].argmax(1, keepdim=True)[support.background] > 0).any()
     terms, _ = trainer.objective.first_pass(first, targets, memory, 6 / 8, support)
-    main, auxiliary = (support.correct(trainer.objective.labels, x) for x in (main, auxiliary))
+    main, auxiliary = trainer.objective.pseudo_labels(first, targets[0], support, 6 / 8)
     pseudo = torch.where(mix.from_first, main[mix.first], auxiliary[mix.second])
     second = trainer.network(mix(data))
-    terms |= trainer.objective.second_pass(second, mix(targets[0]), pseudo)
+    terms |= trainer.objective.second_pass(
+        second, mix(targets[0]), pseudo, mix(support.background), support.trust
+    )
     trainer.network.zero_grad()
     loss = sum(weights[name] * value for name, value in terms.items())
     loss.backward()

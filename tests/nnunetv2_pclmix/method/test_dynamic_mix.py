@@ -27,13 +27,10 @@ def test_argmax_of_the_mixed_prediction_is_the_mixed_pseudo_label(shape):
     soft = reference.mixed(
         main.softmax(1), auxiliary.softmax(1), mix.first, mix.second, mix.from_first
     )
-    assert torch.equal(
-        mix(*pseudo_labels(main, auxiliary, ExclusiveLabels(3).predict))[:, 0], soft.argmax(1)
-    )
+    labels, none = ExclusiveLabels(4), torch.full((3, 1, *shape), 4)
+    assert torch.equal(mix(*pseudo_labels(labels, main, auxiliary, none))[:, 0], soft.argmax(1))
     soft = reference.mixed(main.softmax(1), main.softmax(1), mix.first, mix.second, mix.from_first)
-    assert torch.equal(
-        mix(*pseudo_labels(main, None, ExclusiveLabels(3).predict))[:, 0], soft.argmax(1)
-    )
+    assert torch.equal(mix(*pseudo_labels(labels, main, None, none))[:, 0], soft.argmax(1))
 
 
 @pytest.mark.parametrize("shape", [(50, 80), (30, 40, 20)])

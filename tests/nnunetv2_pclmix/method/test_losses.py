@@ -5,7 +5,11 @@ import math
 import pytest
 import torch
 
-from nnunetv2_pclmix.method.certainty_label import certainty_label, mean_probabilities
+from nnunetv2_pclmix.method.certainty_label import (
+    certainty_label,
+    label_of_cells,
+    mean_probabilities,
+)
 from nnunetv2_pclmix.method.dual_consistency import heterogeneous_consistency
 from nnunetv2_pclmix.method.label_encoding import ExclusiveLabels
 from nnunetv2_pclmix.method.partial_cross_entropy import partial_cross_entropy, partial_nll
@@ -92,6 +96,18 @@ def test_what_is_not_finite_is_not_certain():
     assert certainty_label(ExclusiveLabels(2), p, scribble, 9.0).tolist() == [[[2, 1]]]
 
 
+@pytest.mark.parametrize("cell", [(2, 3), (4, 4), (1, 2, 2)])
+def test_cells_have_their_strokes_class_or_that_of_most_of_them(cell):
+    size = (3, 4, 2)[: len(cell)]
+    shape = [n * c for n, c in zip(size, cell, strict=True)]
+    certain, scribble = torch.randint(0, IGNORE + 1, (2, 3, *shape))
+    scribble[torch.rand(3, *shape) < 0.8] = IGNORE
+    label = label_of_cells(certain, scribble, size, IGNORE)
+    expected = reference.label_of_cells(certain, scribble, cell, IGNORE).flatten(1)
+    assert torch.equal(label, expected)
+    assert (label == IGNORE).any() and (label < IGNORE).any()
+
+
 def test_mean_probabilities_without_auxiliary_is_the_softmax():
     z = torch.randn(2, 3, 4, 4)
     torch.testing.assert_close(mean_probabilities(LABELS, z, None), z.softmax(1))
@@ -103,7 +119,7 @@ def test_heterogeneous_consistency():
     assert heterogeneous_consistency(one, one).item() == 0
     expected = ((one - two) ** 2).mean()
     torch.testing.assert_close(heterogeneous_consistency(one, two), expected)
-    expected = ((one.softmax(1) - two.softmax(1)) ** 2).mean()
+    expected = ((one.softmax(1) - two.softmax(1)) ** 2).sum(1).mean()
     torch.testing.assert_close(heterogeneous_consistency(one, two, LABELS.probabilities), expected)
     half = torch.full((1, 1, 2, 2), 300.0, dtype=torch.float16)  # 600 squared overflows float16
     assert heterogeneous_consistency(half, -half).item() == 360000

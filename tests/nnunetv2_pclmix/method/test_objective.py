@@ -9,8 +9,7 @@ from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from nnunetv2_pclmix.config import PCLMixConfig
-from nnunetv2_pclmix.method.dual_consistency import pseudo_labels
+from nnunetv2_pclmix.config import PUBLISHED, PCLMixConfig
 from nnunetv2_pclmix.method.dynamic_mix import draw_mix
 from nnunetv2_pclmix.method.label_encoding import ExclusiveLabels
 from nnunetv2_pclmix.method.network import PCLMixNetwork, TrainingOutput
@@ -22,10 +21,14 @@ from tests import reference
 from tests.nnunetv2_pclmix.method.test_network import stock_network
 
 K = IGNORE = 3
-PUBLISHED = PCLMixConfig(partial_dice=0.0, stroke_support=False)
 CONFIG = replace(PUBLISHED, memory_size=6, anchors_total=64, embedding_dim=8, contrast_start=0.0)
 SUPPORTED = replace(CONFIG, stroke_support=True)
 LEVELS = [0.6, 0.4, 0.0]
+BACKGROUND = {
+    f"background_{decoder}{suffix}"
+    for decoder in ("main", "auxiliary")
+    for suffix in ("", "_mixed")
+}
 
 
 def dice(logits, labels, loss_mask):
@@ -50,10 +53,6 @@ def random_batch(batch=4, patch=(32, 48), share=0.2, device="cpu"):
     scribble = scribble.masked_fill(hidden, IGNORE)
     targets = [scribble] + [resize_nearest(scribble, s) for s in sizes[1:]]
     return TrainingOutput(main, auxiliary, embedding), targets
-
-
-def predicted(output):
-    return pseudo_labels(output.main[0], output.auxiliary, ExclusiveLabels(IGNORE).predict)
 
 
 def support_of(output, targets):
@@ -82,6 +81,10 @@ def test_terms_agree_with_the_formulas(patch):
     torch.testing.assert_close(terms["scribble_auxiliary"], expected)
     expected = (output.main[0] - output.auxiliary).square().mean()
     torch.testing.assert_close(terms["heterogeneous"], expected)
+    softly = objective(replace(CONFIG, heterogeneous_on="probabilities"))
+    agreement = softly.first_pass(output, targets, filled_memory(), 0.5)[0]["heterogeneous"]
+    p = output.main[0].softmax(1) - output.auxiliary.softmax(1)
+    torch.testing.assert_close(agreement, p.square().sum(1).mean())
     assert terms["contrast"] > 0
     assert queued[0].shape == (2, K, 8)
 
@@ -94,6 +97,53 @@ def test_terms_agree_with_the_formulas(patch):
     torch.testing.assert_close(terms["pseudo_main"], expected)
     expected = torch.nn.functional.cross_entropy(output.auxiliary, pseudo[:, 0])
     torch.testing.assert_close(terms["pseudo_auxiliary"], expected)
+
+
+def test_the_mixed_image_has_all_that_the_image_has():
+    """Strokes, implied background and Dice of its own, and what is predicted as far as trusted."""
+    output, targets = random_batch(2, share=0.05)
+    support, memory = support_of(output, targets), filled_memory()
+    support = replace(support, trust=torch.tensor(0.3))
+    config = replace(SUPPORTED, partial_dice=1.0, pseudo_dice=0.5)
+    o = objective(config)
+    first, _ = o.first_pass(output, targets, memory, 0.5, support)
+    pseudo = torch.randint(0, K + 1, targets[0].shape)  # some of it ignored
+    second = o.second_pass(output, targets[0], pseudo, support.background, support.trust)
+    names = "scribble_main background_main dice_main scribble_auxiliary background_auxiliary"
+    for name in [*names.split(), "heterogeneous"]:
+        torch.testing.assert_close(second[f"{name}_mixed"], first[name])
+    levels = [resize_nearest(pseudo, z.shape[2:]) for z in output.main]
+    expected = sum(
+        w * dice(z, t.masked_fill(t == IGNORE, 0), (t != IGNORE).float())
+        for w, z, t in zip(LEVELS, output.main, levels, strict=True)
+    )
+    torch.testing.assert_close(second["pseudo_dice_main"], 0.3 * expected)
+    plain = o.second_pass(output, targets[0], pseudo, support.background)
+    torch.testing.assert_close(second["pseudo_main"], 0.3 * plain["pseudo_main"])
+    torch.testing.assert_close(second["pseudo_auxiliary"], 0.3 * plain["pseudo_auxiliary"])
+    without = objective(replace(config, mixed_dice=False))
+    less = without.second_pass(output, targets[0], pseudo, support.background, support.trust)
+    assert second.keys() - less.keys() == {"dice_main_mixed"}
+
+
+@pytest.mark.parametrize("of", ["decoders", "mean"])
+@pytest.mark.parametrize("certain", [False, True])
+def test_pseudo_labels_are_what_is_predicted_corrected_by_the_strokes(of, certain):
+    output, targets = random_batch(2)
+    support, scribble = support_of(output, targets), targets[0]
+    o = objective(replace(SUPPORTED, pseudo_from=of, pseudo_certain=certain))
+    found = o.pseudo_labels(output, scribble, support, 0.5)
+    ps = [z.softmax(1) for z in (output.main[0], output.auxiliary)]
+    ps = [sum(ps) / 2] * 2 if of == "mean" else ps
+    for label, p in zip(found, ps, strict=True):
+        expected = p.argmax(1, keepdim=True)
+        if certain:
+            entropy = -(p * p.log()).sum(1, keepdim=True)
+            expected = expected.masked_fill(entropy > certainty_threshold(0.5), IGNORE)
+        expected = support.correct(o.labels, expected)
+        expected = torch.where(scribble != IGNORE, scribble, expected)
+        assert torch.equal(label, expected.to(label.dtype))
+        assert (label == IGNORE).any() and label.dtype == scribble.dtype
 
 
 def test_scribble_and_dice_terms_are_together_the_stock_trainers_loss():
@@ -119,7 +169,8 @@ def test_implied_background_is_a_target_beside_the_strokes():
     output, targets = random_batch(2, share=0.05)
     implied = torch.zeros(2, 1, 32, 48, dtype=torch.bool)
     implied[0, :, 8:24] = True
-    support = StrokeSupport(implied, torch.zeros_like(implied), torch.tensor(0.3))
+    none = torch.zeros_like(implied)
+    support = StrokeSupport(implied, none, none, torch.tensor(0.3))
     memory = filled_memory()
     o = objective(replace(SUPPORTED, partial_dice=1.0))
     terms, _ = o.first_pass(output, targets, memory, 0.5, support)
@@ -142,17 +193,14 @@ def test_implied_background_is_a_target_beside_the_strokes():
 
 
 @pytest.mark.parametrize("background", [True, False])
-def test_contrast_uses_certain_pixels_of_the_coarse_grid(background):
+def test_contrast_uses_certain_cells(background):
     config = replace(CONFIG, contrast_background=background)
     output, targets = random_batch(2)
     sharp = output._replace(main=[20 * z for z in output.main], auxiliary=20 * output.main[0])
     _, (means, present) = objective(config).first_pass(sharp, targets, filled_memory(), 0.5)
-    coarse = [
-        resize_nearest(t.detach(), (4, 6)) for t in (sharp.main[0], sharp.auxiliary, targets[0])
-    ]
-    label = reference.certainty_label(
-        coarse[0], coarse[1], coarse[2][:, 0], certainty_threshold(0.5), IGNORE
-    ).flatten(1)
+    main, auxiliary, scribble = sharp.main[0].detach(), sharp.auxiliary.detach(), targets[0][:, 0]
+    certain = reference.certainty_label(main, auxiliary, scribble, certainty_threshold(0.5), IGNORE)
+    label = reference.label_of_cells(certain, scribble, (8, 8), IGNORE).flatten(1)
     if not background:
         label[label == 0] = IGNORE
     lists = [[] for _ in range(K)]
@@ -180,7 +228,12 @@ def test_weights_are_the_published_ones_at_the_end():
     early = term_weights(PUBLISHED, 0.01)
     assert early["contrast"] == 0
     assert early["heterogeneous"] < 0.01
-    ramped = term_weights(PCLMixConfig(pseudo_ramp=0.5), 0.25)
+    ours = term_weights(PCLMixConfig(lambda_mixed_scribble=0.3, pseudo_dice=0.2), 1.0)
+    assert ours.pop("pseudo_dice_main") == pytest.approx(0.2 * PCLMixConfig().lambda_pseudo)
+    for name in ("scribble_main", "background_main", "dice_main", "background_auxiliary"):
+        assert ours[f"{name}_mixed"] == pytest.approx(0.3 * ours[name])
+    assert ours["background_auxiliary"] == pytest.approx(0.4 * 0.5)
+    ramped = term_weights(PCLMixConfig(lambda_pseudo=1.0, pseudo_ramp=0.5), 0.25)
     assert ramped["pseudo_main"] == pytest.approx(2.718281828 ** (-5 / 4))
     assert ramped["pseudo_auxiliary"] == pytest.approx(0.4 * ramped["pseudo_main"])
 
@@ -196,8 +249,9 @@ def test_weights_are_the_published_ones_at_the_end():
             {"pseudo_main", "pseudo_auxiliary", "heterogeneous", "heterogeneous_mixed"},
         ),
         ({"partial_dice": 1.0}, set()),
-        ({"lambda_background": 0.0}, {"background_main", "background_auxiliary"}),
-        ({"stroke_support": False}, {"background_main", "background_auxiliary"}),
+        ({"partial_dice": 1.0, "mixed_dice": False}, set()),
+        ({"lambda_background": 0.0}, BACKGROUND),
+        ({"stroke_support": False}, BACKGROUND),
     ],
 )
 def test_switching_a_component_off_removes_its_terms_and_no_others(change, gone):
@@ -211,9 +265,10 @@ def test_switching_a_component_off_removes_its_terms_and_no_others(change, gone)
     terms, queued = objective(config).first_pass(output, targets, filled_memory(), 0.5, support)
     if config.dynamic_mix:
         pseudo = torch.zeros_like(targets[0])
-        terms |= objective(config).second_pass(output, targets[0], pseudo)
+        implied = None if support is None else support.background
+        terms |= objective(config).second_pass(output, targets[0], pseudo, implied)
     assert (queued is None) == (not config.contrast)
-    assert list(terms) == list(term_weights(config, 0.5))
+    assert terms.keys() == term_weights(config, 0.5).keys()
     assert not gone & terms.keys()
     assert len(gone) == len(gone & term_weights(SUPPORTED, 0.5).keys())
     assert ("dice_main" in terms) == bool(config.partial_dice)
@@ -235,8 +290,8 @@ def test_degenerate_batches_stay_finite(case):
     support, o = support_of(output, targets), objective(SUPPORTED)
     terms, queued = o.first_pass(output, targets, memory, 0.5, support)
     memory.enqueue(*queued)
-    labels = [support.correct(o.labels, label) for label in predicted(output)]
-    terms |= o.second_pass(output, mix(targets[0]), mix(*labels))
+    labels = o.pseudo_labels(output, targets[0], support, 0.5)
+    terms |= o.second_pass(output, mix(targets[0]), mix(*labels), mix(support.background))
     loss = weighted_sum(terms, term_weights(SUPPORTED, 0.5))
     loss.backward()
     assert torch.isfinite(loss)
@@ -260,8 +315,8 @@ def test_neither_pass_makes_the_host_wait_for_the_device(monkeypatch):
         terms, queued = o.first_pass(output, targets, memory, 0.5, support)
         memory.enqueue(*queued)
         mix = draw_mix(len(targets[0]), (32, 48), 0.2)
-        labels = [support.correct(o.labels, label) for label in predicted(output)]
-        terms |= o.second_pass(output, mix(targets[0]), mix(*labels))
+        labels = o.pseudo_labels(output, targets[0], support, 0.5)
+        terms |= o.second_pass(output, mix(targets[0]), mix(*labels), mix(support.background))
         weighted_sum(terms, term_weights(SUPPORTED, 0.5)).backward()
 
 
@@ -277,7 +332,7 @@ def test_passes_can_be_back_propagated_one_after_the_other():
         output = network(images)
         torch.manual_seed(1)  # the choice of anchors
         yield weighted_sum(o.first_pass(output, targets, filled_memory(), 0.7)[0], weights)
-        pseudo = mix(*predicted(output))
+        pseudo = mix(*o.pseudo_labels(output, scribble, None, 0.7))
         mixed = o.second_pass(network(mix(images)), mix(scribble), pseudo)
         yield weighted_sum(mixed, weights)
 
@@ -303,8 +358,8 @@ def test_nothing_waits_for_the_device():
         terms, queued = o.first_pass(output, targets, memory, 0.5, support)
         memory.enqueue(*queued)
         mix = draw_mix(4, (32, 48), 0.2, device)
-        labels = [support.correct(o.labels, label) for label in predicted(output)]
-        terms |= o.second_pass(output, mix(targets[0]), mix(*labels))
+        labels = o.pseudo_labels(output, targets[0], support, 0.5)
+        terms |= o.second_pass(output, mix(targets[0]), mix(*labels), mix(support.background))
         loss = weighted_sum(terms, term_weights(SUPPORTED, 0.5))
         loss.backward()
         with pytest.raises(RuntimeError):  # shows that the net would catch something

@@ -25,7 +25,7 @@ def empty(shape=(40, 48), batch=1):
 
 
 def judged(labels, foreground, scribble):
-    return StrokeSupport(*imply(labels, foreground, scribble), torch.ones(()))
+    return StrokeSupport(*imply(labels, foreground, scribble), foreground, torch.ones(()))
 
 
 def box(x, *bounds):
@@ -44,6 +44,24 @@ def test_what_a_stroke_touches_stays_and_of_what_none_touches_nothing_is_said():
     assert torch.equal(support.background, far)
     assert torch.equal(support.unknown, predicted == 2)
     expected = predicted.masked_fill(predicted == 2, IGNORE)
+    assert torch.equal(support.correct(LABELS, predicted), expected)
+
+
+def test_what_is_alike_to_strokes_and_called_background_is_no_target():
+    """A rare class is likely long before it is predicted; what is false of it is known."""
+    predicted, scribble = empty()
+    box(scribble, (8, 9), (8, 12))[:] = 1
+    box(scribble, (30, 31), (30, 40))[:] = 0
+    likely = torch.zeros_like(predicted, dtype=torch.bool)
+    box(likely, (5, 15), (5, 15))[:] = True
+    box(likely, (28, 34), (30, 40))[:] = True  # reached from the background's stroke alone
+    support = judged(LABELS, likely, scribble)
+    corrected = support.correct(LABELS, predicted)
+    expected = predicted.clone()
+    box(expected, (5, 15), (5, 15))[:] = IGNORE
+    assert torch.equal(corrected, expected)
+    box(predicted, (5, 10), (5, 15))[:] = 2  # what is predicted to be an organ stays
+    box(expected, (5, 10), (5, 15))[:] = 2
     assert torch.equal(support.correct(LABELS, predicted), expected)
 
 

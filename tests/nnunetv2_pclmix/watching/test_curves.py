@@ -8,7 +8,7 @@ import pytest
 from matplotlib.image import imread
 from matplotlib.text import Text
 
-from nnunetv2_pclmix.config import ONE_PASS, PCLMixConfig
+from nnunetv2_pclmix.config import STROKE_SUPPORT, PCLMixConfig
 from nnunetv2_pclmix.method.objective import term_weights
 from nnunetv2_pclmix.watching.curves import (
     FILE_NAME,
@@ -31,7 +31,7 @@ def logged(epochs, config=None, classes=CLASSES):
     weights = [term_weights(config, (epoch + 1) / epochs) for epoch in range(epochs)]
     series = {"train_losses": [0.0] * epochs}
     for name in term_weights(config, 0.0):
-        sign = -0.5 if name.startswith("dice") else 1
+        sign = -0.5 if "dice" in name else 1
         series[f"pclmix_{name}"] = list(sign * generator.uniform(0.1, 1, epochs))
         series[f"pclmix_weight_{name}"] = [weight[name] for weight in weights]
     for name in series_names(config):
@@ -57,7 +57,10 @@ def test_every_series_is_in_the_picture(epochs):
             "scribble_auxiliary",
             "background_auxiliary",
             "scribble_main_mixed",
+            "background_main_mixed",
+            "1 + dice_main_mixed",
             "scribble_auxiliary_mixed",
+            "background_auxiliary_mixed",
         ],
         ["pseudo_main", "pseudo_auxiliary"],
         ["heterogeneous", "contrast", "heterogeneous_mixed"],
@@ -100,7 +103,7 @@ def test_values_are_drawn_as_they_are():
         (PCLMixConfig(), 6),
         (PCLMixConfig(dynamic_mix=False), 5),
         (PCLMixConfig(auxiliary_decoder=False, contrast=False), 5),
-        (ONE_PASS, 4),
+        (STROKE_SUPPORT, 4),
     ],
 )
 def test_what_is_switched_off_has_no_panel(config, panels):

@@ -44,14 +44,11 @@ def taken(
 ):
     """A snapshot of a whole step, made as the trainer does, and its mix."""
     snapshot, mix = Snapshot(labels), None
-    predicted = pseudo_labels(output.main[0], output.auxiliary, labels.predict)
-    support = None
-    if supported:
-        support = stroke_support(labels, output.main[0], scribble)
+    support = stroke_support(labels, output.main[0], scribble) if supported else None
+    predicted = pseudo_labels(labels, output.main[0], output.auxiliary, scribble, support)
     snapshot.take(images, scribble, output, threshold, cases, support)
     if mixing:
-        sources = [images, scribble]
-        sources += [support.correct(labels, x) for x in predicted] if supported else predicted
+        sources = [images, scribble, *predicted]
         alone = len(images) == 1
         if alone:
             earlier = PreviousBatch()
@@ -96,8 +93,9 @@ def test_samples_with_most_annotation_and_all_that_was_made_of_them():
         assert torch.equal(mixed[inside], whole[samples][inside])
         others = whole[mix.second[[mix.first.tolist().index(sample) for sample in samples]]]
         assert torch.equal(mixed[~inside], others[~inside])
-    mixed = torch.from_numpy(shown["mixed pseudo label"])
-    assert torch.equal(mixed[inside], main.argmax(1)[inside])
+    mixed, strokes = torch.from_numpy(shown["mixed pseudo label"]), scribble[samples, 0]
+    label = torch.where(strokes == K, main.argmax(1), strokes)
+    assert torch.equal(mixed[inside], label[inside])
 
 
 @pytest.mark.parametrize("regions", [False, True])

@@ -10,7 +10,12 @@ from nnunetv2_pclmix.method.label_encoding import ExclusiveLabels, Regions
 from nnunetv2_pclmix.method.network import TrainingOutput
 from nnunetv2_pclmix.method.pixel_memory import PixelMemory
 from nnunetv2_pclmix.method.stroke_support import StrokeSupport
-from nnunetv2_pclmix.watching.step_diagnostics import SAMPLE_STRIDE, StepDiagnostics, series_names
+from nnunetv2_pclmix.watching.step_diagnostics import (
+    SAMPLE_STRIDE,
+    StepDiagnostics,
+    gradient_counts,
+    series_names,
+)
 
 CONFIG = PCLMixConfig()
 ALONE = PCLMixConfig(auxiliary_decoder=False, contrast=False, stroke_support=False)
@@ -50,7 +55,13 @@ def support_of(scribble, trust):
     implied = torch.tensor([[[[1, 0, 0, 0, 0], [1, 0, 0, 0, 0]]]]).bool()
     unknown = torch.tensor([[[[0, 0, 0, 0, 0], [0, 0, 1, 0, 0]]]]).bool()
     assert scribble.shape == coarse(implied).shape
-    return StrokeSupport(coarse(implied), coarse(unknown), torch.tensor(trust))
+    none = torch.zeros_like(coarse(implied))
+    return StrokeSupport(coarse(implied), coarse(unknown), none, torch.tensor(trust))
+
+
+def with_gradient(counts, norm=3.0):
+    """As the trainer completes them, once the step is taken."""
+    return torch.cat((counts, gradient_counts(torch.tensor(norm))))
 
 
 def memory_with(entries):
@@ -75,8 +86,10 @@ def test_shares_of_a_batch():
         "stroke_trust": 0.25,
         "implied_share": 0.2,
         "unknown_share": 0.1,
+        "gradient_norm": 3.0,
+        "clipped_share": 0.0,
     }
-    summary = diagnostics.summary(counts, memory)
+    summary = diagnostics.summary(with_gradient(counts), memory)
     assert summary.keys() == expected.keys() == set(series_names(CONFIG))
     assert {k: pytest.approx(v) for k, v in expected.items()} == summary
 
@@ -89,12 +102,12 @@ def test_means_over_steps_are_shares_of_all_voxels():
         [output.main[0].repeat(3, 1, 1, 1)], output.auxiliary.repeat(3, 1, 1, 1), 0
     )
     nothing = torch.zeros(3, 1, 8, 20).bool()
-    unsupported = StrokeSupport(nothing, nothing, torch.tensor(1.0))
+    unsupported = StrokeSupport(nothing, nothing, nothing, torch.tensor(1.0))
     steps = [
         diagnostics.measure(output, scribble, 0.5, memory, support_of(scribble, 0.0)),
         diagnostics.measure(other, torch.full((3, 1, 8, 20), K), 0.5, memory, unsupported),
     ]
-    summary = diagnostics.summary(torch.stack(steps).mean(0), memory)
+    summary = diagnostics.summary(with_gradient(torch.stack(steps).mean(0)), memory)
     assert summary["annotated_share"] == pytest.approx(0.1)
     assert summary["predicted_main"] == pytest.approx([0.2, 0.1])
     assert summary["queue_fill"] == pytest.approx(0.5)
@@ -115,7 +128,7 @@ def test_parts_that_are_switched_off_are_left_out(auxiliary, contrast, stroke_su
     diagnostics = StepDiagnostics(config, ExclusiveLabels(K))
     support = support_of(scribble, 1.0) if stroke_support else None
     counts = diagnostics.measure(output, scribble, 0.5, memory, support)
-    summary = diagnostics.summary(counts, memory)
+    summary = diagnostics.summary(with_gradient(counts), memory)
     assert list(summary) == series_names(config) == diagnostics.names
     assert ("decoder_agreement" in summary) == auxiliary
     assert ("certain_share" in summary) == contrast
@@ -131,11 +144,27 @@ def test_regions_are_counted_as_the_classes_that_they_make():
     counts = diagnostics.measure(
         TrainingOutput([coarse(regions)], None, None), coarse(scribble), 0, None, None
     )
-    assert diagnostics.summary(counts, None) == {
+    assert diagnostics.summary(with_gradient(counts), None) == {
         "annotated_share": 0.75,
         "annotated": [0.25, 0.25],
         "predicted_main": [0.25, 0.5],
+        "gradient_norm": 3.0,
+        "clipped_share": 0.0,
     }
+
+
+def test_norms_that_are_not_finite_do_not_count():
+    """Mixed precision skips such a step."""
+    output, scribble = batch()
+    output = output._replace(auxiliary=None)
+    diagnostics = StepDiagnostics(ALONE, ExclusiveLabels(K))
+    counts = diagnostics.measure(output, scribble, 0.5, None, None)
+    norms = (2.0, 22.0, float("inf"), float("nan"))
+    steps = torch.stack([with_gradient(counts, norm) for norm in norms])
+    summary = diagnostics.summary(steps.mean(0), None)
+    assert summary["gradient_norm"] == pytest.approx(12)
+    assert summary["clipped_share"] == pytest.approx(0.5)
+    assert diagnostics.summary(steps[2:].mean(0), None)["gradient_norm"] == 0
 
 
 def test_nan_is_not_certain():
@@ -143,7 +172,7 @@ def test_nan_is_not_certain():
     output = output._replace(main=[torch.full_like(output.main[0], torch.nan)])
     diagnostics, memory = StepDiagnostics(CONFIG, ExclusiveLabels(K)), memory_with([0, 0, 0])
     counts = diagnostics.measure(output, scribble, 0.5, memory, support_of(scribble, 0.0))
-    assert diagnostics.summary(counts, memory)["certain_share"] == 0
+    assert diagnostics.summary(with_gradient(counts), memory)["certain_share"] == 0
 
 
 def test_measuring_does_not_make_the_host_wait_for_the_device(monkeypatch):
