@@ -170,11 +170,16 @@ class Record:
     optional: Mapping[str, Shape] = field(default_factory=dict)
     others: Shape = Anything()
     words: str = "keys and values in braces"
+    most: int | None = None
+    """So many keys there may be."""
 
     def problems(self, value: object, where: str) -> Iterator[str]:
         """See `Shape`."""
         if not isinstance(value, dict):
             yield _unlike(value, where, self.words)
+            return
+        if self.most is not None and len(value) > self.most:
+            yield f"{where or 'the content'} has {len(value)} entries; expected at most {self.most}"
             return
         for key, shape in self.required.items():
             if key not in value:

@@ -12,6 +12,7 @@ LABELS = Record(
     optional={"ignore": Whole(0)},
     others=LABEL,
     words='names with values, such as {"background": 0, "RV": 1, "ignore": 2}',
+    most=10_000,  # nnU-Net would need terabytes for the scores of so many
 )
 CHANNELS = Record(others=Text(), words='a name for each channel, such as {"0": "MRI"}')
 

@@ -166,6 +166,8 @@ def read_case(files: ShownFiles, dataset_json: Path | None = None) -> ShownCase:
         panels.append(Panel(title, plane.cut(labels), hidden, strokes=path == files.scribble))
     if problems:
         raise ValueError("\n".join(problems))
+    held = set().union(*(np.unique(panel.labels).tolist() for panel in panels))
+    names = {value: name for value, name in names.items() if value in held}
     return ShownCase(plane.cut(_grey_or_colours(image)), panels, plane, names, notes)
 
 

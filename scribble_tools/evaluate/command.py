@@ -32,6 +32,7 @@ from scribble_tools.evaluate.confusion import (
 )
 from scribble_tools.evaluate.confusion_report import format_confusion, write_confusion_picture
 from scribble_tools.evaluate.label_files import addition_hint, find_label_files
+from scribble_tools.evaluate.occurring import occurring, values_in
 from scribble_tools.evaluate.scores import TOLERANCE_MM, ClassScore, evaluate_case
 from scribble_tools.evaluate.summary import (
     MISSING_HD95,
@@ -98,13 +99,6 @@ def _evaluate_files(
     return scores, confusion, remarks, []
 
 
-def _values_in(path: Path) -> set[int]:
-    try:
-        return set(np.unique(read_labels(path)[0]).tolist())
-    except ValueError:
-        return set()  # reported with all other problems when the case is scored
-
-
 def evaluate_folders(
     prediction: Path,
     reference: Path,
@@ -152,12 +146,15 @@ def evaluate_folders(
     if extra := [case for case in given if case not in wanted]:
         notes["no reference, not scored"] = extra
     if labels is None:
-        found = set().union(*parallel_map(_values_in, [*wanted.values()], num_processes, "labels"))
+        found = set().union(*parallel_map(values_in, [*wanted.values()], num_processes, "labels"))
         labels = LabelSet({str(value): (value,) for value in sorted(found - {0, ignore})}, ignore)
     if not labels.classes:
         raise ValueError(f"no class to score in {reference}: name some with --labels")
     files = [(case, given[case], path) for case, path in wanted.items() if case in given]
     problems += value_conflicts(path for _, *pair in files for path in pair)
+    labels, left_out = occurring(labels, (p for _, *pair in files for p in pair), num_processes)
+    if left_out:
+        notes[left_out] = ["all cases"]
     scores, confusion = [], {}
     score = partial(_evaluate_files, labels, tolerance_mm, keep_largest)
     results = parallel_map(score, files, num_processes, "scoring")

@@ -28,6 +28,7 @@ from scribble_tools.dataset.writing import read_splits
 from scribble_tools.draw.preview import ShownFiles, distinct_titles, find_case_files
 from scribble_tools.evaluate.command import evaluate_folders
 from scribble_tools.evaluate.comparison import DECIMALS, compare
+from scribble_tools.evaluate.occurring import occurring
 from scribble_tools.evaluate.scores import METRICS, ClassScore, Metric
 from scribble_tools.evaluate.statistics import (
     bootstrap_weights,
@@ -332,6 +333,8 @@ def gather(
         folders.append(find_predictions(other, ending, fold))
     titles = distinct_titles(folders)
     files = find_case_files(dataset, folders, reference)
+    shown = (path for case in files for _, path in case.label_maps)
+    labels, left_out = occurring(labels, shown, num_processes)
     preprocessed = os.environ.get("nnUNet_preprocessed")
     preprocessed = Path(preprocessed, dataset.name) if preprocessed else None
 
@@ -356,6 +359,9 @@ def gather(
             problems.append(str(error))
     if problems:
         raise ValueError("\n".join(dict.fromkeys(problems)))
+    if left_out:
+        for _, notes, _ in scored:
+            notes[left_out] = ["all cases"]
     looks = dict(zip(cases, looks, strict=True))
     groups = [patients.get(case, case) for case in cases]
     classes = [*labels.classes]

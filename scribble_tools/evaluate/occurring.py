@@ -1,0 +1,50 @@
+"""Classes that no file holds, of data sets that name very many: they would fill tables and time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from scribble_tools.dataset.label_set import LabelSet
+from scribble_tools.images.segmentation_files import read_labels
+from scribble_tools.parallel import parallel_map
+
+FEW_CLASSES = 150  # of these each has its row, in the files or not
+MOST_CLASSES = 1000
+
+
+def values_in(path: Path) -> set[int]:
+    """The values of a label file; none of one that cannot be read, which its reader reports."""
+    try:
+        return set(np.unique(read_labels(path)[0]).tolist())
+    except (OSError, ValueError):
+        return set()
+
+
+def occurring(
+    labels: LabelSet, paths: Iterable[Path], num_processes: int = 1
+) -> tuple[LabelSet, str]:
+    """The classes, without those that are in none of the files where there are very many.
+
+    Returns:
+        The classes, and a sentence on what was left out; empty if nothing was.
+
+    Raises:
+        ValueError: more than `MOST_CLASSES` are left.
+    """
+    if len(labels.classes) <= FEW_CLASSES:
+        return labels, ""
+    files: Sequence[Path] = [*dict.fromkeys(paths)]
+    found = set().union(*parallel_map(values_in, files, num_processes, "labels"))
+    kept = {n: values for n, values in labels.classes.items() if not found.isdisjoint(values)}
+    kept = kept or dict([*labels.classes.items()][:1])
+    if len(kept) > MOST_CLASSES:
+        raise ValueError(
+            f"the files hold {len(kept)} classes, and {MOST_CLASSES} can be scored at once: name "
+            "some with evaluate --labels"
+        )
+    left_out = len(labels.classes) - len(kept)
+    words = f"{left_out} classes of dataset.json that none of these files holds were left out"
+    return LabelSet(kept, labels.ignore), words if left_out else ""
