@@ -25,9 +25,12 @@ from scribble_tools.dataset.writing import (
     write_dataset_atomically,
     write_json,
 )
-from scribble_tools.images.file_integrity import count_not_finite
 from scribble_tools.images.file_kind import NATURAL, ending_of_content
-from scribble_tools.images.image_files import dataset_file_ending, read_channels, write_image
+from scribble_tools.images.image_files import (
+    dataset_file_ending,
+    read_finite_channels,
+    write_image,
+)
 from scribble_tools.images.image_io import geometry_difference, write_labels
 from scribble_tools.images.label_files import read_on_grid
 from scribble_tools.images.mismatches import Mismatch
@@ -120,40 +123,13 @@ class _Channel:
     whole: bool
 
 
-def _read_finite_channels(path: Path) -> tuple[list[sitk.Image], bool]:
-    """See `read_channels`; an image with NaN or infinite voxels is refused."""
-    images, whole = read_channels(path)
-    number = sum(count_not_finite(path, sitk.GetArrayViewFromImage(image)) for image in images[:1])
-    number += sum(
-        int(np.count_nonzero(~np.isfinite(sitk.GetArrayViewFromImage(image))))
-        for image in images[1:]
-        if "float" in image.GetPixelIDTypeAsString()
-    )
-    if number:
-        raise ValueError(
-            f"{path} holds {number} voxels that are NaN or infinite; nnU-Net stops at them, or "
-            "takes them for 0 (NIfTI). Put a value that makes sense in their place, often 0 or "
-            "the lowest intensity (with numpy: nan_to_num)"
-        )
-    return images, whole
-
-
-def channel_problems(path: Path) -> list[str]:
-    """What is wrong with one image by itself."""
-    try:
-        _read_finite_channels(path)
-        return []
-    except (FileNotFoundError, ValueError) as error:
-        return [str(error)]
-
-
 def _read_case_images(case: SourceCase, names: Sequence[str]) -> tuple[list[_Channel], list[str]]:
     """The images of a case, one per nnU-Net file, and what is wrong with them."""
     channels: list[_Channel] = []
     problems = []
     for path in case.images:
         try:
-            images, whole = _read_finite_channels(path)
+            images, whole = read_finite_channels(path)
         except (FileNotFoundError, ValueError) as error:
             problems.append(str(error))
         else:

@@ -12,7 +12,6 @@ from scribble_tools.convert.case_patients import assign_patients
 from scribble_tools.convert.conversion import (
     Source,
     SourceCase,
-    channel_problems,
     report,
     target_of,
     write_scribble_dataset,
@@ -23,7 +22,7 @@ from scribble_tools.convert.formats import Advice, Row, Seen
 from scribble_tools.convert.pairing import DENSE, IMAGE, SCRIBBLE, CaseFiles, Place, pair_files
 from scribble_tools.convert.update_command import run_update
 from scribble_tools.images.file_kind import NATURAL, ending_of_content
-from scribble_tools.images.image_files import count_channels, read_channels
+from scribble_tools.images.image_files import channel_problems, count_channels, read_channels
 from scribble_tools.problems import refuse
 
 __all__ = ["add_arguments", "folder_source", "run"]

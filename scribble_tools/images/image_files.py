@@ -9,9 +9,10 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 import SimpleITK as sitk
 
-from scribble_tools.images.file_integrity import has_trailing_bytes
+from scribble_tools.images.file_integrity import count_not_finite, has_trailing_bytes
 from scribble_tools.images.file_kind import (
     NATURAL,
     NIFTI,
@@ -117,6 +118,33 @@ def read_channels(path: Path) -> tuple[list[sitk.Image], bool]:
     if components == 1:
         return [image], True
     return [sitk.VectorIndexSelectionCast(image, k) for k in range(components)], False
+
+
+def read_finite_channels(path: Path) -> tuple[list[sitk.Image], bool]:
+    """See `read_channels`; an image with NaN or infinite voxels is refused."""
+    images, whole = read_channels(path)
+    number = sum(count_not_finite(path, sitk.GetArrayViewFromImage(image)) for image in images[:1])
+    number += sum(
+        int(np.count_nonzero(~np.isfinite(sitk.GetArrayViewFromImage(image))))
+        for image in images[1:]
+        if "float" in image.GetPixelIDTypeAsString()
+    )
+    if number:
+        raise ValueError(
+            f"{path} holds {number} voxels that are NaN or infinite; nnU-Net stops at them, or "
+            "takes them for 0 (NIfTI). Put a value that makes sense in their place, often 0 or "
+            "the lowest intensity (with numpy: nan_to_num)"
+        )
+    return images, whole
+
+
+def channel_problems(path: Path) -> list[str]:
+    """What is wrong with one image by itself."""
+    try:
+        read_finite_channels(path)
+        return []
+    except (FileNotFoundError, ValueError) as error:
+        return [str(error)]
 
 
 def count_channels(path: Path) -> int:
