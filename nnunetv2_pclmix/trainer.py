@@ -227,6 +227,8 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         Raises:
             RuntimeError: a class, or the background, is annotated nowhere.
         """
+        for line in describe(type(self).__name__, __version__, self.config):
+            self.print_to_log_file(line)
         if not self.was_initialized:
             self.initialize()
         if self.local_rank == 0 and self.current_epoch == 0 and not self.disable_checkpointing:
@@ -237,8 +239,6 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
             train_cases, _ = self.do_split()
         labels = self.dataset_json["labels"]
         check_annotations(self.dataset_class, self.preprocessed_dataset_folder, train_cases, labels)
-        for line in describe(type(self).__name__, __version__, self.config):
-            self.print_to_log_file(line)
         super().on_train_start()
         if self.local_rank != 0:
             # other draws than the first process', whose random state is the one that is saved

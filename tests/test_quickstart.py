@@ -1,0 +1,57 @@
+"""docs/quickstart.ipynb runs as it stands, shows its pictures, and names commands that exist."""
+
+import base64
+import io
+import re
+
+import matplotlib.image
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from tests.test_docs import ROOT, lines_of, unknown_options
+
+NOTEBOOK = ROOT / "docs" / "quickstart.ipynb"
+LARGEST = 600_000  # bytes, with all pictures
+
+
+def pictures_of(notebook) -> list[bytes]:
+    outputs = [out for cell in notebook.cells for out in cell.get("outputs", ())]
+    data = [out.data for out in outputs if out.output_type in ("execute_result", "display_data")]
+    return [base64.b64decode(entry["image/png"]) for entry in data if "image/png" in entry]
+
+
+@pytest.fixture(scope="module")
+def committed():
+    return nbformat.read(NOTEBOOK, 4)
+
+
+def test_it_is_shown_with_its_pictures_and_small(committed):
+    assert NOTEBOOK.stat().st_size < LARGEST
+    pictures = [matplotlib.image.imread(io.BytesIO(data)) for data in pictures_of(committed)]
+    assert len(pictures) == 3  # strokes, curves, a prediction
+    assert all(picture.shape[1] >= 300 for picture in pictures)
+    code = [cell for cell in committed.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    assert "/home/" not in NOTEBOOK.read_text() and "/tmp/" not in NOTEBOOK.read_text()
+
+
+def test_every_step_names_its_command_and_the_commands_exist(committed):
+    text = "\n".join(cell.source for cell in committed.cells if cell.cell_type == "markdown")
+    lines = [
+        line for block in re.findall(r"```bash\n(.*?)```", text, re.S) for line in lines_of(block)
+    ]
+    steps = {tuple(line[1:2]) for line in lines if line[0] == "scribble_tools"}
+    wanted = "demo-data inspect convert check preview predict evaluate report".split()
+    assert {name for (name,) in steps} == set(wanted)
+    assert not [line for line in lines if unknown_options(line)]
+
+
+def test_it_runs(tmp_path):
+    notebook = nbformat.read(NOTEBOOK, 4)
+    resources = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(notebook, timeout=900, kernel_name="python3", resources=resources).execute()
+    assert len(pictures_of(notebook)) == 3
+    made = {path.name for path in (tmp_path / "quickstart").iterdir()}
+    assert {"pictures", "predictions", "report.html", "report.json"} <= made
+    assert not [path for path in tmp_path.iterdir() if path.name != "quickstart"]
