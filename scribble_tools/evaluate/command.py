@@ -103,7 +103,7 @@ def evaluate_folders(
     prediction: Path,
     reference: Path,
     labels: LabelSet | None = None,
-    file_ending: str = ".nii.gz",
+    file_ending: str | None = None,
     num_processes: int = 2,
     cases: Collection[str] | None = None,
     tolerance_mm: float = TOLERANCE_MM,
@@ -111,6 +111,7 @@ def evaluate_folders(
     ignore: int | None = None,
     ref_pattern: str | None = None,
     pred_pattern: str | None = None,
+    likely_ending: str = ".nii.gz",
 ) -> Evaluation:
     """Score every case of the folder ``reference`` against the file of that name in ``prediction``.
 
@@ -121,7 +122,7 @@ def evaluate_folders(
         keep_largest: score every class's largest component in place of the whole prediction.
         ignore: the value to leave out of the scores, where ``labels`` is not given.
         ref_pattern, pred_pattern: names of the files, where they are not the same: see
-            `find_label_files`.
+            `find_label_files`; so are the endings.
 
     Raises:
         FileNotFoundError: a folder is missing or holds no reference.
@@ -130,8 +131,8 @@ def evaluate_folders(
     """
     if not tolerance_mm >= 0:
         raise ValueError(f"tolerance {tolerance_mm} mm: give 0 or more")
-    wanted = find_label_files(reference, file_ending, ref_pattern)
-    given = find_label_files(prediction, file_ending, pred_pattern)
+    wanted = find_label_files(reference, file_ending, ref_pattern, likely_ending)
+    given = find_label_files(prediction, file_ending, pred_pattern, likely_ending)
     if cases is not None:
         cases = [*map(normal_form, cases)]
         if unknown := sorted(set(cases) - set(wanted)):
@@ -307,13 +308,13 @@ def _read_splits(splits: Path, fold: int) -> list[str]:
 def _score(args: argparse.Namespace) -> tuple[list[Evaluation], str]:
     """Evaluations of PRED and, if given, OTHER, and where their classes are from."""
     dataset_json = find_dataset_json((args.reference, args.prediction))
-    labels, file_ending = None, args.file_ending
+    labels, likely_ending = None, ".nii.gz"
     if args.fold is not None and args.splits is None:
         raise ValueError(f"--fold {args.fold} says nothing without --splits splits_final.json")
     if dataset_json is not None and is_nnunets(dataset_json):
         content = read_dataset_json(dataset_json)
         labels = label_set_of(content["labels"])
-        file_ending = file_ending or content.get("file_ending")
+        likely_ending = content.get("file_ending") or likely_ending
     elif dataset_json is not None:
         print(f"note: {dataset_json} is not nnU-Net's, and left alone")
         dataset_json = None
@@ -335,7 +336,7 @@ def _score(args: argparse.Namespace) -> tuple[list[Evaluation], str]:
                 folder,
                 args.reference,
                 labels,
-                file_ending or ".nii.gz",
+                args.file_ending,
                 args.num_processes,
                 cases,
                 args.tolerance_mm,
@@ -343,6 +344,7 @@ def _score(args: argparse.Namespace) -> tuple[list[Evaluation], str]:
                 ignore,
                 args.ref_pattern,
                 args.pred_pattern,
+                likely_ending,
             )
             evaluations.append(evaluation)
         except ValueError as error:

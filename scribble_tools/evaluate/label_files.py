@@ -14,13 +14,18 @@ LABEL_ENDINGS = NATURAL | VOLUMES | {".nii"}
 
 
 def find_label_files(
-    folder: Path, file_ending: str | None = None, pattern: str | None = None
+    folder: Path,
+    file_ending: str | None = None,
+    pattern: str | None = None,
+    likely: str = ".nii.gz",
 ) -> dict[str, Path]:
     """Case to label file, of the files in a folder (not below it), sorted.
 
     Args:
-        file_ending: the files with this ending; where there are none, those of any known one.
+        file_ending: the files with this ending, and no others.
         pattern: takes the place of the ending, see `compile_pattern`.
+        likely: where neither is said, the files with this ending, and where there are none, those
+            of any format of labels.
 
     Raises:
         FileNotFoundError: it is no folder, or nothing fits.
@@ -36,9 +41,9 @@ def find_label_files(
         if not pairs:
             raise FileNotFoundError(f"nothing in {folder} fits the pattern {pattern!r}")
     else:
-        ending = file_ending or ".nii.gz"
+        ending = file_ending or likely
         pairs = [(p.name.removesuffix(ending), p) for p in files if p.name.endswith(ending)]
-        if not pairs:
+        if not pairs and file_ending is None:
             known = [p for p in files if file_ending_of(p) in LABEL_ENDINGS]
             pairs = [(p.name.removesuffix(file_ending_of(p)), p) for p in known]
         if not pairs:
