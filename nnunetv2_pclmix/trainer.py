@@ -69,6 +69,7 @@ from nnunetv2_pclmix.watching.clock import TrainingClock
 from nnunetv2_pclmix.watching.components import active_settings, components, describe
 from nnunetv2_pclmix.watching.early_warnings import find_warnings
 from nnunetv2_pclmix.watching.epoch_text import epoch_lines
+from nnunetv2_pclmix.watching.memory_use import peak_gb
 from nnunetv2_pclmix.watching.pictures import TrainingPictures
 from nnunetv2_pclmix.watching.step_diagnostics import (
     CLIPPED_NORM,
@@ -314,7 +315,8 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
     def clock(self) -> TrainingClock:
         """Says how long it takes; made when the first epoch begins, with its final length."""
         lengths = (self.num_iterations_per_epoch, self.num_val_iterations_per_epoch)
-        return TrainingClock(*lengths, self.num_epochs, self.print_to_log_file)
+        memory_gb = functools.partial(peak_gb, self.device)
+        return TrainingClock(*lengths, self.num_epochs, self.print_to_log_file, memory_gb)
 
     @property
     def _is_drawn(self) -> bool:

@@ -50,12 +50,14 @@ class Choice:
     Attributes:
         sizes: what was chosen.
         seconds: per iteration.
+        memory_gb: of the training.
         epochs: of the longest training that fits the time.
         fits: whether it does; otherwise this is the shortest training there is.
     """
 
     sizes: Sizes
     seconds: float
+    memory_gb: float
     epochs: int
     fits: bool
 
@@ -127,18 +129,19 @@ def choose_sizes(
     configuration: Mapping,
     given: Mapping[str, tuple | int],
     minutes: float,
+    memory_gb: float,
     lengths: Sequence[int],
     seconds_of: Callable[[Sizes], float],
-    fits_memory: Callable[[Sizes], bool],
+    gb_of: Callable[[Sizes], float],
 ) -> Choice:
-    """Choose what is not ``given``, so that a training fits into ``minutes``.
+    """Choose what is not ``given``, so that a training fits into ``minutes`` and ``memory_gb``.
 
     Args:
         configuration: of nnU-Net's plans.
         given: some of ``spacing``, ``patch``, ``batch``, ``features``, which stay as they are.
         lengths: numbers of epochs that there are trainers for.
         seconds_of: measures an iteration.
-        fits_memory: whether sizes fit the memory.
+        gb_of: the memory that a training needs.
 
     Returns:
         The finest spacing at which a training of `ENOUGH_EPOCHS` fits; where there is none, the
@@ -162,7 +165,9 @@ def choose_sizes(
     axes = len(configuration["spacing"])
     batches = [given["batch"]] if "batch" in given else list(BATCHES[axes])
     by_batch = {batch: list(_candidates(configuration, given, batch)) for batch in batches}
-    by_batch = {batch: [s for s in all_ if fits_memory(s)] for batch, all_ in by_batch.items()}
+    by_batch = {
+        batch: [s for s in all_ if gb_of(s) <= memory_gb] for batch, all_ in by_batch.items()
+    }
     by_batch = {batch: sizes for batch, sizes in by_batch.items() if sizes}
     if not by_batch:
         raise ValueError("no sizes fit the memory: give more with --memory, or a smaller --patch")
@@ -179,9 +184,9 @@ def choose_sizes(
                     low = middle + 1
             found = sizes[high]
             longest = max(n for n in lengths if n <= epochs or fits(found, n))
-            return Choice(found, seconds(found), longest, True)
+            return Choice(found, seconds(found), gb_of(found), longest, True)
     smallest = by_batch[min(by_batch)][-1]
-    return Choice(smallest, seconds(smallest), lengths[0], False)
+    return Choice(smallest, seconds(smallest), gb_of(smallest), lengths[0], False)
 
 
 def _candidates(configuration: Mapping, given: Mapping, batch: int) -> Iterator[Sizes]:

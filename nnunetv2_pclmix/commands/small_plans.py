@@ -133,13 +133,13 @@ def choose(
             with_sizes(sizes), configuration, channels, classes, config, where
         )
 
-    def fits_memory(sizes: Sizes) -> bool:
+    def gb_of(sizes: Sizes) -> float:
         network = build_network(with_sizes(sizes), configuration, channels, classes)
         voxels = network.compute_conv_feature_map_size(sizes.patch)
-        return needed_gb(voxels, sizes.batch) <= memory_gb
+        return needed_gb(voxels, sizes.batch)
 
     reduced = plans["configurations"][configuration]
-    return choose_sizes(reduced, given, minutes, list(lengths), seconds_of, fits_memory)
+    return choose_sizes(reduced, given, minutes, memory_gb, list(lengths), seconds_of, gb_of)
 
 
 def _trainer_class(name: str) -> type:
@@ -316,7 +316,7 @@ def _estimate(chosen: Choice, minutes: float, trainer: str) -> str:
     epoch = training_seconds(chosen.seconds, 1)
     text = (
         f"measured here: {chosen.seconds:.2g} s per iteration, {in_words(epoch)} per epoch, about "
-        f"{in_words(whole)} for {trainer}"
+        f"{in_words(whole)} and {chosen.memory_gb:.0f} GB for {trainer}"
     )
     if not chosen.fits:
         text += (

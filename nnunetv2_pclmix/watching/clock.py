@@ -35,6 +35,7 @@ class TrainingClock:
         validation: validation iterations of an epoch, which are faster.
         epochs: of the whole training.
         log: writes a line to the training's log and to the screen.
+        memory_gb: the memory that is used, in 10^9 bytes; None where nothing tells.
         screen: for progress within an epoch.
         now: a clock, in seconds.
     """
@@ -45,11 +46,12 @@ class TrainingClock:
         validation: int,
         epochs: int,
         log: Callable[[str], None],
+        memory_gb: Callable[[], float | None] = lambda: None,
         screen: TextIO | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._iterations, self._validation, self._epochs = iterations, validation, epochs
-        self._log, self._now = log, now
+        self._log, self._memory_gb, self._now = log, memory_gb, now
         self._screen = sys.stdout if screen is None else screen
         self._is_terminal = self._screen.isatty()
         self._epoch = self._done = self._seen = 0
@@ -91,8 +93,10 @@ class TrainingClock:
         self._told = True
         self._epoch_seconds = seconds * (self._iterations + VALIDATION * self._validation)
         left = (self._epochs - self._epoch) * self._epoch_seconds
+        used = self._memory_gb()
+        memory = "" if used is None else f" and {used:.1f} GB of memory"
         self._log(
-            f"Measured on this machine: {seconds:.2g} s per iteration. An epoch will take about "
+            f"Measured on this machine: {seconds:.2g} s per iteration{memory}. An epoch will take about "
             f"{in_words(self._epoch_seconds)}, the {self._epochs - self._epoch} epochs that are "
             f"left about {in_words(left)}"
         )

@@ -48,9 +48,10 @@ def choose(wanted=HEART, minutes=30.0, given=None, slow=SLOW, memory_gb=math.inf
         wanted,
         given or {},
         minutes,
+        memory_gb,
         lengths,
         lambda sizes: slow * sizes.batch * math.prod(sizes.patch),
-        lambda sizes: needed_gb(200 * math.prod(sizes.patch), sizes.batch) <= memory_gb,
+        lambda sizes: needed_gb(200 * math.prod(sizes.patch), sizes.batch),
     )
 
 
@@ -96,6 +97,7 @@ def test_memory_bounds_the_sizes():
     free = choose(minutes=10_000)
     bound = choose(minutes=10_000, memory_gb=2.0)
     assert math.prod(bound.sizes.patch) < math.prod(free.sizes.patch)
+    assert bound.memory_gb <= 2.0 < free.memory_gb
     with pytest.raises(ValueError, match="--memory"):
         choose(memory_gb=1.0)
 

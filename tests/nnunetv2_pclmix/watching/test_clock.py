@@ -3,9 +3,11 @@
 import io
 
 import pytest
+import torch
 
 from nnunetv2_pclmix.watching.clock import ADVICE, EVERY_SECONDS, FIRST, SLOW_START, TrainingClock
 from nnunetv2_pclmix.watching.durations import in_words
+from nnunetv2_pclmix.watching.memory_use import peak_gb
 
 
 class Terminal(io.StringIO):
@@ -16,10 +18,10 @@ class Terminal(io.StringIO):
 class Run:
     """A training of which every iteration takes what it is told to."""
 
-    def __init__(self, iterations=250, validation=60, epochs=20, screen=None):
+    def __init__(self, iterations=250, validation=60, epochs=20, screen=None, memory=None):
         self.time, self.log, self.screen = 0.0, [], screen or io.StringIO()
         now = lambda: self.time  # noqa: E731
-        args = (iterations, validation, epochs, self.log.append, self.screen, now)
+        args = (iterations, validation, epochs, self.log.append, lambda: memory, self.screen, now)
         self.clock = TrainingClock(*args)
         self.iterations = iterations
 
@@ -41,6 +43,13 @@ def test_the_first_fifty_iterations_tell_how_long_it_will_take():
     assert "An epoch will take about 1.8 min" in first  # 250 + 60 / 3 iterations of .4 s
     assert "the 20 epochs that are left about 36 min" in first
     assert ADVICE not in run.log
+
+
+def test_memory_is_told_where_it_is_known():
+    run = Run(memory=3.21)
+    run.epoch(0, 0.4)
+    assert "0.4 s per iteration and 3.2 GB of memory. An epoch" in run.log[0]
+    assert 0.01 < peak_gb(torch.device("cpu")) < 1e4
 
 
 def test_it_is_told_after_fifty_and_once():
