@@ -96,8 +96,8 @@ class TrainingClock:
         used = self._memory_gb()
         memory = "" if used is None else f" and {used:.1f} GB of memory"
         self._log(
-            f"Measured on this machine: {seconds:.2g} s per iteration{memory}. An epoch will take about "
-            f"{in_words(self._epoch_seconds)}, the {self._epochs - self._epoch} epochs that are "
+            f"Measured on this machine: {seconds:.2g} s per iteration{memory}. An epoch will take "
+            f"about {in_words(self._epoch_seconds)}, the {self._epochs - self._epoch} epochs that are "
             f"left about {in_words(left)}"
         )
         if left > WEEKS_SECONDS:
