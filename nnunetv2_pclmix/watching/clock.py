@@ -95,10 +95,11 @@ class TrainingClock:
         left = (self._epochs - self._epoch) * self._epoch_seconds
         used = self._memory_gb()
         memory = "" if used is None else f" and {used:.1f} GB of memory"
+        rest = self._epochs - self._epoch
         self._log(
             f"Measured on this machine: {seconds:.2g} s per iteration{memory}. An epoch will take "
-            f"about {in_words(self._epoch_seconds)}, the {self._epochs - self._epoch} epochs that are "
-            f"left about {in_words(left)}"
+            f"about {in_words(self._epoch_seconds)}, the {rest} epochs that are left about "
+            f"{in_words(left)}"
         )
         if left > WEEKS_SECONDS:
             self._log(ADVICE)
