@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -27,50 +27,27 @@ from scribble_tools.dataset.raw import FILE, SPLITS, RawDataset
 from scribble_tools.dataset.writing import read_splits
 from scribble_tools.draw.preview import ShownFiles, distinct_titles, find_case_files
 from scribble_tools.evaluate.command import evaluate_folders
-from scribble_tools.evaluate.comparison import DECIMALS, compare
+from scribble_tools.evaluate.comparison import compare
 from scribble_tools.evaluate.occurring import occurring
-from scribble_tools.evaluate.scores import METRICS, ClassScore, Metric
-from scribble_tools.evaluate.statistics import (
-    bootstrap_weights,
-    describe,
-    over_classes,
-    wilcoxon_p,
-)
+from scribble_tools.evaluate.scores import ClassScore
 from scribble_tools.images.image_files import files_in
 from scribble_tools.parallel import parallel_map
 from scribble_tools.report.cases import CaseLook, draw_strip, image_grid, look_at
+from scribble_tools.report.tables import (
+    DISAGREEMENT,
+    ISLANDS,
+    SCORED,
+    ComparedRow,
+    Table,
+    compare_tables,
+    make_tables,
+)
 from scribble_tools.report.training import Training, find_fold, read_training
 from scribble_tools.text_tables import natural
 
 # base64 makes four bytes of three; with figures and tables 200 cases stay below 20 MB
 ALL_SHEETS_BYTES, LARGEST_SHEET_BYTES = 11_000_000, 120_000
-SCORED = tuple(
-    metric
-    for metric in METRICS
-    if metric.name in ("dice", "hd95_mm", "surface_dice", "volume_error_percent")
-)
-DISAGREEMENT = Metric("disagreement_percent", "scribble disagreement %", "lower", 2)
-ISLANDS = next(metric for metric in METRICS if metric.name == "islands")
-VOLUME = Metric("volume_ml", "volume mL", "", 1, summed=True)
-UNSCORED = (ISLANDS, VOLUME, DISAGREEMENT)
-ComparedRow = tuple[str | None, Metric, Mapping[str, float]]
 RECORD_LISTS = ("cases", "patients", "scribbled_cases")  # an entry for every case: too long
-
-
-@dataclass(frozen=True)
-class Table:
-    """One metric of all cases, NaN where there is no value.
-
-    Attributes:
-        values: (cases, classes).
-        overall: (cases,): mean or sum over the classes; of the disagreement all annotated voxels.
-        statistics: `describe`'s numbers of every class and, last, of all classes together.
-    """
-
-    metric: Metric
-    values: np.ndarray
-    overall: np.ndarray
-    statistics: Sequence[Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -206,64 +183,6 @@ def _score(
     return scores, notes, confusion
 
 
-def _fill(
-    cases: Sequence[str], classes: Sequence[str], value_of: Callable[[str, str], float | None]
-) -> np.ndarray:
-    """(cases, classes) of ``value_of(case, class)``; NaN where it is None or infinite."""
-    values = [[value_of(case, name) for name in classes] for case in cases]
-    table = np.array([[math.nan if v is None else v for v in row] for row in values], float)
-    table[np.isinf(table)] = math.nan
-    return table
-
-
-def _tables(
-    title: str,
-    cases: Sequence[str],
-    classes: Sequence[str],
-    scores: Sequence[ClassScore],
-    looks: Mapping[str, CaseLook],
-    groups: Sequence[str],
-) -> dict[str, Table]:
-    weights = bootstrap_weights(groups)
-    found = {case: looks[case].unscored[title] for case in cases}
-    score_of = {(score.case, score.label): score for score in scores}
-    tables = {}
-    for metric in (*SCORED, *UNSCORED):
-        if metric in SCORED:
-            values = _fill(
-                cases, classes, lambda c, n, m=metric: getattr(score_of.get((c, n)), m.name, None)
-            )
-            overall = over_classes(values, metric.summed)
-            statistics = describe(values, groups, weights, metric.summed)
-        else:
-            values = _fill(cases, classes, lambda c, n, m=metric.name: getattr(found[c], m).get(n))
-            overall = _fill(cases, [metric.name], lambda c, m: found[c].overall.get(m))
-            *statistics, _ = describe(values, groups, weights, metric.summed)
-            statistics.append(describe(overall, groups, weights, metric.summed)[0])
-            overall = overall[:, 0]
-        tables[metric.name] = Table(metric, values, overall, statistics)
-    return tables
-
-
-def _compare_tables(
-    table: Table, other: Table, classes: Sequence[str], groups: Sequence[str]
-) -> list[ComparedRow]:
-    """Paired differences of a metric that is better the lower it is, as `compare` makes them."""
-    columns = [*zip(table.values.T, other.values.T, strict=True), (table.overall, other.overall)]
-    weights = bootstrap_weights(groups)
-    rows = []
-    for name, (a, b) in zip((*classes, None), columns, strict=True):
-        difference = (a - b).round(DECIMALS)
-        numbers = dict(describe(difference[:, None], groups, weights, False)[0])
-        numbers["wilcoxon_p"], numbers["wilcoxon_n"] = wilcoxon_p(difference, groups)
-        numbers["better"] = int((difference < 0).sum())
-        numbers["worse"] = int((difference > 0).sum())
-        numbers["equal"] = int((difference == 0).sum())
-        if numbers["n"]:
-            rows.append((name, table.metric, numbers))
-    return rows
-
-
 def _roles(
     raw: RawDataset, preprocessed: Path | None, fold: str | None, files: Sequence[ShownFiles]
 ) -> dict[str, str]:
@@ -374,7 +293,7 @@ def gather(
         Prediction(
             title,
             folder,
-            _tables(title, cases, classes, scores, looks, groups),
+            make_tables(title, cases, classes, scores, looks, groups),
             scores,
             notes,
             training,
@@ -433,5 +352,5 @@ def _compare(
             rows += [(name, metric, row[metric.name]) for name, row in named]
     for metric in unscored:
         tables = (side.tables[metric.name] for side in (prediction, other))
-        rows += _compare_tables(*tables, classes, groups)
+        rows += compare_tables(*tables, classes, groups)
     return comparison, rows

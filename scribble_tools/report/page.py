@@ -6,8 +6,7 @@ import base64
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -18,18 +17,9 @@ from matplotlib.figure import Figure
 from scribble_tools.check.findings import group_findings
 from scribble_tools.dataset.provenance import package_versions
 from scribble_tools.evaluate.comparison_picture import comparison_figure
-from scribble_tools.evaluate.scores import Metric
 from scribble_tools.evaluate.summary import finite_or_none
 from scribble_tools.report.confusion import confusion_numbers, confusion_section
-from scribble_tools.report.data import (
-    DISAGREEMENT,
-    ISLANDS,
-    SCORED,
-    UNSCORED,
-    VOLUME,
-    Prediction,
-    ReportData,
-)
+from scribble_tools.report.data import Prediction, ReportData
 from scribble_tools.report.figures import (
     distribution_figure,
     paired_figure,
@@ -37,18 +27,26 @@ from scribble_tools.report.figures import (
     training_figure,
 )
 from scribble_tools.report.pictures import encode_figure, encode_file, svg_uri, webp_uri
+from scribble_tools.report.rows import (
+    OVERALL,
+    TERM,
+    cards_of,
+    cases_of,
+    cautions_of,
+    columns_of,
+    extremes_of,
+    outcomes_of,
+    summary_of,
+)
+from scribble_tools.report.tables import DISAGREEMENT, ISLANDS, VOLUME
 from scribble_tools.report.training import Training
-from scribble_tools.report.verdict import difference, title_of, verdict
+from scribble_tools.report.verdict import title_of, verdict
 from scribble_tools.text_tables import interval, number
 
 TEMPLATES = Path(__file__).parent / "templates"
-OVERALL = "all classes"
-TERM = "pclmix_"  # begins the names of PCLMix's series in nnU-Net's logger
-AGREEMENT = f"{TERM}decoder_agreement"
 FIGURE_DOTS_PER_INCH = 110
 PICTURE_WIDTH, PICTURE_BYTES = 1400, 250_000  # of progress.png and the like
 MOST_SNAPSHOTS = 6
-REFERENCE_VOLUME = Metric("reference_ml", "reference mL", "", 1)
 MEANINGS = {
     "dice": "2 |P and R| / (|P| + |R|)",
     "hd95_mm": "95th percentile of both directions' surface distances, mm",
@@ -68,109 +66,6 @@ def _hash(text: str) -> str:
 
 def _figure_uri(figure: Figure | None) -> str | None:
     return None if figure is None else svg_uri(figure)
-
-
-def _outcomes(prediction: Prediction) -> dict[str, dict[str, str]]:
-    """By case and class what is special about it: missed, invented, or empty in both."""
-    found: dict[str, dict[str, str]] = {}
-    for score in prediction.scores:
-        if score.outcome != "scored":
-            found.setdefault(score.case, {})[score.label] = score.outcome.replace("_", " ")
-    return found
-
-
-def _reference_volumes(data: ReportData) -> np.ndarray:
-    """(cases, classes) in mL, NaN where there is no reference."""
-    table = np.full((len(data.cases), len(data.classes)), math.nan)
-    rows = {case: row for row, case in enumerate(data.cases)}
-    for score in data.prediction.scores:
-        volume = score.reference_voxels * data.looks[score.case].voxel_ml
-        table[rows[score.case], data.classes.index(score.label)] = volume
-    return table
-
-
-def _columns(data: ReportData) -> list[tuple[Metric, np.ndarray]]:
-    """Metrics of the table of cases with their values (cases, 1 + classes), overall first."""
-    tables = data.prediction.tables
-    columns = [
-        (metric, np.column_stack((tables[metric.name].overall, tables[metric.name].values)))
-        for metric in (*SCORED, replace(ISLANDS, decimals=0), *UNSCORED[1:])
-    ]
-    if data.scored:
-        values = _reference_volumes(data)
-        total = np.full(len(values), math.nan)
-        if np.isfinite(tables["volume_ml"].overall).any():  # not of regions inside each other
-            total = np.where(np.isfinite(values).any(axis=1), np.nansum(values, axis=1), math.nan)
-        place = next(k for k, (metric, _) in enumerate(columns) if metric is VOLUME)
-        columns.insert(place + 1, (REFERENCE_VOLUME, np.column_stack((total, values))))
-    return [(metric, values) for metric, values in columns if np.isfinite(values).any()]
-
-
-def _cases(data: ReportData, columns: Sequence[tuple[Metric, np.ndarray]]) -> list[dict]:
-    outcomes = _outcomes(data.prediction)
-    rows = []
-    for row in data.worst_first:
-        case = data.cases[row]
-        look, special = data.looks[case], outcomes.get(case, {})
-        rows.append(
-            {
-                "name": case,
-                "role": data.roles.get(case, ""),
-                "thumbnail": webp_uri(look.thumbnail),
-                "sheet": webp_uri(look.sheet),
-                "cells": [number(v[row, 0], m.decimals, m.signed) for m, v in columns],
-                "values": [
-                    [None if math.isnan(x) else round(float(x), 4) for x in v[row]]
-                    for _, v in columns
-                ],
-                "outcomes": [
-                    "; ".join(f"{name} {word}" for name, word in special.items()),
-                    *(special.get(name, "") for name in data.classes),
-                ],
-            }
-        )
-    return rows
-
-
-def _summary(data: ReportData) -> tuple[list[Metric], list[dict]]:
-    """Rows of classes, last all together, with mean, spread and interval of every metric."""
-    tables = [
-        table
-        for metric in (*SCORED, *UNSCORED)
-        if np.isfinite((table := data.prediction.tables[metric.name]).overall).any()
-        or np.isfinite(table.values).any()
-    ]
-    rows = []
-    for k, name in enumerate((*data.classes, OVERALL)):
-        cells = []
-        for table in tables:
-            numbers, metric = table.statistics[k], table.metric
-            mean = number(numbers["mean"], metric.decimals, metric.signed)
-            spread = "" if math.isnan(numbers["sd"]) else number(numbers["sd"], metric.decimals)
-            between = interval(numbers, metric.decimals, metric.signed)
-            cells.append({"mean": mean, "sd": spread, "ci": between, "n": numbers["n"]})
-        rows.append({"name": name, "cells": cells})
-    return [table.metric for table in tables], rows
-
-
-def _extremes(data: ReportData, cases: Sequence[Mapping]) -> tuple[Metric, list[dict]]:
-    """Worst, median and best case, of ``cases`` in that order."""
-    table = data.ranking
-    values = dict(zip(data.cases, table.overall, strict=True))
-    known = [case for case in cases if math.isfinite(values[case["name"]])]
-    places = {"worst": 0, "median": len(known) // 2, "best": len(known) - 1}
-    chosen: dict[int, str] = {}
-    for word, place in places.items():
-        chosen[place] = f"{chosen[place]} and {word}" if place in chosen else word
-    return table.metric, [
-        {
-            "word": word,
-            "value": number(values[known[place]["name"]], table.metric.decimals),
-            "index": cases.index(known[place]),
-            **known[place],
-        }
-        for place, word in chosen.items()
-    ]
 
 
 def _distribution(data: ReportData) -> str | None:
@@ -274,65 +169,6 @@ def _training(training: Training, class_names: Sequence[str]) -> dict:
     }
 
 
-def _cards(data: ReportData) -> list[tuple[str, str, str]]:
-    """Title, value and detail of the numbers that stand first."""
-    tables = data.prediction.tables
-    cards = [("cases", str(len(data.cases)), _counted(data.roles.values()))]
-    for name, title in (
-        ("dice", "mean Dice"),
-        ("hd95_mm", "mean HD95, mm"),
-        ("disagreement_percent", "disagreement with scribbles, %"),
-        ("islands", "islands per case"),
-    ):
-        numbers, metric = tables[name].statistics[-1], tables[name].metric
-        if math.isfinite(numbers["mean"]):
-            between = interval(numbers, metric.decimals)
-            detail = "" if between == "-" else f"95 % CI {between}"
-            cards.append((title, number(numbers["mean"], metric.decimals), detail))
-    if compared := difference(data):
-        title, numbers, _ = compared
-        metric = data.ranking.metric
-        between = interval(numbers, metric.decimals, signed=True)
-        detail = "" if between == "-" else f"95 % CI {between}"
-        cards.append(
-            (
-                f"{title}, against {data.predictions[1].title}",
-                number(numbers["mean"], metric.decimals, signed=True),
-                detail,
-            )
-        )
-    training = data.prediction.training
-    if not data.scored and training and (agreement := training.series.get(AGREEMENT)):
-        percent = number(100 * (1 - agreement[-1]), 2)
-        cards.append(("decoders disagree, % of voxels", percent, "training, last epoch"))
-    return cards
-
-
-def _counted(words: Sequence[str]) -> str:
-    words = [word for word in words if word]
-    return ", ".join(f"{words.count(word)} {word}" for word in sorted(set(words), reverse=True))
-
-
-def _cautions(data: ReportData) -> list[str]:
-    cautions = []
-    if trained := [case for case, role in data.roles.items() if role == "training"]:
-        cautions.append(
-            f"{len(trained)} of these cases were trained on in this fold ({trained[0]}, for "
-            "example): their numbers say nothing about new images."
-        )
-    if not data.scored:
-        cautions.append(
-            "There are no dense references. What can be known without them is shown: where "
-            "predictions disagree with scribbles, islands, and volumes. None of it is a Dice; "
-            "look at the pictures, the worst cases first."
-        )
-    elif missing := len(data.cases) - len({score.case for score in data.prediction.scores}):
-        cautions.append(f"{missing} of {len(data.cases)} cases have no reference and no scores.")
-    for note, about in data.prediction.notes.items():
-        cautions.append(f"{note}: {about[0]}" + f" and {len(about) - 1} more" * (len(about) > 1))
-    return cautions
-
-
 def render(data: ReportData, command: str) -> str:
     """The page.
 
@@ -340,16 +176,16 @@ def render(data: ReportData, command: str) -> str:
         command: that made it, to be shown.
     """
     script, style = ((TEMPLATES / f"report.{kind}").read_text("utf-8") for kind in ("js", "css"))
-    columns = _columns(data)
-    cases = _cases(data, columns)
+    columns = columns_of(data)
+    cases = cases_of(data, columns)
     training = data.prediction.training
     with plot_style():
         distribution = _distribution(data)
         confusion = _confusion(data)
         comparison = _comparison(data)
         trained = training and _training(training, [*data.labels.classes])
-    summary_metrics, summary = _summary(data)
-    ranked_by, extremes = _extremes(data, cases)
+    summary_metrics, summary = summary_of(data)
+    ranked_by, extremes = extremes_of(data, cases)
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -386,8 +222,8 @@ def render(data: ReportData, command: str) -> str:
         policy=f"default-src 'none'; img-src data:; script-src {_hash(script)}; "
         f"style-src {_hash(style)}; base-uri 'none'; form-action 'none'",
         scored=data.scored,
-        cards=_cards(data),
-        cautions=_cautions(data),
+        cards=cards_of(data),
+        cautions=cautions_of(data),
         meanings=MEANINGS,
         summary_metrics=summary_metrics,
         summary=summary,
@@ -446,7 +282,7 @@ def as_json(data: ReportData, command: str) -> dict:
                     for name, table in prediction.tables.items()
                 },
                 "cases": {case: of_case(row, prediction) for row, case in enumerate(data.cases)},
-                "outcomes": _outcomes(prediction),
+                "outcomes": outcomes_of(prediction),
                 "notes": dict(prediction.notes),
             }
             for prediction in data.predictions

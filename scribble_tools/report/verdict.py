@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from scribble_tools.report.data import ReportData, Table
+from scribble_tools.report.data import ReportData
+from scribble_tools.report.tables import Table
 from scribble_tools.text_tables import number
 
 FAR_OFF = 20  # per cent of a class's volume

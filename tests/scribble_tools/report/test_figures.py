@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 
-from scribble_tools.report.data import DISAGREEMENT, ISLANDS
 from scribble_tools.report.figures import (
     distribution_figure,
     paired_figure,
@@ -13,6 +12,7 @@ from scribble_tools.report.figures import (
     training_figure,
 )
 from scribble_tools.report.pictures import svg_uri
+from scribble_tools.report.tables import DISAGREEMENT, ISLANDS
 
 
 def axis_called(figure, title):
