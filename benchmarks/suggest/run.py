@@ -5,13 +5,13 @@ patients' dense labels. Then the same number of strokes is added twice: next to 
 `suggest` ranks first with that model, and at random. Both train from scratch, and so on. Trainings
 of one stage run side by side, each in a process of its own; every result is written at once.
 
-    python benchmarks/suggest/run.py "$nnUNet_raw/Dataset031_Crop" --out suggest --device cuda
+    python benchmarks/suggest/run.py "$nnUNet_raw/Dataset031_ACDCCrop" --out suggest --device cuda
 
 makes ``suggest/rows.jsonl`` and ``suggest/dice.png``. The data set needs ``labelsTr_dense``:
 `benchmarks/accuracy/crop_task.py` makes one of ACDC around its hearts. It is planned once, with all
 strokes; plans say nothing about labels. Fold 0 is used; ``--patients`` takes a part of its training
-patients. On one H100 with 16 cores the defaults are meant to take about three minutes; on a CPU
-give fewer ``--iterations`` and patience.
+patients. On one H100 with 16 cores the defaults are meant to take three to four minutes, two with
+``--rounds 1`` (not timed yet); on a CPU give fewer ``--iterations`` and patience.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--share", type=float, default=0.1, help="of the strokes, to begin with")
     parser.add_argument("--rounds", type=int, default=2, help="of adding as many strokes again")
-    parser.add_argument("--patients", type=int, default=40, help="to train on")
+    parser.add_argument("--patients", type=int, default=20, help="to train on")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--iterations", type=int, default=125, help="per epoch")
     parser.add_argument("--trainer", default="nnUNetTrainerPCLMix")
