@@ -17,8 +17,9 @@ ROOT = Path(__file__).resolve().parents[1]
 # below it in the house. Imports inside functions count like all others.
 LAYERS = {
     "scribble_tools": (
-        "arguments json_files parallel problems subcommands text_tables",
+        "arguments json_files parallel problems text_tables",
         "trust",
+        "subcommands",
         "storage",
         "images",
         "dataset",

@@ -18,6 +18,8 @@ from typing import Any
 
 from nnunetv2_pclmix import __version__
 from scribble_tools.dataset.provenance import package_versions
+from scribble_tools.dataset.shapes import PLANS
+from scribble_tools.json_files import Record, read_json
 from scribble_tools.storage.file_sets import written_atomically
 from scribble_tools.storage.folders import written_folder
 from scribble_tools.storage.overlap import refuse_overlap, refuse_same_file
@@ -144,7 +146,8 @@ def export_model(
     if folds is None:
         folds = sorted(path.parent.name[5:] for path in model.glob(f"fold_*/{checkpoint}"))
     problems = [] if folds else [f"no fold in {model} has a {checkpoint}"]
-    plans, _ = (_read_json(model / name, problems) for name in ("plans.json", "dataset.json"))
+    plans = _read_json(model / "plans.json", PLANS, problems)
+    _read_json(model / "dataset.json", Record(), problems)
     exported = {}
     for fold in dict.fromkeys(folds):
         path = model / f"fold_{fold}" / checkpoint
@@ -219,16 +222,12 @@ def _refuse_other_zip(out: Path) -> None:
         raise FileExistsError(f"{out} is no earlier export: not replaced, take another name")
 
 
-def _read_json(path: Path, problems: list[str]) -> dict:
+def _read_json(path: Path, shape: Record, problems: list[str]) -> dict:
     try:
-        content = json.loads(path.read_text())
+        return read_json(path, shape)
     except (OSError, ValueError) as error:
-        problems.append(f"{path} cannot be read: {error}")
+        problems.append(str(error))
         return {}
-    if not isinstance(content, dict):
-        problems.append(f"{path} holds no JSON object")
-        return {}
-    return content
 
 
 def _is_folder_name(name: object) -> bool:

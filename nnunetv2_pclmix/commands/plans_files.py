@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from pathlib import Path
+
+from scribble_tools.json_files import read_json
 
 # files of nnU-Net's in the folder of the plans
 NNUNETS = {"dataset", "dataset_fingerprint", "dataset_fingerprint_stock", "splits_final"}
@@ -39,9 +40,9 @@ def refuse_other_file(target: Path, source: Path, plans: dict, overwrite: bool) 
     if not os.path.lexists(target):
         return
     try:
-        old = json.loads(target.read_text())
+        old = read_json(target)
         is_plans = isinstance(old, dict) and old.get("plans_name") == target.stem
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError):
         old, is_plans = None, False
     if not is_plans:
         raise ValueError(f"{target} holds no plans of that name: take another --name")

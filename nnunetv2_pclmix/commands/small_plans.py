@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shlex
 import sys
@@ -24,6 +23,9 @@ from nnunetv2_pclmix.commands.plan_sizes import (
 from nnunetv2_pclmix.commands.plans_files import refuse_name, refuse_other_file
 from nnunetv2_pclmix.discovery import TRAINER
 from nnunetv2_pclmix.watching.durations import in_words
+from scribble_tools.dataset.shapes import DATASET_JSON, PLANNED, PLANS
+from scribble_tools.json_files import in_words as problems_in_words
+from scribble_tools.json_files import problems_of, read_json
 from scribble_tools.storage.file_sets import write_json
 
 NNUNETS_EPOCHS = 1000
@@ -227,6 +229,21 @@ def _describe(reduced: dict, sizes: Sizes) -> str:
     )
 
 
+def _read_plans(path: Path, configuration: str) -> dict:
+    """Plans whose ``configuration``, if they have it, says all that is needed here.
+
+    Raises:
+        ValueError: they are no plans, or inherit from others.
+    """
+    plans = read_json(path, PLANS)
+    own = plans["configurations"].get(configuration)
+    if own is not None and "architecture" in own and (problems := problems_of(own, PLANNED)):
+        raise ValueError(
+            problems_in_words(path, [f"configurations.{configuration}.{p}" for p in problems])
+        )
+    return plans
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Write the plans; return the exit status."""
     from nnunetv2.paths import nnUNet_preprocessed
@@ -241,7 +258,7 @@ def run(arguments: argparse.Namespace) -> int:
         source, target = folder / f"{arguments.plans}.json", folder / f"{name}.json"
         if not source.is_file():
             raise ValueError(f"{source} does not exist: run nnUNetv2_plan_and_preprocess first")
-        plans = json.loads(source.read_text())
+        plans = _read_plans(source, configuration)
         chosen = None
         if not {"patch", "batch", "features"} <= set(given):
             chosen = _choose(plans, folder, arguments, given)
@@ -296,7 +313,7 @@ def _choose(plans: dict, folder: Path, arguments: argparse.Namespace, given: dic
     memory = arguments.memory or free_memory_gb(torch.device(device))
     cores = f", {os.cpu_count()} cores" * (device == "cpu")
     print(f"for {arguments.minutes:g} minutes on {device}{cores}, {memory:.1f} GB of memory:")
-    dataset_json = json.loads((folder / "dataset.json").read_text())
+    dataset_json = read_json(folder / "dataset.json", DATASET_JSON)
     chosen = choose(
         plans,
         arguments.configuration,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from functools import partial
 from pathlib import Path
@@ -11,11 +10,13 @@ from pathlib import Path
 from scribble_tools.arguments import positive_int
 from scribble_tools.dataset.label_mapping import LabelMapping
 from scribble_tools.dataset.provenance import package_versions
+from scribble_tools.dataset.shapes import MAPPING
 from scribble_tools.dataset.writing import RECORD, find_raw_dataset
 from scribble_tools.images.file_kind import NATURAL, VOLUMES, file_ending_of
 from scribble_tools.images.image_files import files_in
 from scribble_tools.images.image_io import write_labels
 from scribble_tools.images.segmentation_files import read_labels
+from scribble_tools.json_files import Record, read_json
 from scribble_tools.parallel import threaded_map
 from scribble_tools.problems import refuse
 from scribble_tools.storage.file_sets import write_json, written_into
@@ -36,16 +37,15 @@ def read_mapping(dataset: Path, values: str = "scribble") -> LabelMapping:
         ValueError: it is no such record.
     """
     path = dataset / RECORD if dataset.is_dir() else dataset
+    key = f"{values}_labels"
     try:
-        return LabelMapping.from_json(json.loads(path.read_text())[f"{values}_labels"])
+        return LabelMapping.from_json(read_json(path, Record(required={key: MAPPING}))[key])
     except FileNotFoundError:
         raise FileNotFoundError(
             f"{path}: no such file. scribble_tools convert writes it into the data set's folder"
         ) from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"{path} is no record of scribble_tools convert ({type(error).__name__}: {error})"
-        ) from None
+    except ValueError as error:
+        raise ValueError(f"{path} is no record of scribble_tools convert ({error})") from None
 
 
 def _restore(mapping: LabelMapping, folder: Path, path: Path) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from contextlib import ExitStack
 from pathlib import Path
 
+from scribble_tools.dataset.shapes import DATASET_JSON
 from scribble_tools.dataset.writing import find_dataset, read_splits
 from scribble_tools.images.image_files import files_in
+from scribble_tools.json_files import read_json
 from scribble_tools.storage.file_sets import write_json, written_atomically
 
 
@@ -43,7 +44,7 @@ def install_splits(
     folder = find_dataset(raw, dataset)
     splits = splits or folder / "splits_final.json"
     content = read_splits(splits)
-    ending = json.loads((folder / "dataset.json").read_text())["file_ending"]
+    ending = read_json(folder / "dataset.json", DATASET_JSON)["file_ending"]
     cases = {p.name.removesuffix(ending) for p in files_in(folder / "labelsTr", ending)}
     problems = []
     for number, fold in enumerate(content):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Collection, Mapping
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
+from scribble_tools.dataset.shapes import CONVERSION
 from scribble_tools.dataset.writing import RECORD, SPLITS, patient_grouped_splits, read_splits
+from scribble_tools.json_files import Record, read_json
 from scribble_tools.storage.folders import list_entries
 from scribble_tools.storage.written_record import files_in_record, write_record
 
@@ -54,7 +55,7 @@ def written_entries(
             file of the user's would lie among the new ones.
     """
     try:
-        record = json.loads((target / RECORD).read_text())
+        record = read_json(target / RECORD, CONVERSION)
         # generated scribbles have their source's record, but none of its test cases
         cases = {} if record.get("format") == "generate" else record.get("cases", {})
         parts = {case: files["part"] for case, files in cases.items()}
@@ -62,7 +63,7 @@ def written_entries(
         written = files_in_record(target / RECORD)
         if written is None:
             written = _of_older_record(target, record, parts)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise FileExistsError(
             f"{target} exists and holds no {RECORD} that says what a conversion wrote there: not "
             "replaced. Choose another id, or take it away"
@@ -87,7 +88,7 @@ def written_entries(
 
 def _of_older_record(target: Path, record: Mapping, parts: Mapping[str, str]) -> set[PurePosixPath]:
     """The files of a data set whose record does not list them: its cases' by their names."""
-    ending = str(json.loads((target / "dataset.json").read_text()).get("file_ending", ".nii.gz"))
+    ending = str(read_json(target / "dataset.json", Record()).get("file_ending", ".nii.gz"))
     written = {PurePosixPath(name) for name in ("dataset.json", RECORD, SPLITS)}
     demo = record.get("format") == "demo-data"  # did not say which of its cases are for testing
     for entry in list_entries(target):

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
@@ -45,6 +44,7 @@ from scribble_tools.images.file_kind import NATURAL, file_ending_of, normal_form
 from scribble_tools.images.image_io import geometry_difference
 from scribble_tools.images.segmentation_files import read_labels
 from scribble_tools.images.slicer_segmentation import value_conflicts
+from scribble_tools.json_files import read_json
 from scribble_tools.parallel import parallel_map
 from scribble_tools.storage.file_sets import written_into
 from scribble_tools.storage.written_record import refuse_foreign
@@ -279,8 +279,8 @@ def _files_of_earlier_run(out: Path) -> set[str]:
     ):
         record = next(name for name in kinds if name.endswith(".json"))
         try:
-            content = json.loads((out / record).read_text())
-        except (OSError, ValueError, RecursionError):
+            content = read_json(out / record)
+        except (OSError, ValueError):
             continue
         if isinstance(content, dict) and keys <= content.keys():
             names |= {*kinds}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import glob
-import json
 import shlex
 from pathlib import Path
 
 from scribble_tools.arguments import positive_int
 from scribble_tools.dataset.writing import find_raw_dataset
+from scribble_tools.json_files import read_json
 from scribble_tools.report.data import ReportData, gather
 from scribble_tools.report.page import as_json, render
 from scribble_tools.storage.file_sets import finish_sets, write_json, written_together
@@ -66,8 +66,8 @@ def _is_page(out: Path) -> bool:
 def _has_numbers(numbers: Path) -> bool:
     """Whether a JSON file is an earlier report's."""
     try:
-        content = json.loads(numbers.read_text())
-    except (OSError, ValueError, RecursionError):
+        content = read_json(numbers)
+    except (OSError, ValueError):
         return False
     return isinstance(content, dict) and {"dataset", "predictions", "made"} <= content.keys()
 

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from scribble_tools.json_files import read_json
 from scribble_tools.storage.folders import recover_folder, written_folder
 from scribble_tools.storage.workshop import (
     discard,
@@ -65,7 +66,7 @@ def written_together(
 def _move(work: Path, folder: Path) -> list[str]:
     """Bring the files of a decided set to their places; returns their names."""
     try:
-        obsolete = json.loads((work / OBSOLETE).read_text())
+        obsolete = read_json(work / OBSOLETE)
         obsolete = [name for name in obsolete if name and name == os.path.basename(name)]
     except (OSError, ValueError, TypeError):
         obsolete = []

@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path, PurePosixPath
 
+from scribble_tools.json_files import read_json
 from scribble_tools.storage.exchange import exchange
 from scribble_tools.storage.workshop import discard, sync, sync_tree, tell, undisturbed, workshop
 
@@ -151,7 +152,7 @@ def _remove_old(work: Path, target: Path) -> bool:
     if not old.exists():
         return True
     try:
-        written = {str(path) for path in json.loads((work / WRITTEN).read_text())}
+        written = {str(path) for path in read_json(work / WRITTEN)}
     except (OSError, ValueError, TypeError):
         written = set()
     for entry in list_entries(old):

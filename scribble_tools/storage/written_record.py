@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 
+from scribble_tools.json_files import read_json
 from scribble_tools.storage.file_sets import write_json
 from scribble_tools.storage.folders import list_entries
 
@@ -25,14 +25,14 @@ def files_in_record(path: Path) -> set[PurePosixPath] | None:
         ValueError: it is no record, or a name in it is no path below its folder.
     """
     try:
-        record = json.loads(path.read_text())
+        record = read_json(path)
         if not isinstance(record, dict):
             raise TypeError(f"it holds a {type(record).__name__}, no object")
         files = record.get(FILES)
         if files is None:
             return None
         return {_inside(name) for name in files}
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise ValueError(f"{path} is no record of an earlier run ({error})") from None
 
 
@@ -64,7 +64,7 @@ def written_by_record(
         )
     try:
         files = files_in_record(path)
-        content = json.loads(path.read_text())
+        content = read_json(path)
     except ValueError as error:
         raise FileExistsError(f"{folder} exists: {error}: {remedy}") from None
     if files is None or any(key not in content for key in needed):
