@@ -4,11 +4,13 @@ import base64
 import io
 import re
 
-import matplotlib.image
 import nbformat
+import numpy as np
 import pytest
 from nbclient import NotebookClient
+from PIL import Image
 
+from scribble_tools.draw.contact_sheet import colour_of
 from tests.test_docs import ROOT, lines_of, unknown_options
 
 NOTEBOOK = ROOT / "docs" / "quickstart.ipynb"
@@ -18,7 +20,7 @@ LARGEST = 600_000  # bytes, with all pictures
 def pictures_of(notebook) -> list[bytes]:
     outputs = [out for cell in notebook.cells for out in cell.get("outputs", ())]
     data = [out.data for out in outputs if out.output_type in ("execute_result", "display_data")]
-    return [base64.b64decode(entry["image/png"]) for entry in data if "image/png" in entry]
+    return [base64.b64decode(entry["image/jpeg"]) for entry in data if "image/jpeg" in entry]
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +30,15 @@ def committed():
 
 def test_it_is_shown_with_its_pictures_and_small(committed):
     assert NOTEBOOK.stat().st_size < LARGEST
-    pictures = [matplotlib.image.imread(io.BytesIO(data)) for data in pictures_of(committed)]
+    pictures = [np.asarray(Image.open(io.BytesIO(data))) for data in pictures_of(committed)]
     assert len(pictures) == 3  # strokes, curves, a prediction
     assert all(picture.shape[1] >= 300 for picture in pictures)
+    strokes, _, prediction = pictures
+    for value in (1, 2, 3):  # every class is there in its own colour
+        colour = 255 * np.array(colour_of(value))
+        for picture in (strokes, prediction) if value == 2 else (strokes,):
+            close = np.abs(picture - colour).max(-1) < 60
+            assert close.sum() > 20, value
     code = [cell for cell in committed.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
     assert "/home/" not in NOTEBOOK.read_text() and "/tmp/" not in NOTEBOOK.read_text()
