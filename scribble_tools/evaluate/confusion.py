@@ -119,16 +119,17 @@ def confusion_of_case(
 
 
 def _ratios(
-    counts: np.ndarray, row: int, weights: np.ndarray
+    counts: np.ndarray, row: int, columns: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Per cent of one true part over all cases, resampled, and by case: (P,), (R, P), (cases, P).
+    """Per cent of one true part over all cases, resampled, and by case: (C,), (R, C), (cases, C).
 
     Args:
-        counts: (cases, P, P).
+        counts: (cases, parts, parts).
+        columns: C parts predicted; most of thousands never are.
         weights: `bootstrap_weights`, (R, cases).
     """
-    of_row = counts[:, row].astype(np.float64)
-    total = of_row.sum(axis=1)
+    of_row = counts[:, row][:, columns].astype(np.float64)
+    total = counts[:, row].sum(axis=1).astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         pooled = 100 * of_row.sum(axis=0) / total.sum()
         resampled = 100 * (weights @ of_row) / (weights @ total)[:, None]
@@ -136,13 +137,20 @@ def _ratios(
     return pooled, resampled, by_case
 
 
-def _interval(resampled: np.ndarray, groups: Sequence[str], known: np.ndarray) -> dict[str, float]:
-    """The 95 % interval, NaN where fewer than two groups have a value."""
-    finite = resampled[np.isfinite(resampled)]
-    low = high = math.nan
-    if finite.size and len(set(np.asarray(groups)[known])) > 1:
-        low, high = np.percentile(finite, (2.5, 97.5))
-    return {"ci_low": float(low), "ci_high": float(high)}
+def _intervals(
+    resampled: np.ndarray, groups: Sequence[str], known: np.ndarray
+) -> list[dict[str, float]]:
+    """The 95 % interval of each column, NaN where fewer than two groups have a value.
+
+    Args:
+        resampled: (R, C); a resample without the true part is NaN in all columns.
+        known: the cases that have a value, (cases,).
+    """
+    resampled = resampled[np.isfinite(resampled).all(axis=1)]
+    bounds = np.full((2, resampled.shape[1]), math.nan)
+    if len(set(np.asarray(groups)[known])) > 1:
+        bounds = np.percentile(resampled, (2.5, 97.5), axis=0)
+    return [{"ci_low": low, "ci_high": high} for low, high in bounds.T.tolist()]
 
 
 def summarise_confusion(
@@ -166,17 +174,19 @@ def summarise_confusion(
     groups = [patients[case] if patients else case for case in counts]
     weights, rows = bootstrap_weights(groups), []
     for i, true in enumerate(parts):
-        pooled, resampled, by_case = _ratios(table, i, weights)
+        found = np.flatnonzero(table[:, i].sum(axis=0))
+        pooled, resampled, by_case = _ratios(table, i, found, weights)
         known = np.isfinite(by_case).any(axis=1)
-        for j in np.flatnonzero(table[:, i].sum(axis=0)):
+        intervals = _intervals(resampled, groups, known)
+        for k, j in enumerate(found):
             rows.append(
                 {
                     "true": true,
                     "predicted": parts[j],
                     "voxels": int(table[:, i, j].sum()),
-                    "percent": float(pooled[j]),
-                    **_interval(resampled[:, j], groups, known),
-                    "mean_of_cases": float(by_case[known, j].mean()),
+                    "percent": float(pooled[k]),
+                    **intervals[k],
+                    "mean_of_cases": float(by_case[known, k].mean()),
                     "cases": int(known.sum()),
                 }
             )
@@ -205,19 +215,21 @@ def compare_confusion(
     groups = [patients[case] if patients else case for case in counts]
     weights, rows = bootstrap_weights(groups), []
     for i, true in enumerate(parts):
-        a, b = (_ratios(table, i, weights) for table in (first, second))
+        found = np.flatnonzero((first[:, i] + second[:, i]).sum(axis=0))
+        a, b = (_ratios(table, i, found, weights) for table in (first, second))
         known = np.isfinite(a[2]).any(axis=1)
-        for j in np.flatnonzero((first + second)[:, i].sum(axis=0)):
-            by_case = (a[2][:, j] - b[2][:, j]).round(DECIMALS)
+        intervals = _intervals(a[1] - b[1], groups, known)
+        for k, j in enumerate(found):
+            by_case = (a[2][:, k] - b[2][:, k]).round(DECIMALS)
             gain = by_case if i == j else -by_case
             rows.append(
                 {
                     "true": true,
                     "predicted": parts[j],
-                    "prediction": float(a[0][j]),
-                    "other": float(b[0][j]),
-                    "difference": float(a[0][j] - b[0][j]),
-                    **_interval(a[1][:, j] - b[1][:, j], groups, known),
+                    "prediction": float(a[0][k]),
+                    "other": float(b[0][k]),
+                    "difference": float(a[0][k] - b[0][k]),
+                    **intervals[k],
                     "wilcoxon_p": wilcoxon_p(by_case, groups)[0],
                     "better": int((gain > 0).sum()),
                     "worse": int((gain < 0).sum()),
@@ -236,7 +248,8 @@ def confusion_matrix(
     """
     place = {name: k for k, name in enumerate(parts)}
     matrix = np.zeros((len(parts), len(parts)))
-    matrix[[name not in {row["true"] for row in rows} for name in parts]] = math.nan
+    known = {row["true"] for row in rows}
+    matrix[[name not in known for name in parts]] = math.nan
     for row in rows:
         matrix[place[row["true"]], place[row["predicted"]]] = row[key]
     return matrix

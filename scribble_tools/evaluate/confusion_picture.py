@@ -17,7 +17,7 @@ BETTER, WORSE, RIGHT = "#0072B2", "#D55E00", "#E4E4E4"
 CONFUSED = LinearSegmentedColormap.from_list("confused", ("#FFFFFF", WORSE))
 CHANGED = LinearSegmentedColormap.from_list("changed", (BETTER, "#FFFFFF", WORSE))
 LEAST_SCALE = 5.0  # per cent; smaller confusions are to look small
-MOST_NUMBERS = 30  # parts; beyond, a cell has no room for its number
+MOST_PARTS = 24  # more have no room for their numbers: then the most confused are shown
 NAME_WIDTH = 16  # letters in a line
 LUMINANCE, DARK = np.array((0.2126, 0.7152, 0.0722)), 0.4  # below, white is read better than black
 
@@ -44,8 +44,6 @@ def _draw(
     axis.grid(which="minor", color="#B0B0B0", lw=0.6)
     axis.tick_params(which="minor", length=0)
     axis.spines[:].set_visible(False)
-    if len(parts) > MOST_NUMBERS:
-        return
     for (i, j), value in np.ndenumerate(matrix):
         if not np.isfinite(value):
             text = "-"
@@ -61,6 +59,22 @@ def _draw(
         axis.text(j, i, text, color=shade, **style)
 
 
+def most_confused(matrices: Sequence[np.ndarray]) -> list[int]:
+    """`MOST_PARTS` parts, in their order: the background and those of the largest confusions."""
+    largest = np.zeros_like(matrices[0])
+    for matrix in matrices:
+        largest = np.maximum(largest, np.nan_to_num(matrix))
+    np.fill_diagonal(largest, 0)
+    chosen = dict.fromkeys([0])
+    for place in np.argsort(-largest, axis=None, kind="stable").tolist():
+        for part in divmod(place, len(largest)):
+            if len(chosen) < MOST_PARTS:
+                chosen[part] = None
+        if len(chosen) == MOST_PARTS:
+            break
+    return sorted(chosen)
+
+
 def confusion_figure(
     matrices: Mapping[str, np.ndarray], parts: Sequence[str], difference: np.ndarray | None = None
 ) -> Figure:
@@ -70,11 +84,20 @@ def confusion_figure(
         matrices: by title, (parts true, parts predicted); NaN in rows that no reference has.
         difference: in percentage points, of the first matrix minus the second.
     """
+    note = "% of all voxels of the true class; grey: right, coloured: confused"
+    if difference is not None:
+        note += "; difference: blue is less confused, orange more"
+    if len(parts) > MOST_PARTS:
+        note += f"; the {MOST_PARTS} most confused of {len(parts)} classes"
+        shown = most_confused([*matrices.values()])
+        place = np.ix_(shown, shown)
+        parts, matrices = [parts[k] for k in shown], {t: m[place] for t, m in matrices.items()}
+        difference = None if difference is None else difference[place]
     off = ~np.eye(len(parts), dtype=bool)
     panels = [(title, matrix, False) for title, matrix in matrices.items()]
     if difference is not None:
         panels.append(("PRED minus OTHER, percentage points", difference, True))
-    cell = 0.85 if len(parts) <= 6 else 0.55 if len(parts) <= MOST_NUMBERS else 0.22
+    cell = 0.85 if len(parts) <= 6 else 0.55
     side = max(2.6, cell * len(parts))
     size = ((side + 1.6) * len(panels), side + 1.9)
     figure = Figure(size, dpi=130, layout="constrained")
@@ -88,8 +111,5 @@ def confusion_figure(
             largest = values.max(initial=LEAST_SCALE / 5) if signed else max(shared)
             _draw(axis, matrix, parts, largest, signed)
             axis.set_title(textwrap.fill(title, max(24, int(8 * side))), fontsize=10)
-        note = "% of all voxels of the true class; grey: right, coloured: confused"
-        if difference is not None:
-            note += "; difference: blue is less confused, orange more"
         figure.supxlabel(textwrap.fill(note, int(11 * size[0])), fontsize=8, color="0.35")
     return figure

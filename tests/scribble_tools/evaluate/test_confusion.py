@@ -22,7 +22,12 @@ from scribble_tools.evaluate.confusion import (
     percent_of_true,
     summarise_confusion,
 )
-from scribble_tools.evaluate.confusion_picture import BETTER, WORSE, confusion_figure
+from scribble_tools.evaluate.confusion_picture import (
+    BETTER,
+    MOST_PARTS,
+    WORSE,
+    confusion_figure,
+)
 from scribble_tools.evaluate.confusion_report import confused, format_confusion
 
 TWO = LabelSet({"wall": (1,), "cavity": (2,)}, ignore=9)
@@ -192,10 +197,18 @@ def test_the_picture(tmp_path):
     assert BETTER != WORSE
 
 
-def test_a_picture_of_many_classes_has_no_numbers():
+def test_a_picture_of_many_classes_shows_the_most_confused():
     parts = [f"class {k}" for k in range(40)]
-    figure = confusion_figure({"a": np.eye(40) * 100}, parts)
-    assert not figure.axes[0].texts
+    matrix = np.eye(40) * 100
+    matrix[30, 35], matrix[30, 30] = 20, 80
+    figure = confusion_figure({"a": matrix}, parts)
+    (axis,) = figure.axes
+    names = [tick.get_text() for tick in axis.get_yticklabels()]
+    assert len(names) == MOST_PARTS and {"class 0", "class 30", "class 35"} <= set(names)
+    assert "20.0" in [text.get_text() for text in axis.texts]
+    assert f"the {MOST_PARTS} most confused of 40 classes" in figure.get_supxlabel().replace(
+        "\n", " "
+    )
 
 
 @pytest.fixture
