@@ -562,8 +562,8 @@ class Broken:
         self.objective, trainer.objective = trainer.objective, self
         self.labels = self.objective.labels
 
-    def first_pass(self, *args):
-        return self.objective.first_pass(*args)
+    def __getattr__(self, name):
+        return getattr(self.objective, name)
 
     def second_pass(self, *args):
         terms = self.objective.second_pass(*args)
@@ -737,6 +737,6 @@ def test_a_checkpoint_that_carries_code_is_not_executed(trained, nnunet, tmp_pat
 
     checkpoint["init_args"]["extra"] = Evil()
     torch.save(checkpoint, path)
-    with pytest.raises(Exception, match="[Ww]eights.only"):
+    with pytest.raises(Exception, match="more than plain data"):
         make_trainer(nnunet).load_checkpoint(str(path))
     assert not (tmp_path / "executed").exists()

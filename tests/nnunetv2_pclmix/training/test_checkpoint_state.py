@@ -54,3 +54,20 @@ def test_a_setting_that_the_checkpoint_does_not_know_is_told():
 def test_another_trainers_checkpoint_is_refused():
     with pytest.raises(RuntimeError, match="a.pth was not written by Ours.*-pretrained_weights"):
         state_to_continue({}, "a.pth", "Ours", SETTINGS, print)
+
+
+@pytest.mark.parametrize(
+    ("begun", "today"),
+    [
+        ("nnUNetTrainerPCLMix", "nnUNetTrainerStrokeSupport"),
+        ("nnUNetTrainerPCLMix_20epochs", "nnUNetTrainerStrokeSupport_20epochs"),
+        ("nnUNetTrainerPCLMix_whole", "nnUNetTrainerPCLMix"),
+        ("nnUNetTrainerPCLMix_noMix", "nnUNetTrainerPCLMix_noMix"),
+    ],
+)
+def test_a_training_begun_under_an_old_name_is_refused_with_todays(begun, today):
+    checkpoint = {"pclmix": {"config": dict(SETTINGS), "trainer_name": begun, "iteration": 3}}
+    with pytest.raises(RuntimeError, match=f"begun by {begun} .*begin anew with -tr {today},"):
+        state_to_continue(checkpoint, "a.pth", "Ours", SETTINGS, print)
+    checkpoint["pclmix"]["config"]["auxiliary_levels"] = 3  # of today
+    assert state_to_continue(checkpoint, "a.pth", "Ours", SETTINGS, print)
