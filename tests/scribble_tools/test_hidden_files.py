@@ -98,7 +98,8 @@ def test_restoring_and_converting_pass_them_over(dataset, tmp_path):
     path.write_text(json.dumps({"scribble_labels": record}))
     out = tmp_path / "out"
     assert run("restore-labels", tmp_path / "pred", "--dataset", path, "--out", out) == 0
-    assert sorted(p.name for p in out.iterdir()) == [f"c{k}.nii.gz" for k in range(3)]
+    restored = sorted(p.name for p in out.iterdir() if not p.name.startswith("restored."))
+    assert restored == [f"c{k}.nii.gz" for k in range(3)]
     words = ["--labels", "background=0", "A=1", "--unlabelled", 2, "--name", "Y", "--out", out]
     folders = ["--images", dataset / "imagesTr", "--scribbles", dataset / "labelsTr"]
     assert run("convert", "folder", *folders, *words, "--dataset-id", 152, "-np", 1) == 0
