@@ -31,7 +31,7 @@ from scribble_tools.evaluate.confusion import (
 )
 from scribble_tools.evaluate.confusion_report import format_confusion, write_confusion_picture
 from scribble_tools.evaluate.label_files import addition_hint, find_label_files
-from scribble_tools.evaluate.occurring import occurring, values_in
+from scribble_tools.evaluate.occurring import occurring, refuse_unreadable, values_in
 from scribble_tools.evaluate.scores import TOLERANCE_MM, ClassScore, evaluate_case
 from scribble_tools.evaluate.summary import (
     MISSING_HD95,
@@ -150,6 +150,7 @@ def evaluate_folders(
         found = set().union(*parallel_map(values_in, [*wanted.values()], num_processes, "labels"))
         labels = LabelSet({str(value): (value,) for value in sorted(found - {0, ignore})}, ignore)
     if not labels.classes:
+        refuse_unreadable(wanted.values())
         raise ValueError(f"no class to score in {reference}: name some with --labels")
     files = [(case, given[case], path) for case, path in wanted.items() if case in given]
     problems += value_conflicts(path for _, *pair in files for path in pair)

@@ -23,6 +23,22 @@ def values_in(path: Path) -> set[int]:
         return set()
 
 
+def refuse_unreadable(paths: Iterable[Path]) -> None:
+    """Refuse label files that cannot be read, all at once.
+
+    Raises:
+        ValueError: there are some.
+    """
+    problems = []
+    for path in paths:
+        try:
+            read_labels(path)
+        except (OSError, ValueError) as error:
+            problems.append(str(error))
+    if problems:
+        raise ValueError("\n".join((f"{len(problems)} problems, nothing scored:", *problems)))
+
+
 def occurring(
     labels: LabelSet, paths: Iterable[Path], num_processes: int = 1
 ) -> tuple[LabelSet, str]:

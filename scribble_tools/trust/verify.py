@@ -88,15 +88,18 @@ def _verify_file(file: Path, name: str, suffix: str, problems: list[str]) -> lis
         if suffix in PICKLES:
             if file.stat().st_size > MOST_BYTES:
                 raise ValueError("it is too large for nnU-Net's")
-            read_plain_pickle(file.read_bytes(), (POSTPROCESSING,))
+            try:
+                read_plain_pickle(file.read_bytes(), (POSTPROCESSING,))
+            except NotPlain as error:
+                raise NotPlain(f"holds more than plain data, or is damaged: {error}") from None
         elif suffix == ".json":
             _refuse_foreign_code(file)
         elif suffix in CHECKPOINTS or (suffix not in DATA and _may_be_checkpoint(file)):
             return [f"{name}: {_describe(file)}"]
-    except NotPlain as error:
-        problems.append(f"{name} holds more than plain data, or is damaged: {error}")
     except (ValueError, OSError) as error:
-        problems.append(f"{name}: {str(error).replace(f'{file} ', '')}")
+        reason = str(error).removeprefix(f"{file} ").removeprefix(f"{file}: ")
+        between = " " if reason.startswith(("holds", "is ")) else ": "
+        problems.append(f"{name}{between}{reason}")
     return []
 
 

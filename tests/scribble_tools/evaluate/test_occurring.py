@@ -39,3 +39,9 @@ def test_more_than_can_be_scored(folders, monkeypatch):
     monkeypatch.setattr("scribble_tools.evaluate.occurring.MOST_CLASSES", 1)
     with pytest.raises(ValueError, match="hold 2 classes, and 1 can be scored"):
         occurring(many(3000), [folders[0] / "a.nii.gz"])
+
+
+def test_references_of_which_none_can_be_read(folders):
+    (folders[1] / "a.nii.gz").write_bytes(b"no image")
+    with pytest.raises(ValueError, match="1 problems, nothing scored:\n.*a.nii.gz"):
+        evaluate_folders(*folders, num_processes=1)
