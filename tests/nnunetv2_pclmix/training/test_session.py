@@ -1,0 +1,173 @@
+"""Around a training: one at a time in a folder, earlier ones set aside, one last message."""
+
+import errno
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from nnunetv2_pclmix.training.checkpoint_files import save_whole, write_checkpoint
+from nnunetv2_pclmix.training.session import FolderGuard, one_last_message
+from scribble_tools.storage.locks import Busy
+from tests.nnunetv2_pclmix.training.test_resume import (
+    FINAL,
+    LATEST,
+    PREVIOUS,
+    go_on,
+    new_trainer,
+    read,
+)
+from tests.scribble_tools.storage.killing import kill_everywhere
+from tests.scribble_tools.storage.test_locks import end, hold_in_child
+
+
+def stop_in(trainer, epoch, error):
+    """Let the training be stopped in the middle of an epoch."""
+    step = trainer.train_step
+
+    def stopped(batch):
+        if trainer.current_epoch == epoch:
+            raise error
+        return step(batch)
+
+    trainer.train_step = stopped
+
+
+def test_a_second_training_in_the_folder_is_refused(nnunet, monkeypatch, capsys):
+    monkeypatch.setattr("nnunetv2_pclmix.training.session.PATIENCE_S", 0)
+    trainer = new_trainer(nnunet)
+    folder = Path(trainer.output_folder)
+    (folder / LATEST).write_text("the other training's")
+    child = hold_in_child(folder / ".training.lock")
+    try:
+        with pytest.raises(SystemExit) as stop:
+            trainer.run_training()
+        assert stop.value.code == 1
+        assert f"process {child} on" in capsys.readouterr().out
+        assert (folder / LATEST).read_text() == "the other training's"
+    finally:
+        end(child)
+
+
+def test_what_an_unfinished_training_left_is_set_aside_at_the_start(nnunet):
+    torch.manual_seed(1)
+    first = new_trainer(nnunet)
+    first.save_every = 1
+    stop_in(first, 2, KeyboardInterrupt())
+    with pytest.raises(SystemExit):
+        first.run_training()
+    folder = Path(first.output_folder)
+    assert (folder / LATEST).exists()
+    (folder / "validation").mkdir()
+    (folder / "validation" / "summary.json").write_text("the first one's")
+    torch.manual_seed(2)
+    second = new_trainer(nnunet)
+    stop_in(second, 0, KeyboardInterrupt())  # before it has a checkpoint of its own
+    with pytest.raises(SystemExit):
+        second.run_training()
+    assert not list(folder.glob("checkpoint_*"))
+    kept = folder / "earlier_training_1"
+    assert (kept / LATEST).exists() and (kept / "validation" / "summary.json").exists()
+    assert not (folder / "validation").exists()
+    assert Path(second.log_file).exists()
+    trainer, began = go_on(nnunet)
+    assert began == 0  # not where the first one was
+    assert read(trainer)["pclmix"]["torch_seed"] != 1
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "word"),
+    [
+        (KeyboardInterrupt(), 128 + signal.SIGINT, "stopped by Ctrl-C"),
+        (OSError(errno.ENOSPC, "No space left on device", "x.pth"), 1, "the disk is full (x.pth"),
+    ],
+)
+def test_the_last_message_says_what_was_saved_and_how_to_go_on(nnunet, capsys, error, code, word):
+    trainer = new_trainer(nnunet)
+    trainer.save_every = 1
+    stop_in(trainer, 2, error)
+    with pytest.raises(SystemExit) as stop:
+        trainer.run_training()
+    assert stop.value.code == code
+    said = capsys.readouterr().out
+    assert word in said
+    assert f"{LATEST} holds 2 finished epochs. Go on with the same command and --c" in said
+    assert word in Path(trainer.log_file).read_text()
+    assert go_on(nnunet)[1] == 2
+
+
+def test_a_training_that_saved_nothing_says_so(nnunet, capsys):
+    trainer = new_trainer(nnunet)
+    stop_in(trainer, 0, KeyboardInterrupt())
+    with pytest.raises(SystemExit):
+        trainer.run_training()
+    assert "No checkpoint was written yet" in capsys.readouterr().out
+
+
+def test_sigterm_is_such_an_end():
+    said = []
+    with pytest.raises(SystemExit) as stop:
+        with one_last_message(said.append, lambda: "This was saved.", lambda: said.append("x")):
+            os.kill(os.getpid(), signal.SIGTERM)
+            signal.pause()
+    assert stop.value.code == 128 + signal.SIGTERM
+    assert said == ["x", "The training was stopped by SIGTERM. This was saved."]
+
+
+def test_other_errors_come_through():
+    with pytest.raises(OSError, match="other"):
+        with one_last_message(print, str, lambda: None):
+            raise OSError("other")
+
+
+def test_the_guard_can_be_held_twice_by_its_training_only(tmp_path, monkeypatch):
+    monkeypatch.setattr("nnunetv2_pclmix.training.session.PATIENCE_S", 0)
+    guard = FolderGuard(tmp_path / "fold_0")
+    with guard.held(), guard.held():
+        with pytest.raises(Busy), FolderGuard(tmp_path / "fold_0").held():
+            raise AssertionError("not reached")
+    with FolderGuard(tmp_path / "fold_0").held():
+        pass
+
+
+# --- checkpoint files ------------------------------------------------------------------------
+
+
+def test_killed_anywhere_there_is_a_whole_latest_checkpoint(tmp_path):
+    path = tmp_path / LATEST
+    old, new = {"epoch": torch.tensor(1)}, {"epoch": torch.tensor(2)}
+    save_whole({"epoch": torch.tensor(0)}, str(path))
+
+    def before():
+        save_whole(old, str(path))
+
+    def after(number):
+        epoch = torch.load(path, weights_only=True)["epoch"].item()
+        assert epoch in (1, 2), number
+        assert torch.load(tmp_path / PREVIOUS, weights_only=True)["epoch"].item() <= epoch
+
+    assert kill_everywhere(lambda: save_whole(new, str(path)), tmp_path, before, after) > 5
+    save_whole(new, str(path))
+    assert sorted(os.listdir(tmp_path)) == [LATEST, PREVIOUS]
+
+
+def test_a_full_disk_is_the_systems_error_and_costs_no_old_checkpoint(tmp_path):
+    import resource
+
+    path = tmp_path / FINAL
+    save_whole({"a": torch.zeros(3)}, str(path))
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        with pytest.raises(OSError) as error:
+            write_checkpoint({"a": torch.zeros(100_000)}, tmp_path / "x.pth")
+        with pytest.raises(OSError):
+            save_whole({"a": torch.zeros(100_000)}, str(path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert error.value.errno == errno.EFBIG
+    assert path.read_bytes() == before
+    assert sorted(os.listdir(tmp_path)) == [FINAL, "x.pth"]
