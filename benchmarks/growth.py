@@ -28,7 +28,6 @@ from step_parts import Clock
 from torch import Tensor
 
 from nnunetv2_pclmix.config import PCLMixConfig
-from nnunetv2_pclmix.method.dual_consistency import pseudo_labels
 from nnunetv2_pclmix.method.dynamic_mix import draw_mix
 from nnunetv2_pclmix.method.label_encoding import ExclusiveLabels
 from nnunetv2_pclmix.method.network import TrainingOutput
@@ -97,11 +96,12 @@ class NotNetwork:
         )
         weighted_sum(terms, weights).backward()
         self.memory.enqueue(*queued)
-        labels = pseudo_labels(first.main[0], first.auxiliary, encoding.predict)
-        labels = [support.correct(encoding, label) for label in labels]
+        labels = self.objective.pseudo_labels(first, self.targets[0], support, HALFWAY)
         mix = draw_mix(BATCH, self.sizes[0], self.config.mix_area, self.device)
         mix(self.image)
-        terms = self.objective.second_pass(second, mix(self.targets[0]), mix(*labels))
+        terms = self.objective.second_pass(
+            second, mix(self.targets[0]), mix(*labels), mix(support.background), support.trust
+        )
         weighted_sum(terms, weights).backward()
 
 

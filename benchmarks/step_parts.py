@@ -122,7 +122,7 @@ def split_step(trainer: Any, batch: dict, clock: Clock) -> dict[str, float]:
             (trainer.objective, "second_pass", lambda f: parts.timed("losses 2", f)),
             (trainer.diagnostics, "measure", lambda f: parts.timed("diagnostics", f)),
             (trainer.memory, "enqueue", lambda f: parts.timed("queue", f)),
-            (module, "pseudo_labels", lambda f: parts.timed("pseudo label", f)),
+            (trainer.objective, "pseudo_labels", lambda f: parts.timed("pseudo label", f)),
             (trainer, "_stroke_support", lambda f: parts.timed("stroke support", f)),
             (module, "draw_mix", parts.mixing),
         ):
