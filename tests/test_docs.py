@@ -236,7 +236,7 @@ def small(monkeypatch, tmp_path):
         monkeypatch.setenv(name, value)
     discovery.register()
     monkeypatch.setattr(multiprocessing, "get_context", Threads)
-    one_thread = lambda *_: ThreadPoolExecutor(1)  # noqa: E731
+    one_thread = lambda *_, **__: ThreadPoolExecutor(1)  # noqa: E731
     monkeypatch.setattr(scribble_tools.parallel, "ProcessPoolExecutor", one_thread)
     monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
     monkeypatch.setattr(torch, "set_num_interop_threads", lambda _: None)
