@@ -76,6 +76,8 @@ class Campaign:
         damage = self.rng.choice(BY_KIND[kind])
         root = self._fresh()
         verdict = damage(root / place, self.rng)
+        if damage.__name__ in command.blind:
+            verdict = "any"
         before = files_of(root)
         outcome = start(command.words, root).wait()
         what = f"{damage.__name__} of {place}"

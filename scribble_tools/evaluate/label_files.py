@@ -33,7 +33,7 @@ def find_label_files(
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder")
-    files = [path for path in files_in(folder) if path.is_file()]
+    files = files_in(folder)  # what is no file of this name is refused when it is read, not lost
     if pattern is not None:
         regex = compile_pattern(normal_form(pattern))
         matches = {path: regex.fullmatch(normal_form(path.name)) for path in files}

@@ -27,6 +27,7 @@ class Command:
         check: of a result after exit status 0.
         always: what it writes may be there after a failure: pictures of the cases without one.
         slow: left out where time is short.
+        blind: damage that nothing which it reads contradicts.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Command:
     check: Check = lambda root, printed: None
     always: bool = False
     slow: bool = False
+    blind: tuple[str, ...] = ()
 
 
 def _equal(path: Path, expected: np.ndarray) -> str | None:
@@ -250,6 +252,7 @@ COMMANDS = (
         {"label": _each("dense", "{}.nii.gz")},
         ("drawn",),
         _generated,
+        blind=("larger",),
     ),
     Command(
         "check",
