@@ -29,10 +29,10 @@ from scribble_tools.arguments import positive_int
 from scribble_tools.dataset.patients import find_patients
 from scribble_tools.dataset.provenance import package_versions
 from scribble_tools.dataset.raw import read_label_set
+from scribble_tools.dataset.replacing import replaceable_dataset, write_dataset_record
 from scribble_tools.dataset.shapes import DATASET_JSON
 from scribble_tools.dataset.writing import (
     IGNORE,
-    RECORD,
     dataset_folder_name,
     find_raw_dataset,
     patient_grouped_splits,
@@ -244,13 +244,16 @@ def crop_task(
         "patients": patients,
         "versions": package_versions(),
     }
+    parts = ("imagesTr", "labelsTr", DENSE)
+    # an old one goes as far as its record says that it was made; what is the user's stays
+    replaceable = replaceable_dataset([c.case for c in cases], parts) if overwrite else None
     with ExitStack() as stack:
         folders = [
-            stack.enter_context(write_dataset_atomically(out, folder, overwrite))
+            stack.enter_context(write_dataset_atomically(out, folder, replaceable))
             for folder in names
         ]
         for folder in folders:
-            for part in ("imagesTr", "labelsTr", DENSE):
+            for part in parts:
                 (folder / part).mkdir()
         values = sorted(labels.values - {0})
         crop = partial(crop_case, values, labels.ignore, size_mm, *folders)
@@ -263,7 +266,7 @@ def crop_task(
                 named.pop(IGNORE)
             write_json({**content, "labels": named}, folder / "dataset.json")
             write_json(splits, folder / SPLITS)
-            write_json(record, folder / RECORD)
+            write_dataset_record(record, folder)
     return (out / names[0], out / names[1]), cuts
 
 
