@@ -110,25 +110,18 @@ trap finish EXIT
 echo "device $device, size $size, ${trainers[*]}, $seconds s"
 steps=("$python" -W ignore "$here/step.py" --size "$size" --device "$device" --rounds "$rounds")
 
-part doctor 60 "$python" -W ignore -m nnunetv2_pclmix.cli doctor
-
-# Compiling takes a minute a trainer, but not the GPU: side by side, beside what is not timed.
-compiled=()
+# Compiling takes a minute a trainer, but not the GPU: side by side, beside all that is not timed.
 for trainer in "${trainers[@]}"; do
-    part "compile_$trainer" 150 "${steps[@]}" --plans acdc_2d --sections waits \
+    part "compile_$trainer" 120 "${steps[@]}" --plans acdc_2d --sections waits \
         --trainers "$trainer" --out "$work/compile_$trainer.json" &
-    compiled+=($!)
 done
-{
-    part main_job 150 bash "$code/scripts/demo.sh"
-    part continued 90 "$python" -W ignore "$here/gpu_figures.py" continued "$short" "$device" \
-        "$work/continued.json"
-    part prediction 60 "$python" -W ignore "$here/gpu_figures.py" prediction "$short" \
-        "$work/demo/predictions" "$work/prediction.json"
-} &
-jobs=$!
-wait "${compiled[@]}"
-wait "$jobs"
+part doctor 60 "$python" -W ignore -m nnunetv2_pclmix.cli doctor &
+part continued 120 "$python" -W ignore "$here/gpu_figures.py" continued "$short" "$device" \
+    "$work/continued.json" &
+part main_job 130 bash "$code/scripts/demo.sh"
+part prediction 45 "$python" -W ignore "$here/gpu_figures.py" prediction "$short" \
+    "$work/demo/predictions" "$work/prediction.json"
+wait
 
 # Timed, so one after the other, and alone.
 part steps_2d 100 "${steps[@]}" --plans acdc_2d --sections steps parts "$memory" syncs \

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,21 @@ WIDTH = 150
 
 
 def killed_and_continued(trainer: str, device: str, out: Path) -> None:
-    """Kill a training once it has saved, continue it, and look whether it comes to its end."""
+    """Kill a training once it has saved, continue it, and look whether it comes to its end.
+
+    It begins as soon as the demo, which may still run, has made the plans.
+    """
     import torch
 
+    wait_for(f"nnUNet_preprocessed:Dataset999_*/{PLANS}.json", lambda: True)
     command = ["nnUNetv2_train", "999", "2d", "1", "-tr", trainer, "-p", PLANS, "-device", device]
     environment = {**os.environ, "nnUNet_compile": "f"}
     first = subprocess.Popen(command, env=environment, start_new_session=True)
     try:
-        latest = wait_for_checkpoint(trainer, first)
+        latest = wait_for(
+            f"nnUNet_results:Dataset999_*/{trainer}__{PLANS}__2d/fold_1/checkpoint_latest.pth",
+            lambda: first.poll() is None,
+        )
     finally:
         with contextlib.suppress(ProcessLookupError):  # it may have ended by itself
             os.killpg(first.pid, signal.SIGKILL)
@@ -57,15 +64,14 @@ def killed_and_continued(trainer: str, device: str, out: Path) -> None:
         raise SystemExit(f"the continued training does not fit: {result}")
 
 
-def wait_for_checkpoint(trainer: str, training: subprocess.Popen) -> Path:
-    """The training's first checkpoint, as soon as it is there."""
-    results = Path(os.environ["nnUNet_results"])
-    while training.poll() is None:
-        pattern = f"Dataset999_*/{trainer}__{PLANS}__2d/fold_1/checkpoint_latest.pth"
-        if found := list(results.glob(pattern)):
-            return found[0]
+def wait_for(pattern: str, still: Callable[[], bool]) -> Path:
+    """The first file below one of nnU-Net's folders, ``FOLDER:PATTERN``, once it is there."""
+    folder, _, pattern = pattern.partition(":")
+    while not (found := list(Path(os.environ[folder]).glob(pattern))):
+        if not still():
+            raise SystemExit(f"there will be no {pattern}: what should write it has ended")
         time.sleep(0.05)
-    raise SystemExit(f"the training ended with {training.returncode} before it saved")
+    return found[0]
 
 
 # ------------------------------------------------------------------ prediction, here and there

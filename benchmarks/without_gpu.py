@@ -14,9 +14,9 @@ in seconds, whatever its size, and every operation of it can be counted:
   its step takes at most as much longer as it has more bytes, if all of them move equally fast.
 - ``operations``: how many, views left out; a GPU starts one kernel or more for each, unless
   torch.compile fuses them, or the optimiser handles many weights at once, as on CUDA.
-- ``synchronisations``: how often the host asks for a value. Moving results to the host at the
-  end is one; CUDA's loss scaling, the same in all trainers, adds nnU-Net's own. Copies from the
-  host to the device are not seen here.
+- ``synchronisations``: how often the host asks for a value, or copies a number to the device, for
+  which it waits too: ``x[3] = 0``, ``torch.tensor(0.5, device=...)``. Moving results to the host at
+  the end is one; CUDA's loss scaling, the same in all trainers, adds nnU-Net's own.
 
 "half" is float16 where nnU-Net's CUDA training has it: in the network, under autocast. The rules of
 autocast are a CPU's, which leave instance normalisation and activations in float16 as CUDA's do.
@@ -59,12 +59,14 @@ class Tally(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.operations = self.bytes = self.now = self.peak = 0
+        self.operations = self.bytes = self.now = self.peak = self.copies = 0
         self._alive: dict[int, weakref.ref] = {}
+        self._numbers: dict[int, Tensor] = {}  # tensors of numbers, not on the device yet
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         output = func(*args, **(kwargs or {}))
         made = [x for x in tree_iter(output) if isinstance(x, Tensor)]
+        self._see_numbers(func, (args, kwargs), made)
         # questions about shapes and devices, and memory that nothing is written to, are no work
         if not (func.is_view or func.namespace == "prim" or "empty" in func.__name__):
             taken = [x for x in tree_iter((args, kwargs)) if isinstance(x, Tensor)]
@@ -73,6 +75,16 @@ class Tally(TorchDispatchMode):
         for tensor in made:
             self._see(tensor.untyped_storage())
         return output
+
+    def _see_numbers(self, func: Any, taken: Any, made: list[Tensor]) -> None:
+        """Count numbers that are copied to the device: tensors made on the host, once used."""
+        if func is torch.ops.aten.lift_fresh.default:
+            self._numbers |= {id(x): x for x in made}
+        elif func.namespace != "prim":
+            for x in tree_iter(taken):
+                # to fill is an operation that takes the number along
+                if self._numbers.pop(id(x), None) is not None and "fill_" not in func.__name__:
+                    self.copies += 1
 
     def _see(self, storage: torch.UntypedStorage) -> None:
         key, size = id(storage), storage.nbytes()
@@ -143,7 +155,7 @@ def count(name: str, plan: str, precision: str, args: argparse.Namespace) -> dic
         asked.clear()
         with Tally() as tally:
             trainer.train_step(batch)
-        synchronisations = len(asked)
+        synchronisations = len(asked) + tally.copies
         with FlopCounterMode(display=False) as flops:
             trainer.train_step(batch)
         peak = tally.peak + persistent_bytes(trainer)

@@ -120,6 +120,29 @@ def test_a_step_without_a_gpu(benchmarks, tmp_path, capsys):
         assert full["peak_mib"][name]["value"] == pytest.approx(real, rel=0.05)
 
 
+def test_numbers_that_are_copied_to_the_device_are_seen(benchmarks):
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from without_gpu import Tally
+
+    def copies(change):
+        with FakeTensorMode(), Tally() as tally:
+            change(torch.zeros(5), torch.zeros(5) > 1)
+        return tally.copies
+
+    def indexed(x, _):
+        x[3] = 0.0
+
+    def filled(x, where):
+        x.masked_fill_(where, 2.0)
+        x[1:3] = 2.0
+        x.new_full((), 3.0).add_(x.clamp(min=1).sum()).mul_(2)
+
+    assert copies(indexed) == 1
+    assert copies(lambda x, _: x * torch.tensor(0.5)) == 1
+    assert copies(lambda x, _: x[[0, 2]]) == 1
+    assert copies(filled) == 0
+
+
 def run_gpu_sh(out, **settings):
     environment = {**os.environ, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1", **settings}
     environment.pop("nnUNet_n_proc_DA", None)
