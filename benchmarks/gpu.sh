@@ -111,10 +111,12 @@ echo "device $device, size $size, ${trainers[*]}, $seconds s"
 steps=("$python" -W ignore "$here/step.py" --size "$size" --device "$device" --rounds "$rounds")
 
 # Compiling takes a minute a trainer, but not the GPU: side by side, beside all that is not timed.
-for trainer in "${trainers[@]}"; do
-    part "compile_$trainer" 120 "${steps[@]}" --plans acdc_2d --sections waits \
-        --trainers "$trainer" --out "$work/compile_$trainer.json" &
-done
+if [ "$device" = cuda ]; then
+    for trainer in "${trainers[@]}"; do
+        part "compile_$trainer" 120 "${steps[@]}" --plans acdc_2d --sections waits \
+            --trainers "$trainer" --out "$work/compile_$trainer.json" &
+    done
+fi
 part doctor 60 "$python" -W ignore -m nnunetv2_pclmix.cli doctor &
 part continued 120 "$python" -W ignore "$here/gpu_figures.py" continued "$short" "$device" \
     "$work/continued.json" &
@@ -124,7 +126,7 @@ part prediction 45 "$python" -W ignore "$here/gpu_figures.py" prediction "$short
 wait
 
 # Timed, so one after the other, and alone.
-part steps_2d 100 "${steps[@]}" --plans acdc_2d --sections steps parts "$memory" syncs \
+part steps_2d 100 "${steps[@]}" --plans acdc_2d --sections waits steps parts "$memory" syncs \
     --trainers "${trainers[@]}" --out "$work/steps_2d.json"
 export nnUNet_compile=f
 # shellcheck disable=SC2086 # a list of words

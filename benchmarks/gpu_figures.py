@@ -170,10 +170,14 @@ def table(work: Path, out: Path) -> int:
     head = ("plan", "trainer", "ms", "least", "ratio", "of least", "memory", "not network", "waits")
     if rows:
         text.append(text_table(head, rows, WIDTH))
-    of_waits = [*compiled.values(), figures["steps_3d"]]
-    for plan, result in (item for f in of_waits for item in f.get("results", {}).items()):
-        for name, found in result.get("waits", {}).items():
-            text.append(f"three steps in which waiting is an error, {plan}, {name}: {found}")
+    waits = {
+        (plan, name): found
+        for content in (*compiled.values(), figures["steps_2d"], figures["steps_3d"])
+        for plan, result in content.get("results", {}).items()
+        for name, found in result.get("waits", {}).items()
+    }
+    for (plan, name), found in waits.items():
+        text.append(f"three steps in which waiting is an error, {plan}, {name}: {found}")
     if found := figures["continued"]:
         text.append(
             f"killed after {found['killed_after_epochs']} epochs and continued to "

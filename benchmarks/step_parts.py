@@ -78,10 +78,10 @@ class _Parts:
         return call
 
     def forward(self, function: Callable) -> Callable:
-        def call(data: Tensor) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
             self.passes += 1
             with self.span(f"forward {self.passes}"):
-                output = function(data)
+                output = function(*args, **kwargs)
             self.pairs = []
             return _detached(output, self.pairs)
 

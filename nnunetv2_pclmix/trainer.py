@@ -24,11 +24,11 @@ from torch import Tensor, autocast, nn
 from nnunetv2_pclmix import __version__
 from nnunetv2_pclmix.config import COMPLETE
 from nnunetv2_pclmix.method.dynamic_mix import PreviousBatch, draw_mix
-from nnunetv2_pclmix.method.global_mean import gather_batch, world_size
+from nnunetv2_pclmix.method.global_mean import world_size
 from nnunetv2_pclmix.method.label_encoding import class_names, label_encoding
-from nnunetv2_pclmix.method.network import PCLMixNetwork
+from nnunetv2_pclmix.method.network import PCLMixNetwork, TrainingOutput
 from nnunetv2_pclmix.method.objective import Objective, term_weights, weighted_sum
-from nnunetv2_pclmix.method.pixel_memory import PixelMemory
+from nnunetv2_pclmix.method.pixel_memory import PixelMemory, gathered
 from nnunetv2_pclmix.method.schedules import certainty_threshold
 from nnunetv2_pclmix.method.stroke_support import stroke_support
 from nnunetv2_pclmix.training.check_annotations import check_annotations
@@ -167,11 +167,12 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
             self.memory = PixelMemory(labels.num_classes, size, self.config.embedding_dim)
             self.memory.to(self.device)
         self.diagnostics = StepDiagnostics(self.config, labels)
-        self._stroke_support = stroke_support
-        # several processes exchange counts within the terms, where a graph would break
-        if self._do_i_compile() and not self.is_ddp:
+        self._stroke_support, self._embedded = stroke_support, self._bare_network.embedded
+        if self._do_i_compile():
             self.objective.compile()
-            self._stroke_support = torch.compile(stroke_support, dynamic=False)
+            self._embedded = torch.compile(self._embedded, dynamic=False)
+            if not self.is_ddp:  # several processes exchange sums in it, where a graph would break
+                self._stroke_support = torch.compile(stroke_support, dynamic=False)
         self.class_names = class_names(self.label_manager)
         self.pictures = TrainingPictures(
             Path(self.output_folder),
@@ -362,21 +363,22 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
             self.pictures.take(data, targets[0], output, certain, batch.get("keys"), support)
         if queued is not None:
             # every process keeps the same memory, of the whole batch
-            self.memory.enqueue(*(gather_batch(x, self._largest_share) for x in queued))
+            self.memory.enqueue(*gathered(queued, self._largest_share))
         if mixing:
             labels = self.objective.pseudo_labels(output, targets[0], support, progress)
             implied, trust = (None, 1.0) if support is None else (support.background, support.trust)
             del output, support  # the first pass' memory is free before the second pass begins
             mix, images, scribbles, labels, implied = self._mix(data, targets[0], labels, implied)
-            mixed = self._forward(images)
+            mixed = self._forward(images, embed=False)
             mixed_terms = self.objective.second_pass(mixed, scribbles, labels, implied, trust)
             if drawn:
                 used = labels if self.config.lambda_pseudo else None
                 self.pictures.take_mixed(mix, images, scribbles, used)
             loss = weighted_sum(mixed_terms, weights)
-            if self.is_ddp and mixed.embedding is not None:
+            head = self._bare_network.embedding_head
+            if self.is_ddp and head is not None:
                 # the second pass has no use for it, but DDP waits for all gradients
-                loss = loss + 0 * mixed.embedding.sum()
+                loss = loss + 0 * sum(parameter.sum() for parameter in head.parameters())
             self._backward(loss)
             terms |= mixed_terms
 
@@ -416,11 +418,12 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         implied = mix(*rest) if rest else None
         return mix, mix(images), mix(scribbles), mix(main, auxiliary), implied
 
-    def _forward(self, data: Tensor):
+    def _forward(self, data: Tensor, embed: bool = True) -> TrainingOutput:
         # nnU-Net: autocast on CUDA only; everywhere else it is slow or missing
         on_cuda = self.device.type == "cuda"
         with autocast("cuda") if on_cuda else contextlib.nullcontext():
-            return self.network(data)
+            output = self.network(data)
+            return self._embedded(output) if embed else output
 
     def _backward(self, loss: Tensor) -> None:
         (loss if self.grad_scaler is None else self.grad_scaler.scale(loss)).backward()

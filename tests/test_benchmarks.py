@@ -12,7 +12,8 @@ import pytest
 import torch
 
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
-STOCK, OURS = "nnUNetTrainer", "nnUNetTrainerPCLMix"
+STOCK, ONE_PASS = "nnUNetTrainer", "nnUNetTrainerStrokeSupport"
+OURS = "nnUNetTrainerPCLMix"
 
 
 @pytest.fixture
@@ -94,23 +95,22 @@ def test_a_step_without_a_gpu(benchmarks, tmp_path, capsys):
     from synthetic_task import PLANS, random_batch, write_task
 
     out, plan = tmp_path / "without_gpu.json", "acdc_2d"
-    one_pass = f"{OURS}:dynamic_mix=False,auxiliary_decoder=False,contrast=False"
-    words = ["--size", "tiny", "--plans", plan, "--trainers", STOCK, one_pass, OURS]
+    words = ["--size", "tiny", "--plans", plan, "--trainers", STOCK, ONE_PASS, OURS]
     without_gpu.main([*words, "--out", str(out)])
     counted = json.loads(out.read_text())["results"][plan]
     full, half = counted["float32"], counted["half"]
-    assert [full["flops"][name]["ratio"] == 1 for name in (STOCK, one_pass, OURS)] == [1, 1, 0]
+    assert [full["flops"][name]["ratio"] == 1 for name in (STOCK, ONE_PASS, OURS)] == [1, 1, 0]
     # stock asks on every level whether something is annotated; each moves its loss to the host
     levels = len(PLANS["tiny"][plan].features) - 1
-    asked = [full["synchronisations"][name]["value"] for name in (STOCK, one_pass, OURS)]
+    asked = [full["synchronisations"][name]["value"] for name in (STOCK, ONE_PASS, OURS)]
     assert asked == [levels, 1, 1]
-    for name in (STOCK, one_pass):
+    for name in (STOCK, ONE_PASS):
         assert half["peak_mib"][name]["value"] < 0.8 * full["peak_mib"][name]["value"]
     assert "synchronisations" in capsys.readouterr().out
 
     # in float32 the peak is that of a real step
     write_task(tmp_path / "real", {plan: PLANS["tiny"][plan]}, patients=2)
-    for name in (STOCK, one_pass):
+    for name in (STOCK, ONE_PASS):
         trainer = step.ready_trainer(name, plan, argparse.Namespace(device="cpu"))
         batch = random_batch(trainer)
         trainer.train_step(batch)

@@ -95,10 +95,23 @@ def classes_in_cells(classes: Tensor, size: Sequence[int], num_classes: int) -> 
     batch, axes = len(classes), len(size)
     cell = [n // m for n, m in zip(classes.shape[1:], size, strict=True)]
     parts = classes.view(batch, *(n for pair in zip(size, cell, strict=True) for n in pair))
+    if classes.device.type != "cpu":
+        return counts_by_comparison(parts, num_classes)
     order = [*range(1, 2 * axes, 2), *range(2, 2 * axes + 1, 2)]
     members = parts.permute(0, *order).reshape(batch, math.prod(size), math.prod(cell))
     counts = members.new_zeros(batch, math.prod(size), num_classes + 1)
     return counts.scatter_add_(2, members, torch.ones_like(members))[..., :num_classes]
+
+
+def counts_by_comparison(parts: Tensor, num_classes: int) -> Tensor:
+    """`classes_in_cells` where many additions to one number would wait for each other, on a GPU.
+
+    Args:
+        parts: (B, n1, c1, n2, c2, ...) int64 with n cells of c voxels along each axis.
+    """
+    inside = tuple(range(2, parts.ndim, 2))
+    counts = [(parts == number).sum(inside).flatten(1) for number in range(num_classes)]
+    return torch.stack(counts, 2)
 
 
 def label_of_cells(

@@ -9,16 +9,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nnunetv2_pclmix.method.certainty_label import mean_probabilities, predicted_target
-from nnunetv2_pclmix.method.global_mean import global_mean
+from nnunetv2_pclmix.method.global_mean import Mean
 from nnunetv2_pclmix.method.label_encoding import LabelEncoding
 from nnunetv2_pclmix.method.stroke_support import StrokeSupport
 
 
-def heterogeneous_consistency(
+def squared_difference(
     main_logits: Tensor,
     auxiliary_logits: Tensor,
     probabilities: Callable[[Tensor], Tensor] | None = None,
-) -> Tensor:
+) -> Mean:
     """Squared difference of the decoders' (B, C, *spatial) probabilities, or of their logits.
 
     Of probabilities the sum over the channels, averaged over the voxels, which is at most 2 for a
@@ -35,7 +35,16 @@ def heterogeneous_consistency(
         count //= one.shape[1]
     total = F.mse_loss(one, two, reduction="sum")
     # filled on the device: a number copied there would make the host wait
-    return global_mean(total, total.new_full((), count))
+    return Mean(total, total.new_full((), count, dtype=torch.int64))
+
+
+def heterogeneous_consistency(
+    main_logits: Tensor,
+    auxiliary_logits: Tensor,
+    probabilities: Callable[[Tensor], Tensor] | None = None,
+) -> Tensor:
+    """The value of `squared_difference`, a scalar."""
+    return squared_difference(main_logits, auxiliary_logits, probabilities).value()
 
 
 @torch.no_grad()
@@ -46,7 +55,7 @@ def pseudo_labels(
     scribble: Tensor,
     support: StrokeSupport | None = None,
     of_mean: bool = False,
-    threshold: float | None = None,
+    threshold: float | Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Labels (B, T, *spatial) of both decoders, which dynamic mix makes the mixed pseudo label of.
 

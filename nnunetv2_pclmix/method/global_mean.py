@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torch import distributed as dist
 
 
+def exchanging() -> bool:
+    """Whether processes train together; it may be one."""
+    return dist.is_available() and dist.is_initialized()
+
+
 def world_size() -> int:
     """Number of processes that train together."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+    return dist.get_world_size() if exchanging() else 1
 
 
 def global_sum(x: Tensor) -> Tensor:
@@ -32,6 +40,28 @@ def global_mean(total: Tensor, count: Tensor) -> Tensor:
     """
     count = global_sum(count.detach().float().clone())
     return total * world_size() / count.clamp(min=1)
+
+
+class Mean(NamedTuple):
+    """A `global_mean` that is still to be taken: with others, whose counts are exchanged at once.
+
+    Attributes:
+        total: scalar, with gradient.
+        count: int64 scalar, what ``total`` was summed over.
+    """
+
+    total: Tensor
+    count: Tensor
+
+    def value(self) -> Tensor:
+        """The mean, by an exchange of its own."""
+        return global_mean(self.total, self.count)
+
+
+def values_of(means: Sequence[Mean]) -> Tensor:
+    """(n,) values of n means by one exchange of counts."""
+    counts = global_sum(torch.stack([mean.count for mean in means]).float())
+    return torch.stack([mean.total for mean in means]) * world_size() / counts.clamp(min=1)
 
 
 @torch.no_grad()

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nnunetv2_pclmix.method.partial_cross_entropy import partial_binary_cross_entropy, partial_nll
+from nnunetv2_pclmix.method.global_mean import Mean
+from nnunetv2_pclmix.method.partial_cross_entropy import partial_binary_nll, partial_nll
 
 
 class LabelEncoding(ABC):
@@ -41,7 +42,7 @@ class LabelEncoding(ABC):
         """Entropy in nats, (B, *spatial), comparable with `certainty_threshold`."""
 
     @abstractmethod
-    def cross_entropy(self, logits: Tensor, targets: Sequence[Tensor]) -> list[Tensor]:
+    def cross_entropy(self, logits: Tensor, targets: Sequence[Tensor]) -> list[Mean]:
         """Partial cross-entropy against each of ``targets``, in float32; 0 if all is ignored."""
 
     @abstractmethod
@@ -100,7 +101,7 @@ class ExclusiveLabels(LabelEncoding):
         """Entropy over the labels."""
         return torch.special.entr(probabilities).sum(1)
 
-    def cross_entropy(self, logits: Tensor, targets: Sequence[Tensor]) -> list[Tensor]:
+    def cross_entropy(self, logits: Tensor, targets: Sequence[Tensor]) -> list[Mean]:
         """`partial_nll` of the softmax, which is computed once for all targets."""
         log_p = torch.log_softmax(logits.float(), 1)
         return [partial_nll(log_p, target[:, 0], self.num_classes) for target in targets]
@@ -163,10 +164,10 @@ class Regions(LabelEncoding):
         entropy = torch.special.entr(probabilities) + torch.special.entr(1 - probabilities)
         return entropy.amax(1)
 
-    def cross_entropy(self, logits: Tensor, targets: Sequence[Tensor]) -> list[Tensor]:
-        """`partial_binary_cross_entropy`."""
+    def cross_entropy(self, logits: Tensor, targets: Sequence[Tensor]) -> list[Mean]:
+        """`partial_binary_nll`."""
         logits = logits.float()
-        return [partial_binary_cross_entropy(logits, target) for target in targets]
+        return [partial_binary_nll(logits, target) for target in targets]
 
     def dice_target(self, target: Tensor) -> tuple[Tensor, Tensor]:
         """Regions, and the opposite of the ignore channel."""

@@ -21,12 +21,15 @@ class TrainingOutput(NamedTuple):
     Attributes:
         main: logits of D_c, full resolution first, one (B, K, *spatial) per deep supervision level.
         auxiliary: logits of D_t, (B, K, *spatial), or None without auxiliary decoder.
-        embedding: L2-normalised float32 pixel embedding (B, D, *coarse), or None without contrast.
+        embedding: L2-normalised float32 pixel embedding (B, D, *coarse), or None without contrast,
+            and until `PCLMixNetwork.embedded`.
+        feature: of the encoder (B, C, *coarse), which is embedded; None where nothing is.
     """
 
     main: list[Tensor]
     auxiliary: Tensor | None
-    embedding: Tensor | None
+    embedding: Tensor | None = None
+    feature: Tensor | None = None
 
 
 class EmbeddingHead(nn.Module):
@@ -118,10 +121,14 @@ class PCLMixNetwork(nn.Module):
         return TrainingOutput(
             main if isinstance(main, (list, tuple)) else [main],
             self.auxiliary_decoder(skips) if self.auxiliary_decoder is not None else None,
-            self.embedding_head(skips[self.embedding_stage])
-            if self.embedding_head is not None
-            else None,
+            feature=skips[self.embedding_stage] if self.embedding_head is not None else None,
         )
+
+    def embedded(self, output: TrainingOutput) -> TrainingOutput:
+        """The output with its embedding, which only the first of two passes has a use for."""
+        if self.embedding_head is None:
+            return output
+        return output._replace(embedding=self.embedding_head(output.feature), feature=None)
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """The stock network's state, without the parts that exist for training only."""

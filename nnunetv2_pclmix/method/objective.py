@@ -10,6 +10,7 @@ regions every term has a sigmoid form, see `nnunetv2_pclmix.method.label_encodin
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -23,16 +24,18 @@ from nnunetv2_pclmix.method.certainty_label import (
     label_of_cells,
     mean_probabilities,
 )
-from nnunetv2_pclmix.method.dual_consistency import heterogeneous_consistency, pseudo_labels
-from nnunetv2_pclmix.method.global_mean import world_size
+from nnunetv2_pclmix.method.dual_consistency import pseudo_labels, squared_difference
+from nnunetv2_pclmix.method.global_mean import Mean, exchanging, values_of, world_size
 from nnunetv2_pclmix.method.label_encoding import LabelEncoding
 from nnunetv2_pclmix.method.network import TrainingOutput
-from nnunetv2_pclmix.method.pixel_contrastive_loss import pixel_contrastive_loss, sample_anchors
+from nnunetv2_pclmix.method.pixel_contrastive_loss import info_nce, sample_anchors
 from nnunetv2_pclmix.method.pixel_memory import PixelMemory, region_means
 from nnunetv2_pclmix.method.schedules import certainty_threshold, delayed_power, sigmoid_ramp
 from nnunetv2_pclmix.method.stroke_support import StrokeSupport
 
 Terms = dict[str, Tensor]
+Means = dict[str, list[tuple[float, Mean]]]
+"""Of each term the weighted means that it is the sum of: one for each deep supervision level."""
 
 
 def term_weights(config: PCLMixConfig, progress: float) -> dict[str, float]:
@@ -87,10 +90,29 @@ def weighted_sum(terms: Terms, weights: dict[str, float]) -> Tensor:
     return torch.stack([weights[name] * value for name, value in terms.items()]).sum()
 
 
+def taken(means: Means) -> Terms:
+    """The terms whose means these are, by one exchange between processes."""
+    every = [mean for group in means.values() for _, mean in group]
+    weights = [weight for group in means.values() for weight, _ in group]
+    values = values_of(every)
+    parts = [weight * value for weight, value in zip(weights, values.unbind(), strict=True)]
+    terms, begin = {}, 0
+    for name, group in means.items():
+        terms[name] = functools.reduce(torch.add, parts[begin : begin + len(group)])
+        begin += len(group)
+    return terms
+
+
 def resize_nearest(x: Tensor, size: Sequence[int]) -> Tensor:
-    """(B, C, *spatial) to (B, C, *size) by copying; exact for integer labels below 2 ** 24."""
+    """(B, C, *spatial) to (B, C, *size) by copying; exact for integer labels below 2 ** 24.
+
+    Where ``spatial`` is a multiple of the size it is a view: the voxel after each block's centre.
+    """
     if x.shape[2:] == tuple(size):
         return x
+    factors = [n // m for n, m in zip(x.shape[2:], size, strict=True)]
+    if list(x.shape[2:]) == [m * factor for m, factor in zip(size, factors, strict=True)]:
+        return x[(..., *(slice(factor // 2, None, factor) for factor in factors))]
     y = x if x.is_floating_point() else x.float()
     return F.interpolate(y, size=tuple(size), mode="nearest-exact").to(x.dtype)
 
@@ -117,12 +139,21 @@ class Objective:
         self.labels = labels
         self.level_weights = [float(w) for w in level_weights]
         self.partial_dice = partial_dice
+        self._pseudo_labels = pseudo_labels
 
     def compile(self) -> None:
         """Let torch.compile fuse what makes the terms, as nnU-Net does with network and Dice."""
+
+        def compiled(function: Callable) -> Callable:
+            return torch.compile(function, dynamic=False)
+
+        self._pseudo_labels = compiled(self._pseudo_labels)
+        if exchanging():  # what exchanges something stays outside: nnU-Net's Dice does, too
+            self._sums, self._contrast = compiled(self._sums), compiled(self._contrast)
+            return
         self.partial_dice = getattr(self.partial_dice, "_orig_mod", self.partial_dice)
-        self._first_terms = torch.compile(self._first_terms, dynamic=False)
-        self.second_pass = torch.compile(self.second_pass, dynamic=False)
+        self._first_terms = compiled(self._first_terms)
+        self.second_pass = compiled(self.second_pass)
 
     def first_pass(
         self,
@@ -146,10 +177,14 @@ class Objective:
             The terms, and what `PixelMemory.enqueue` takes once the terms are back-propagated
             (None without contrast).
         """
-        threshold = certainty_threshold(progress, self.config.certainty_low)
-        # a tensor, because torch.compile compiles for each number anew; filled on the device
-        threshold = output.main[0].new_full((), threshold, dtype=torch.float32)
+        threshold = self._threshold(output, progress)
         return self._first_terms(output, targets, memory, threshold, support)
+
+    def _threshold(self, output: TrainingOutput, progress: float) -> Tensor:
+        """Of certainty, as a tensor: torch.compile would compile for each number anew."""
+        threshold = certainty_threshold(progress, self.config.certainty_low)
+        # filled on the device, which copying a number there would wait for
+        return output.main[0].new_full((), threshold, dtype=torch.float32)
 
     def _first_terms(
         self,
@@ -163,11 +198,11 @@ class Objective:
         if support is not None and self.config.lambda_background:
             background = support.background
         trust = 1.0 if support is None else support.trust
-        terms = self._of_strokes("", output, targets, background, trust)
-        if output.embedding is None:
-            return terms, None
-        terms["contrast"], queued = self._contrast(output, targets[0], memory, threshold, support)
-        return terms, queued
+        means, queued = {}, None
+        if output.embedding is not None:
+            contrast, queued = self._contrast(output, targets[0], memory, threshold, support)
+            means["contrast"] = [(1.0, contrast)]
+        return self._terms("", output, targets, background, trust, more=means), queued
 
     def second_pass(
         self,
@@ -189,7 +224,7 @@ class Objective:
         if not self.config.lambda_background:
             background = None
         targets = [resize_nearest(scribble, z.shape[2:]) for z in output.main]
-        return self._of_strokes("_mixed", output, targets, background, trust, pseudo_label)
+        return self._terms("_mixed", output, targets, background, trust, pseudo_label)
 
     def pseudo_labels(
         self,
@@ -207,18 +242,17 @@ class Objective:
             progress: fraction of the planned iterations that are done.
         """
         config = self.config
-        threshold = certainty_threshold(progress, config.certainty_low)
-        return pseudo_labels(
+        return self._pseudo_labels(
             self.labels,
             output.main[0],
             output.auxiliary,
             scribble,
             support,
             config.pseudo_from == "mean",
-            threshold if config.pseudo_certain else None,
+            self._threshold(output, progress) if config.pseudo_certain else None,
         )
 
-    def _of_strokes(
+    def _terms(
         self,
         suffix: str,
         output: TrainingOutput,
@@ -226,10 +260,14 @@ class Objective:
         background: Tensor | None,
         trust: Tensor | float,
         pseudo_label: Tensor | None = None,
+        more: Means | None = None,
     ) -> Terms:
         """What both passes have: strokes and what they imply, for both decoders; agreement.
 
         With the pseudo label of a mixed image, its terms too: one softmax serves all targets.
+
+        Args:
+            more: means of other terms, taken with the others' in one exchange between processes.
         """
         config, labels = self.config, self.labels
         sizes = [z.shape[2:] for z in output.main]
@@ -244,37 +282,46 @@ class Objective:
             pseudo = pseudo_label.to(scribbles[0].dtype)
             targets.append([resize_nearest(pseudo, size) for size in sizes])
             names.append("pseudo_{}")
-        factors = [1.0, *[trust] * (len(names) - 1)]
-
-        def named(values: Sequence[Tensor], decoder: str) -> Terms:
-            triples = zip(names, factors, values, strict=True)
-            return {name.format(decoder): factor * value for name, factor, value in triples}
-
-        by_level = list(zip(*targets, strict=True))
-        terms = named(self._main(output.main, by_level), "main")
+        means = self._sums(
+            names, f"heterogeneous{suffix}", output, list(zip(*targets, strict=True))
+        )
+        terms = taken({**means, **(more or {})})
+        for name in terms:
+            if name.startswith(("background_", "pseudo_")):
+                terms[name] = trust * terms[name]
         if config.partial_dice and (config.mixed_dice or not suffix):
             terms[f"dice_main{suffix}"] = self._dice(output.main, scribbles, implied, trust)
         if config.pseudo_dice and "pseudo_{}" in names:
             terms["pseudo_dice_main"] = trust * self._dice(output.main, targets[-1], None, 1.0)
-        if output.auxiliary is not None:
-            values = labels.cross_entropy(output.auxiliary, by_level[0])
-            terms |= named(values, "auxiliary")
-            if config.lambda_heterogeneous:
-                terms[f"heterogeneous{suffix}"] = self._heterogeneous(output)
         return terms
 
-    def _main(self, logits: Sequence[Tensor], targets: Sequence[Sequence[Tensor]]) -> list[Tensor]:
-        """Partial cross-entropy over the deep supervision levels.
+    def _sums(
+        self,
+        names: Sequence[str],
+        agreement: str,
+        output: TrainingOutput,
+        targets: Sequence[Sequence[Tensor]],
+    ) -> Means:
+        """Partial cross-entropy of both decoders, and their agreement; exchanges nothing.
 
         Args:
-            targets: per level, one or more targets (B, T, *spatial); a term for each is returned.
+            names: of the terms, ``{}`` in the place of the decoder's.
+            agreement: name of the decoders' agreement.
+            targets: per deep supervision level one (B, T, *spatial) for each of the names.
         """
-        sums = [logits[0].new_zeros((), dtype=torch.float32)] * len(targets[0])
-        for weight, z, of_level in zip(self.level_weights, logits, targets, strict=True):
+        means: Means = {name.format("main"): [] for name in names}
+        for weight, z, of_level in zip(self.level_weights, output.main, targets, strict=True):
             if weight:
                 values = self.labels.cross_entropy(z, of_level)
-                sums = [total + weight * v for total, v in zip(sums, values, strict=True)]
-        return sums
+                for name, value in zip(names, values, strict=True):
+                    means[name.format("main")].append((weight, value))
+        if output.auxiliary is not None:
+            values = self.labels.cross_entropy(output.auxiliary, targets[0])
+            for name, value in zip(names, values, strict=True):
+                means[name.format("auxiliary")] = [(1.0, value)]
+            if self.config.lambda_heterogeneous:
+                means[agreement] = [(1.0, self._heterogeneous(output))]
+        return means
 
     def _dice(
         self,
@@ -295,9 +342,9 @@ class Objective:
                 total = total + weight * self.partial_dice(z.float(), target, loss_mask=mask)
         return total
 
-    def _heterogeneous(self, output: TrainingOutput) -> Tensor:
+    def _heterogeneous(self, output: TrainingOutput) -> Mean:
         on_probabilities = self.config.heterogeneous_on == "probabilities"
-        return heterogeneous_consistency(
+        return squared_difference(
             output.main[0],
             output.auxiliary,
             self.labels.probabilities if on_probabilities else None,
@@ -310,7 +357,7 @@ class Objective:
         memory: PixelMemory,
         threshold: Tensor,
         support: StrokeSupport | None,
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    ) -> tuple[Mean, tuple[Tensor, Tensor]]:
         config, labels = self.config, self.labels
         nothing = labels.num_classes
         embedding = output.embedding.flatten(2)  # (B, D, P)
@@ -338,7 +385,5 @@ class Objective:
             )
         anchors = embedding.movedim(1, 2).flatten(0, 1)[index]
         entries, stored = memory.stored()
-        loss = pixel_contrastive_loss(
-            anchors, label.flatten()[index], valid, entries, stored, config.temperature
-        )
+        loss = info_nce(anchors, label.flatten()[index], valid, entries, stored, config.temperature)
         return loss, queued

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nnunetv2_pclmix.method.global_mean import global_mean
+from nnunetv2_pclmix.method.global_mean import Mean
 
 
-def partial_nll(log_probabilities: Tensor, target: Tensor, ignore_label: int) -> Tensor:
+def partial_nll(log_probabilities: Tensor, target: Tensor, ignore_label: int) -> Mean:
     """Negative log-likelihood averaged over the voxels whose target is not ``ignore_label``.
 
     Args:
@@ -20,7 +20,7 @@ def partial_nll(log_probabilities: Tensor, target: Tensor, ignore_label: int) ->
         target: (B, *spatial), integers in 0..K-1 or ``ignore_label``.
 
     Returns:
-        A scalar; 0, with zero gradients, when every voxel is ignored.
+        0, with zero gradients, when every voxel is ignored.
     """
     target = target.long()
     annotated = (target != ignore_label).sum()
@@ -31,15 +31,15 @@ def partial_nll(log_probabilities: Tensor, target: Tensor, ignore_label: int) ->
         ignore_index=ignore_label,
         reduction="sum",
     )
-    return global_mean(total, annotated)
+    return Mean(total, annotated)
 
 
 def partial_cross_entropy(logits: Tensor, target: Tensor, ignore_label: int) -> Tensor:
     """`partial_nll` of the softmax of ``logits`` (B, K, *spatial), computed in float32."""
-    return partial_nll(torch.log_softmax(logits.float(), 1), target, ignore_label)
+    return partial_nll(torch.log_softmax(logits.float(), 1), target, ignore_label).value()
 
 
-def partial_binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+def partial_binary_nll(logits: Tensor, target: Tensor) -> Mean:
     """Binary cross-entropy of regions, averaged over annotated voxels and summed over regions.
 
     Summed, it is the negative log-likelihood of all that is known of a voxel, as cross-entropy is
@@ -50,10 +50,15 @@ def partial_binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
         target: (B, R + 1, *spatial), 0 or 1 of any type; the last channel is 1 where ignored.
 
     Returns:
-        A scalar; 0, with zero gradients, when every voxel is ignored.
+        0, with zero gradients, when every voxel is ignored.
     """
     ignored = target[:, -1:].bool()
     loss = F.binary_cross_entropy_with_logits(
         logits, target[:, :-1].to(logits.dtype), reduction="none"
     )
-    return global_mean(loss.masked_fill(ignored, 0).sum(), (~ignored).sum())
+    return Mean(loss.masked_fill(ignored, 0).sum(), (~ignored).sum())
+
+
+def partial_binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """The value of `partial_binary_nll`, a scalar."""
+    return partial_binary_nll(logits, target).value()

@@ -7,15 +7,19 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from nnunetv2_pclmix.method.global_mean import global_mean
+from nnunetv2_pclmix.method.global_mean import Mean
 
 ABSENT = -1e4
 
 
-def _rank_within_groups(group: Tensor, key: Tensor, num_groups: int) -> Tensor:
-    """Rank (from 0) of each element among the elements of its group, by ascending ``key``."""
-    order = key.argsort(stable=True)
-    order = order[group[order].argsort(stable=True)]
+def _rank_within_groups(group: Tensor, key: Tensor, largest: int, num_groups: int) -> Tensor:
+    """Rank (from 0) of each element among the elements of its group, by ascending ``key``.
+
+    Args:
+        group: (N,) int64 in 0..num_groups-1.
+        key: (N,) int64 in 0..largest-1.
+    """
+    order = (group * largest + key).argsort(stable=True)
     count = torch.zeros(num_groups, dtype=torch.long, device=group.device)
     count.scatter_add_(0, group, torch.ones_like(group))
     start = count.cumsum(0) - count
@@ -62,10 +66,12 @@ def sample_anchors(
 
     easy = (prediction == label).flatten()
     random = torch.rand(batch * pixels, device=device)
-    rank = _rank_within_groups(pair * 2 + easy, random, 2 * nowhere + 2)
+    # of a float32 in 0..1 this keeps every bit
+    key = (random * 2**24).long()
+    rank = _rank_within_groups(pair * 2 + easy, key, 2**24, 2 * nowhere + 2)
     # hard pixels get even and easy ones odd places, so the first `quota` places of a pair are half
     # and half, and go on with whichever is left
-    place = _rank_within_groups(pair, 2 * rank + easy, nowhere + 1)
+    place = _rank_within_groups(pair, 2 * rank + easy, 2 * batch * pixels, nowhere + 1)
     chosen = usable[pair] & (place < quota)
 
     # chosen pixels first, in random order, cut to a fixed number
@@ -110,14 +116,14 @@ class _InfoNCE(torch.autograd.Function):
         return gradient * of_anchors, None, None, None, None, None
 
 
-def pixel_contrastive_loss(
+def info_nce(
     anchors: Tensor,
     classes: Tensor,
     valid: Tensor,
     entries: Tensor,
     stored: Tensor,
     temperature: float,
-) -> Tensor:
+) -> Mean:
     """InfoNCE of anchors against the memory (PCLMix, pixel contrastive loss), in float32.
 
     For anchor i of class c, the mean over the positives q+ (entries of class c) of
@@ -133,8 +139,8 @@ def pixel_contrastive_loss(
         temperature: T.
 
     Returns:
-        A scalar; 0, with zero gradients, when no anchor has a positive. The gradient goes to the
-        anchors only: the memory is no part of the network.
+        0, with zero gradients, when no anchor has a positive. The gradient goes to the anchors
+        only: the memory is no part of the network.
     """
     classes = classes.clamp(0, len(entries) - 1)
     # entries that do not count get a finite stand-in for minus infinity: the logsumexp of nothing
@@ -144,4 +150,16 @@ def pixel_contrastive_loss(
     counts = weight.any(1).sum()
     weight = weight / weight.sum(1, keepdim=True).clamp(min=1)
     total = _InfoNCE.apply(anchors.float(), entries.float(), absent, classes, weight, temperature)
-    return global_mean(total, counts)
+    return Mean(total, counts)
+
+
+def pixel_contrastive_loss(
+    anchors: Tensor,
+    classes: Tensor,
+    valid: Tensor,
+    entries: Tensor,
+    stored: Tensor,
+    temperature: float,
+) -> Tensor:
+    """The value of `info_nce`, a scalar."""
+    return info_nce(anchors, classes, valid, entries, stored, temperature).value()

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nnunetv2_pclmix.method.global_mean import gather_batch, world_size
+
 
 def region_means(embedding: Tensor, label: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
     """Mean embedding of each class in each image.
@@ -21,6 +23,20 @@ def region_means(embedding: Tensor, label: Tensor, num_classes: int) -> tuple[Te
     total = torch.einsum("bkp,bdp->bkd", member.float(), embedding.float())
     # the sum and the mean point the same way, so normalising makes dividing by the count needless
     return F.normalize(total, dim=2), member.any(2)
+
+
+def gathered(regions: tuple[Tensor, Tensor], largest: int) -> tuple[Tensor, Tensor]:
+    """`region_means` of all processes, by one exchange.
+
+    Args:
+        regions: of this process' images.
+        largest: number of images that a process has, at most.
+    """
+    if world_size() == 1:
+        return regions
+    means, present = regions
+    both = gather_batch(torch.cat((means, present[..., None]), 2), largest)
+    return both[..., :-1], both[..., -1] > 0
 
 
 class PixelMemory(nn.Module):

@@ -37,14 +37,15 @@ def implied_cells(maps: Tensor, steps: int) -> Tensor:
         strokes; reached by none.
     """
     if maps.device.type == "cuda" and (kernel := _triton_kernel()) is not None:
-        return kernel(maps, steps)
+        with torch.cuda.device(maps.device):  # Triton takes the current one
+            return kernel(maps, steps)
     inside, ours, theirs = pack(maps).unbind(1)
     return unpack(torch.stack(_spread(inside, ours, theirs, steps), 1), maps.shape[-1])
 
 
 @implied_cells.register_fake
 def _(maps: Tensor, steps: int) -> Tensor:
-    return torch.empty_like(maps)
+    return torch.empty_like(maps, memory_format=torch.contiguous_format)
 
 
 @functools.cache

@@ -87,7 +87,7 @@ def launch(maps: Tensor, steps: int) -> Tensor:
     batch, _, *grid = maps.shape
     planes, rows, columns = (1, *grid)[-3:]
     maps = maps.contiguous()
-    result = torch.empty_like(maps)
+    result = torch.empty_like(maps, memory_format=torch.contiguous_format)
     # a plane of one in 3D is a plane all the same, since its slices are judged
     powers = [triton.next_power_of_2(n) for n in (planes, rows)]
     if len(grid) == 3:

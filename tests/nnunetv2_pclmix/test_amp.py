@@ -136,9 +136,10 @@ def mixed_precision(nnunet, request, monkeypatch):
     trainer.grad_scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
     trainer.iteration = 6  # of 8: every schedule is on
 
-    def forward(data):
+    def forward(data, embed=True):
         with autocast_to(request.param):
             output = trainer.network(data)
+            output = trainer._embedded(output) if embed else output
         assert output.main[0].dtype == output.auxiliary.dtype == request.param
         return output
 

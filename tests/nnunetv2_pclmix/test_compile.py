@@ -1,6 +1,7 @@
 """torch.compile, nnU-Net's default on CUDA: the network is captured whole, and only once."""
 
 from functools import partial
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -57,3 +58,44 @@ def test_a_training_compiles_in_its_first_iterations_only(nnunet, monkeypatch):
     assert compiled[:4] == [compiled[0]] * 4
     assert compiled[4:] == [compiled[4]] * 6
     trainer.perform_actual_validation()
+
+
+def test_with_several_processes_what_exchanges_nothing_is_compiled(nnunet, alone, monkeypatch):
+    torch._dynamo.reset()
+    trainer = make_trainer(nnunet)
+    trainer.initialize()
+    assert trainer.is_ddp
+    counter = CompileCounter()
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=counter, fullgraph=True))
+    trainer.objective.compile()
+    trainer.network.train()
+    data = {"data": torch.randn(4, 1, 32, 32), "target": torch.randint(0, 4, (4, 1, 32, 32))}
+    data["target"] = [data["target"], data["target"][..., ::2, ::2]]
+    counts = []
+    for _ in range(3):
+        trainer.train_step(data)
+        counts.append(counter.frame_count)
+    # the sums of each pass, the contrast, the pseudo labels
+    assert counts == [4, 4, 4]
+
+
+def test_compiled_terms_are_the_terms(nnunet):
+    """By the graphs that torch.compile makes of them forward and backward; no code is generated."""
+    torch._dynamo.reset()
+    plain, compiled = (make_trainer(nnunet) for _ in range(2))
+    results = []
+    for trainer in (plain, compiled):
+        torch.manual_seed(0)
+        trainer.initialize()
+        if trainer is compiled:
+            with patch.object(torch, "compile", partial(torch.compile, backend="aot_eager")):
+                trainer.objective.compile()
+        trainer.network.train()
+        for step in range(2):
+            torch.manual_seed(step)
+            target = torch.randint(0, 4, (4, 1, 32, 32), dtype=torch.int16)
+            batch = {"data": torch.randn(4, 1, 32, 32), "target": [target, target[..., ::2, ::2]]}
+            results.append(trainer.train_step(batch)["terms"])
+    for one, two in zip(results[:2], results[2:], strict=True):
+        assert one.any()
+        torch.testing.assert_close(torch.tensor(one), torch.tensor(two), rtol=1e-4, atol=1e-5)

@@ -7,6 +7,8 @@ import torch
 
 from nnunetv2_pclmix.method.certainty_label import (
     certainty_label,
+    classes_in_cells,
+    counts_by_comparison,
     label_of_cells,
     mean_probabilities,
 )
@@ -54,7 +56,7 @@ def test_gradient_is_right_and_exactly_zero_at_ignored_voxels():
     target[0, 0, :2] = torch.tensor([0, IGNORE])  # at least one of each
 
     def loss(z):
-        return partial_nll(torch.log_softmax(z, 1), target, IGNORE)
+        return partial_nll(torch.log_softmax(z, 1), target, IGNORE).value()
 
     assert torch.autograd.gradcheck(loss, (logits,))
     loss(logits).backward()
@@ -94,6 +96,14 @@ def test_what_is_not_finite_is_not_certain():
     p = torch.full((1, 2, 1, 2), float("nan"))
     scribble = torch.tensor([[[[2, 1]]]])
     assert certainty_label(ExclusiveLabels(2), p, scribble, 9.0).tolist() == [[[2, 1]]]
+
+
+@pytest.mark.parametrize("cell", [(2, 3), (1, 1), (3, 2, 4)], ids=str)
+def test_a_gpu_counts_the_classes_in_cells_otherwise_but_the_same(cell):
+    size = (4, 5, 3)[: len(cell)]
+    classes = torch.randint(0, IGNORE + 1, (2, *(n * c for n, c in zip(size, cell, strict=True))))
+    parts = classes.view(2, *(n for pair in zip(size, cell, strict=True) for n in pair))
+    assert torch.equal(counts_by_comparison(parts, IGNORE), classes_in_cells(classes, size, IGNORE))
 
 
 @pytest.mark.parametrize("cell", [(2, 3), (4, 4), (1, 2, 2)])

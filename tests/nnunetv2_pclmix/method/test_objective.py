@@ -329,7 +329,7 @@ def test_passes_can_be_back_propagated_one_after_the_other():
     o = objective(levels=[0.7, 0.3])
 
     def passes():
-        output = network(images)
+        output = network.embedded(network(images))
         torch.manual_seed(1)  # the choice of anchors
         yield weighted_sum(o.first_pass(output, targets, filled_memory(), 0.7)[0], weights)
         pseudo = mix(*o.pseudo_labels(output, scribble, None, 0.7))
@@ -364,6 +364,17 @@ def test_nothing_waits_for_the_device():
         loss.backward()
         with pytest.raises(RuntimeError):  # shows that the net would catch something
             loss.item()
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [((32, 48), (16, 12)), ((30, 45), (10, 9)), ((14, 14), (2, 7)), ((7, 9), (3, 4)),
+     ((12, 8, 6), (4, 8, 3)), ((12, 9, 6), (5, 3, 3))],
+)  # fmt: skip
+def test_resize_nearest_is_torchs_nearest_exact(shape, size):
+    labels = torch.randint(0, 99, (2, 3, *shape), dtype=torch.int16)
+    expected = torch.nn.functional.interpolate(labels.float(), size=size, mode="nearest-exact")
+    assert torch.equal(resize_nearest(labels, size), expected.to(labels.dtype))
 
 
 def test_resize_nearest_keeps_labels_and_types():

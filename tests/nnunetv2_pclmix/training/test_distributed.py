@@ -105,16 +105,29 @@ def exchange(exchanged: list[int], bucket: dist.GradBucket) -> torch.futures.Fut
     return allreduce_hook(None, bucket)
 
 
+class Noted:
+    """torch.distributed; notes which functions are asked for."""
+
+    def __init__(self) -> None:
+        self.names = []
+
+    def __getattr__(self, name: str):
+        self.names.append(name)
+        return getattr(dist, name)
+
+
 def train(root: str, settings: dict, part: slice) -> dict:
     trainer = make_trainer(root, settings)
     trainer.network.train()
-    exchanged, inputs, steps = [], [], []
+    exchanged, inputs, steps, counts = [], [], [], []
     if trainer.is_ddp:
         trainer.network.register_comm_hook(exchanged, exchange)
     trainer.network.register_forward_pre_hook(lambda _, args: inputs.append(args[0].clone()))
     for batch in make_batches(trainer, 4):
         targets = [t[part] for t in batch["target"]]
-        trainer.train_step({"data": batch["data"][part], "target": targets})
+        with patch("nnunetv2_pclmix.method.global_mean.dist", Noted()) as noted:
+            trainer.train_step({"data": batch["data"][part], "target": targets})
+        counts.append([name for name in noted.names if name.startswith("all_")])
         steps.append(exchanged.copy())
         exchanged.clear()
     network = trainer._bare_network
@@ -122,6 +135,7 @@ def train(root: str, settings: dict, part: slice) -> dict:
         "parameters": {k: v.detach().clone() for k, v in network.named_parameters()},
         "memory": trainer.memory.state_dict() if trainer.memory is not None else {},
         "exchanged": steps,
+        "counts": counts,
         "inputs": inputs,
     }
 
@@ -186,8 +200,13 @@ def test_two_processes_train_as_one_does(nnunet, tmp_path, settings):
             torch.testing.assert_close(rank["parameters"][name], value, **close)
         for name, value in alone["memory"].items():
             torch.testing.assert_close(rank["memory"][name], value, rtol=1e-3, atol=1e-4)
-    passes = STEPS * (2 if settings.get("dynamic_mix", True) else 1)
-    assert len(alone["inputs"]) == len(ranks[0]["inputs"]) == passes
+    passes = 2 if settings.get("dynamic_mix", True) else 1
+    assert len(alone["inputs"]) == len(ranks[0]["inputs"]) == STEPS * passes
+    # the strokes' probability, the counts of each pass, and what is queued, each at once
+    counts = ["all_reduce"] * (passes + settings.get("stroke_support", True))
+    counts += ["all_gather"] * settings.get("contrast", True)
+    assert [sorted(names) for names in ranks[0]["counts"]] == [sorted(counts)] * STEPS
+    assert alone["counts"] == [[]] * STEPS
     moved = make_trainer(str(nnunet), settings)._bare_network.named_parameters()
     assert any(not torch.equal(alone["parameters"][name], value) for name, value in moved)
 
