@@ -21,7 +21,7 @@ from scribble_tools.predict.nnunet_model import NNUNetModel, find_model
 @pytest.fixture
 def images(trained, tmp_path):
     """Two cases of the training under other names and in other formats, one of them turned."""
-    _, given = trained
+    given = trained[1] / "imagesTr"
     folder = tmp_path / "scans"
     folder.mkdir()
     image = sitk.ReadImage(str(given / "case0_0000.nii.gz"))
@@ -36,7 +36,7 @@ CPU = PredictOptions(device="cpu", mirroring=False, pictures=False)
 
 
 def test_labels_have_the_images_geometry_and_format(trained, images, tmp_path):
-    model, given = trained
+    model, given = trained[0], trained[1] / "imagesTr"
     written = predict_images(find_model(model), images, tmp_path / "out", CPU)
     assert {case: path.name for case, path in written.items()} == {
         "anna": "anna.nrrd",
