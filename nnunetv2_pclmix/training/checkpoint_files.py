@@ -161,6 +161,7 @@ def set_aside(folder: Path, tell: Callable[[str], None], keep: Collection[Path] 
     Args:
         keep: the new training's own files in ``folder``.
     """
+    remove_half_written(folder)
     own = {path.name for path in keep}
     found = {path for pattern in LEFT for path in folder.glob(pattern) if path.name not in own}
     if not any(path.suffix == ".pth" for path in found):
