@@ -4,7 +4,7 @@
 set -euo pipefail
 
 out="${1:-$(cd "$(dirname "$0")/.." && pwd)/docs/pictures/readme.png}"
-trainer=nnUNetTrainerPCLMix_5epochs # that of the demo
+trainer=nnUNetTrainerStrokeSupport_5epochs # one pass
 stock=nnUNetTrainer_5epochs
 work="$PWD/demo"
 export nnUNet_raw="$work/nnUNet_raw"
