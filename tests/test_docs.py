@@ -364,7 +364,12 @@ def test_tutorial(small, monkeypatch):
     assert len(set(record["patients"].values())) == 2
     model = small / "nnunet/results/Dataset130_Hearts"
     assert len([*model.glob("*/fold_0/checkpoint_final.pth")]) == 3
-    assert {path.suffix for path in (small / "scores").iterdir()} == {".csv", ".json", ".md", ".png"}
+    assert {path.suffix for path in (small / "scores").iterdir()} == {
+        ".csv",
+        ".json",
+        ".md",
+        ".png",
+    }
     assert (small / "hearts_model.zip").is_file()
     assert "<html" in (small / "report.html").read_text()
     fold = next(model.glob("nnUNetTrainerPCLMix__nnUNetPlans__2d/fold_0"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import signal
 import sys
@@ -34,6 +35,18 @@ def full_in_words(error: OSError) -> str:
     return what + (f" ({where} could not be written)" if where else "")
 
 
+@functools.cache
+def _end_forked_processes() -> None:
+    """From now on SIGTERM ends forked processes as if they had no handler of ours."""
+
+    def in_child() -> None:
+        if getattr(signal.getsignal(signal.SIGTERM), "ends_forked", False):
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    if hasattr(os, "register_at_fork"):  # where processes can be forked
+        os.register_at_fork(after_in_child=in_child)
+
+
 @contextlib.contextmanager
 def sigterm_raises() -> Iterator[None]:
     """SIGTERM raises `Terminated`, so that what was begun is cleared away.
@@ -43,14 +56,15 @@ def sigterm_raises() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread can set handlers
         return
-    process = os.getpid()
 
     def stop(number: int, frame: object) -> None:
-        if os.getpid() != process:
-            os._exit(128 + number)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would disturb clearing up
         raise Terminated
 
+    # in a forked process a handler of Python's runs only if Python does: one that waits for a lock
+    # of a thread that was not forked with it would never end, and its parent wait for ever
+    stop.ends_forked = True
+    _end_forked_processes()
     before = signal.signal(signal.SIGTERM, stop)
     try:
         yield

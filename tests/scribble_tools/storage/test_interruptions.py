@@ -1,0 +1,25 @@
+"""SIGTERM while a command runs: an exception in it, a plain end for what it forked."""
+
+import os
+import signal
+
+import pytest
+
+from scribble_tools.storage.interruptions import Terminated, sigterm_raises
+
+
+def test_sigterm_is_raised_and_the_handler_is_put_back():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Terminated), sigterm_raises():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_forked_process_has_no_handler_that_python_would_have_to_run():
+    """One that waits for a lock for ever would not end by it, nor would its parent."""
+    with sigterm_raises():
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
