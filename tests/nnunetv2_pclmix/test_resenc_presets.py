@@ -78,7 +78,7 @@ def test_auxiliary_parts_fit_the_plans_of_large_images(nnunet, preset, monkeypat
     with torch.device("meta"):
         stock = nnUNetTrainer.build_network_architecture(manager, configuration, 1, 4, True)
         network = PCLMixNetwork(stock, patch, 4, PCLMixConfig()).train()
-        output = network(torch.empty(2, 1, *patch))
+        output = network.embedded(network(torch.empty(2, 1, *patch)))
     assert output.auxiliary.shape == output.main[0].shape == (2, 4, *patch)
     voxels = [math.prod(logits.shape[2:]) for logits in output.main]
     assert voxels == sorted(voxels, reverse=True)

@@ -309,7 +309,7 @@ def test_one_step_has_the_gradient_of_both_passes(nnunet, monkeypatch):
 
     torch.manual_seed(5)
     weights = term_weights(trainer.config, 6 / 8)
-    first = trainer.network(data)
+    first = trainer.network.embedded(trainer.network(data))
     support = stroke_support(trainer.objective.labels, first.main[0], targets[0])
     # there is something to correct
     assert (first.main[0].argmax(1, keepdim=True)[support.background] > 0).any()

@@ -299,6 +299,7 @@ def test_evaluations_replace_their_own_files_only(tmp_path, dense, capsys):
     assert (out / "comparison.png").read_text() == "mine"
     (out / "comparison.png").unlink()
     names = {f"evaluation.{kind}" for kind in ("csv", "json", "md")}
+    names |= {"confusion.csv", "confusion.png"}
     more = {f"comparison.{kind}" for kind in ("csv", "json", "md", "png")}
     other = tmp_path / "other"
     shutil.copytree(dense, other)

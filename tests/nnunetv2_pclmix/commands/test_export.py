@@ -277,7 +277,8 @@ def test_names_from_files_cannot_lead_outside_the_target(model, tmp_path, name):
     for key in ("plans_name", "dataset_name"):
         plans = json.loads((model / "plans.json").read_text())
         (model / "plans.json").write_text(json.dumps({**plans, key: name}))
-        with pytest.raises(ValueError, match="cannot be the name of a"):
+        refusal = "cannot be the name of a|_name is .*; expected text"
+        with pytest.raises(ValueError, match=refusal):
             export_model(model, tmp_path / "out")
         (model / "plans.json").write_text(json.dumps(plans))
     with pytest.raises(ValueError, match="cannot be the name of a trainer"):
