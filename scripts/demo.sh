@@ -26,7 +26,7 @@ nnUNetv2_train 999 2d 0 -tr "$trainer" -p nnUNetPlans_small -device "$device"
 nnUNetv2_predict -d 999 -c 2d -f 0 -tr "$trainer" -p nnUNetPlans_small -device "$device" \
     -i "$dataset/imagesTs" -o "$work/predictions" -npp 1 -nps 1
 scribble_tools evaluate "$work/predictions" "$dataset/labelsTs_dense" --out "$work/scores" --overwrite
-scribble_tools report --dataset 999 --model "$model" --out "$work/report.html" --overwrite
+scribble_tools report --dataset 999 --model "$model" --fold 0 --out "$work/report.html" --overwrite
 { set +x; } 2>/dev/null
 
 # a validation case: it has a scribble to show, and was not trained on
