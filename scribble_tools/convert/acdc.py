@@ -24,7 +24,7 @@ from scribble_tools.dataset.label_mapping import LabelMapping
 from scribble_tools.images.image_files import files_below
 
 LABELS = LabelMapping({"background": (0,), "RV": (1,), "MYO": (2,), "LV": (3,)}, unlabelled=(4,))
-ROWS = (Row("[ACDC](#acdc) with the scribbles of Valvano et al.", "`convert acdc`", "4", "0"),)
+ROWS = (Row("[ACDC](#acdc) with the scribbles of Valvano et al.", "`acdc`", "4", "0"),)
 CASE = re.compile(r"(patient\d{3})_frame\d{2}")
 
 

@@ -31,36 +31,36 @@ COLOURS = ("R", "G", "B")
 THICK = 3  # a slice is thick above so many times its voxels' size, as nnU-Net counts it
 
 
-AS_SAID = ("as you say", "as you say")
+AS_SAID = ("as said", "as said")
 ROWS = (
     Row(
         "[3D Slicer](#3d-slicer) `.seg.nrrd`",
-        "`convert folder --labels NAME=SEGMENT`",
+        "`folder --labels NAME=SEGMENT`",
         "in no segment",
-        "a segment that you name",
+        "a segment of its own",
     ),
     Row(
-        "[ITK-SNAP](#itk-snap-and-mitk) label maps",
-        "`convert folder --label-description FILE`",
+        "[ITK-SNAP, MITK](#itk-snap-and-mitk)",
+        "`folder --label-description FILE`",
         '0, "Clear Label"',
         "a label of its own",
     ),
     Row(
-        "[any label maps](#label-maps-nifti-nrrd-mha): NIfTI, NRRD, MHA",
-        "`convert folder --labels NAME=VALUE --unlabelled VALUE`",
+        "[label maps](#label-maps): NIfTI, NRRD, MHA",
+        "`folder --labels NAME=VALUE --unlabelled VALUE`",
         *AS_SAID,
     ),
-    Row("[pictures](#pictures-png-bmp-tif): PNG, BMP, TIF", "`convert folder`", *AS_SAID),
+    Row("[pictures](#pictures): PNG, BMP, TIF", "`folder`", *AS_SAID),
     Row(
-        "pictures of labels [in colours](#colours-and-palettes), or with a palette",
-        "`convert folder --labels NAME='#ff0000'`",
+        "[pictures in colours](#colours-and-palettes)",
+        "`folder --labels NAME='#ff0000'`",
         *AS_SAID,
     ),
     Row(
-        "[one mask per class](#several-masks-of-a-case)",
-        "`convert folder --labels NAME='{case}-cell-*.png'`",
+        "[masks per class](#masks-per-class)",
+        "`folder --labels NAME='{case}-NAME.png'`",
         "in no mask",
-        "a mask that you name",
+        "a mask of its own",
     ),
 )
 

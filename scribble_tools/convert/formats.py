@@ -114,7 +114,9 @@ FORMATS = (
     Format("wsl4mis", "the h5 files of WSL4MIS", published=True),
     Format("scribblebench", "an nnU-Net data set with scribbles that ScribbleBench generated"),
 )
-DENSE_ONLY = Row("[dense labels](#dense-labels-only) only", "`generate`", "", "")
+DENSE_ONLY = Row(
+    "[dense labels](#dense-labels-only) only", "first `scribble_tools generate`", "", ""
+)
 
 
 def recognise(seen: Seen, drawn_anew: bool = False) -> Advice | None:
@@ -132,7 +134,7 @@ def recognise(seen: Seen, drawn_anew: bool = False) -> Advice | None:
 def table() -> str:
     """The table of docs/formats.md."""
     rows = [row for known in FORMATS for row in known.documentation]
-    head = Row("you have", "command", "unlabelled in the files", "background scribble")
+    head = Row("you have", "`scribble_tools convert`", "unlabelled", "background scribble")
     cells = [
         (row.have, row.command, row.unlabelled, row.background) for row in (head, *rows, DENSE_ONLY)
     ]

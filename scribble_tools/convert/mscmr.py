@@ -37,7 +37,7 @@ DENSE_LABELS = {
     "cyclemix": LabelMapping(CLASSES),
     "challenge": LabelMapping({"background": (0,), "RV": (600,), "MYO": (200,), "LV": (500,)}),
 }
-ROWS = (Row("[MSCMRseg](#mscmrseg) in CycleMix's layout", "`convert mscmr`", "4", "0"),)
+ROWS = (Row("[MSCMRseg](#mscmrseg) in CycleMix's layout", "`mscmr`", "4", "0"),)
 PARTS = {"train": TRAINING, "val": "Val", "test": "Ts", "TestSet": "Ts"}
 FILE = re.compile(r"((subject\d+)_DE)(_scribble|_manual)?\.nii(\.gz)?")
 

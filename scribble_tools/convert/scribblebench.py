@@ -43,7 +43,7 @@ from scribble_tools.images.segmentation_files import read_labels
 ROWS = (
     Row(
         "[ScribbleBench](#scribblebench)'s output",
-        "`convert scribblebench`",
+        "`scribblebench`",
         "the number of labels, or 0",
         "0, or the number of labels",
     ),

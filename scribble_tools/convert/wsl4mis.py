@@ -28,7 +28,7 @@ from scribble_tools.dataset.label_mapping import LabelMapping
 from scribble_tools.images.h5_files import opened_h5, read_dataset
 from scribble_tools.images.image_files import files_below
 
-ROWS = (Row("[WSL4MIS](#wsl4mis) h5 files", "`convert wsl4mis`", "4, or 255", "0"),)
+ROWS = (Row("[WSL4MIS](#wsl4mis) h5 files", "`wsl4mis`", "4, or 255", "0"),)
 FILE = re.compile(r"((patient\d{3})_frame\d{2})(?:_slice_(\d+))?\.h5")
 CLASSES = {"background": (0,), "RV": (1,), "MYO": (2,), "LV": (3,)}
 SAME = 0.99  # correlation of images that are the same but for their intensity scale
