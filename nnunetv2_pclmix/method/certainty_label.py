@@ -77,6 +77,17 @@ def certainty_label(
     Returns:
         (B, *spatial) int64 exclusive classes: the scribble's where there is one, else the one
         predicted by p where the entropy of p is at most ``threshold``, else ``num_classes``.
+
+    Example:
+        The second voxel is torn between two classes, so that it gets 2, "no class". The third is, too,
+        but has a scribble:
+
+        >>> import torch
+        >>> from nnunetv2_pclmix.method.label_encoding import ExclusiveLabels
+        >>> p = torch.tensor([[[0.99, 0.5, 0.5], [0.01, 0.5, 0.5]]])
+        >>> scribble = torch.tensor([[[2, 2, 1]]])
+        >>> certainty_label(ExclusiveLabels(2), p, scribble, threshold=0.3).tolist()
+        [[0, 2, 1]]
     """
     target = predicted_target(labels, probabilities, scribble, threshold, support)
     return labels.exclusive(target)

@@ -43,7 +43,19 @@ def heterogeneous_consistency(
     auxiliary_logits: Tensor,
     probabilities: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """The value of `squared_difference`, a scalar."""
+    """The value of `squared_difference`, a scalar.
+
+    Example:
+        Decoders that are sure of opposite classes differ by 2, the most there is:
+
+        >>> import torch
+        >>> main = torch.tensor([[[20.0], [-20.0]]])
+        >>> softmax = lambda logits: logits.softmax(1)
+        >>> heterogeneous_consistency(main, -main, softmax).item()
+        2.0
+        >>> heterogeneous_consistency(main, main + 3, softmax).item()
+        0.0
+    """
     return squared_difference(main_logits, auxiliary_logits, probabilities).value()
 
 
@@ -70,6 +82,17 @@ def pseudo_labels(
         support: what the strokes say of the prediction, which corrects it.
         of_mean: both labels are those of the decoders' mean probabilities.
         threshold: entropy in nats above which a voxel is ignored; none is without it.
+
+    Example:
+        Each decoder's label, but a scribbled voxel keeps its scribble; 2 is "not annotated":
+
+        >>> import torch
+        >>> from nnunetv2_pclmix.method.label_encoding import ExclusiveLabels
+        >>> main = torch.tensor([[[3.0, 0.0, 0.0], [0.0, 3.0, 3.0]]])
+        >>> scribble = torch.tensor([[[2, 2, 0]]])
+        >>> of_main, of_auxiliary = pseudo_labels(ExclusiveLabels(2), main, -main, scribble)
+        >>> of_main[0, 0].tolist(), of_auxiliary[0, 0].tolist()
+        ([0, 1, 0], [1, 0, 0])
     """
     scores = [logits for logits in (main_logits, auxiliary_logits) if logits is not None]
     present = 0.0

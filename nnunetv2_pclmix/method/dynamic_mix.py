@@ -40,6 +40,15 @@ def box_mask(
     Each box lies inside the image and covers the share ``area`` of it up to rounding to voxels. Its
     aspect is random: the extents, as fractions of the image's, are ``area ** w`` with w uniform on
     the simplex (in 2D: w and 1 - w), so that their product is ``area`` for any number of axes.
+
+    Example:
+        A box that covers a quarter of an image of 8 x 8, up to rounding:
+
+        >>> import torch
+        >>> _ = torch.manual_seed(0)
+        >>> mask = box_mask(1, (8, 8), area=0.25)
+        >>> mask.shape, bool(8 <= mask.sum() <= 24)
+        (torch.Size([1, 1, 8, 8]), True)
     """
     axes = len(spatial)
     # exponential variates, normalised, are uniform on the simplex
@@ -74,6 +83,19 @@ def draw_mix(
     Args:
         with_previous: what is mixed holds 2 B samples, of which the second half is the previous
             iteration's batch; every sample is mixed with one of those. For batches of one.
+
+    Example:
+        What is drawn mixes images and labels alike:
+
+        >>> import torch
+        >>> _ = torch.manual_seed(0)
+        >>> images = torch.arange(2.0).view(2, 1, 1, 1).expand(2, 1, 8, 8)
+        >>> mix = draw_mix(2, (8, 8), area=0.2)
+        >>> mixed = mix(images)
+        >>> mixed.shape, mixed[0].unique().tolist()
+        (torch.Size([2, 1, 8, 8]), [0.0, 1.0])
+        >>> bool(torch.equal(mix(10 * images), 10 * mixed))
+        True
     """
     box = box_mask(batch_size, spatial, area, device)
     swap = torch.rand(batch_size, *[1] * (len(spatial) + 1), device=device) < 0.5

@@ -43,6 +43,14 @@ def term_weights(config: PCLMixConfig, progress: float) -> dict[str, float]:
 
     Args:
         progress: fraction of the planned iterations that are done, in [0, 1].
+
+    Example:
+        At the start nothing is contrasted; the pseudo labels count from the first iteration on:
+
+        >>> from nnunetv2_pclmix.config import PCLMixConfig
+        >>> weights = term_weights(PCLMixConfig(), progress=0.0)
+        >>> weights["contrast"], weights["pseudo_main"]
+        (0.0, 0.3)
     """
     auxiliary = config.lambda_auxiliary
     heterogeneous = config.lambda_heterogeneous * sigmoid_ramp(progress, config.heterogeneous_ramp)

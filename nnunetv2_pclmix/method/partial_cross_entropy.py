@@ -35,7 +35,17 @@ def partial_nll(log_probabilities: Tensor, target: Tensor, ignore_label: int) ->
 
 
 def partial_cross_entropy(logits: Tensor, target: Tensor, ignore_label: int) -> Tensor:
-    """`partial_nll` of the softmax of ``logits`` (B, K, *spatial), computed in float32."""
+    """`partial_nll` of the softmax of ``logits`` (B, K, *spatial), computed in float32.
+
+    Example:
+        Of four voxels two are annotated, as class 0 and class 1; 2 stands for "not annotated":
+
+        >>> import torch
+        >>> logits = torch.tensor([[[2.0, 0.0, 5.0, 5.0], [0.0, 2.0, 5.0, -5.0]]])
+        >>> target = torch.tensor([[0, 1, 2, 2]])
+        >>> round(partial_cross_entropy(logits, target, ignore_label=2).item(), 4)
+        0.1269
+    """
     return partial_nll(torch.log_softmax(logits.float(), 1), target, ignore_label).value()
 
 
@@ -60,5 +70,15 @@ def partial_binary_nll(logits: Tensor, target: Tensor) -> Mean:
 
 
 def partial_binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """The value of `partial_binary_nll`, a scalar."""
+    """The value of `partial_binary_nll`, a scalar.
+
+    Example:
+        Two regions and, as the last channel, what is ignored: here the second of two voxels.
+
+        >>> import torch
+        >>> logits = torch.tensor([[[0.0, 9.0], [0.0, 9.0]]])
+        >>> target = torch.tensor([[[1, 0], [0, 0], [0, 1]]])
+        >>> round(partial_binary_cross_entropy(logits, target).item(), 4)
+        1.3863
+    """
     return partial_binary_nll(logits, target).value()

@@ -50,6 +50,15 @@ def sample_anchors(
     Returns:
         (A,) indices into the flattened B * P pixels and (A,) bool, false where the slot is unused;
         A = min(total, B * P).
+
+    Example:
+        Class 1 has one pixel, so that it gives one anchor; 2 is no class:
+
+        >>> import torch
+        >>> label = torch.tensor([[0, 0, 0, 1, 2]])
+        >>> index, used = sample_anchors(label, label, num_classes=2, per_class=2, total=4)
+        >>> sorted(label[0, index[used]].tolist())
+        [0, 0, 1]
     """
     batch, pixels = label.shape
     device = label.device
@@ -161,5 +170,20 @@ def pixel_contrastive_loss(
     stored: Tensor,
     temperature: float,
 ) -> Tensor:
-    """The value of `info_nce`, a scalar."""
+    """The value of `info_nce`, a scalar.
+
+    Example:
+        An anchor that lies on its class' entry, and one on the other class' entry:
+
+        >>> import torch
+        >>> entries = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])
+        >>> stored, one = torch.ones(2, 1, dtype=torch.bool), torch.ones(1, dtype=torch.bool)
+        >>> for anchor in ([1.0, 0.0], [0.0, 1.0]):
+        ...     loss = pixel_contrastive_loss(
+        ...         torch.tensor([anchor]), torch.tensor([0]), one, entries, stored, temperature=0.1
+        ...     )
+        ...     print(f"{loss.item():.3f}")
+        0.000
+        10.000
+    """
     return info_nce(anchors, classes, valid, entries, stored, temperature).value()

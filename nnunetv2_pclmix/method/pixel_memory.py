@@ -18,6 +18,15 @@ def region_means(embedding: Tensor, label: Tensor, num_classes: int) -> tuple[Te
 
     Returns:
         (B, K, D) L2-normalised means, zero where the class is absent, and (B, K) bool presence.
+
+    Example:
+        Two pixels of class 0, one of class 1, none of class 2:
+
+        >>> import torch
+        >>> embedding = torch.tensor([[[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]])
+        >>> means, present = region_means(embedding, torch.tensor([[0, 0, 1]]), num_classes=3)
+        >>> means[0].tolist(), present[0].tolist()
+        ([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]], [True, True, False])
     """
     member = label[:, None] == torch.arange(num_classes, device=label.device)[:, None]  # (B, K, P)
     total = torch.einsum("bkp,bdp->bkd", member.float(), embedding.float())
@@ -47,6 +56,17 @@ class PixelMemory(nn.Module):
             shapes fixed and the device from being waited for.
         filled: (K,) number of valid entries, the first ``filled[k]`` ones.
         pointer: (K,) slot that is written next.
+
+    Example:
+        A ring of two entries forgets the first of three:
+
+        >>> import torch
+        >>> memory = PixelMemory(num_classes=1, size=2, dim=1)
+        >>> for number in (1.0, 2.0, 3.0):
+        ...     memory.enqueue(torch.tensor([[[number]]]), torch.tensor([[True]]))
+        >>> entries, stored = memory.stored()
+        >>> sorted(entries.flatten().tolist()), stored.tolist()
+        ([2.0, 3.0], [[True, True]])
     """
 
     entries: Tensor

@@ -70,6 +70,26 @@ def stroke_support(labels: LabelEncoding, logits: Tensor, scribble: Tensor) -> S
     Args:
         logits: (B, C, *spatial).
         scribble: (B, T, *spatial).
+
+    Example:
+        Two squares are predicted alike. A stroke of class 1 lies in the left one, a background stroke
+        in the right one, which is therefore false. 2 stands for "not annotated":
+
+        >>> import torch
+        >>> from nnunetv2_pclmix.method.label_encoding import ExclusiveLabels
+        >>> labels, logits = ExclusiveLabels(2), torch.zeros(1, 2, 32, 32)
+        >>> logits[:, 0] = 4
+        >>> logits[:, 1, 12:20, 4:12] = logits[:, 1, 12:20, 20:28] = 8
+        >>> scribble = torch.full((1, 1, 32, 32), 2)
+        >>> scribble[..., 16, 6:10], scribble[..., 16, 22:26] = 1, 0
+        >>> support = stroke_support(labels, logits, scribble)
+        >>> [bool(support.background[0, 0, 14, column]) for column in (8, 24)]
+        [False, True]
+        >>> round(support.trust.item(), 2)
+        1.0
+        >>> corrected = support.correct(labels, labels.predict(logits))
+        >>> corrected[0, 0, 14, [8, 24]].tolist()
+        [1, 0]
     """
     foreground, recognised = foreground_like_strokes(labels, logits, scribble)
     trust = (4 * recognised - 2).clamp(0, 1)

@@ -133,6 +133,31 @@ def check_dataset(
     Raises:
         FileNotFoundError: there is no such folder.
         ValueError: ``patient_regex`` is no regular expression, or does not match every case.
+
+    Example:
+        Labels without any stroke on the background, which a training would refuse, too:
+
+        >>> import json
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> import SimpleITK as sitk
+        >>> data = Path(tempfile.mkdtemp()) / "Dataset130_Hearts"
+        >>> voxels = np.full((2, 16, 16), 2, np.uint8)
+        >>> voxels[:, 7:9, 4:12] = 1
+        >>> for name in ("imagesTr/anna_0000.nii.gz", "labelsTr/anna.nii.gz"):
+        ...     (data / name).parent.mkdir(parents=True)
+        ...     sitk.WriteImage(sitk.GetImageFromArray(voxels), str(data / name))
+        >>> content = {
+        ...     "labels": {"background": 0, "heart": 1, "ignore": 2},
+        ...     "channel_names": {"0": "MR"},
+        ...     "numTraining": 1,
+        ...     "file_ending": ".nii.gz",
+        ... }
+        >>> _ = (data / "dataset.json").write_text(json.dumps(content))
+        >>> report = check_dataset(data, num_processes=1)
+        >>> [finding.code for finding in report.findings if finding.severity == "error"]
+        ['no-background']
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder")

@@ -236,6 +236,36 @@ def write_scribble_dataset(source: Source, target: Target) -> Path:
         FileExistsError: see `write_dataset_atomically` and `written_entries`.
         ValueError: files are not what they should be; the message lists all of them, and nothing
             is written. Or see `refuse_sources_in`, `written_entries`.
+
+    Example:
+        Two images and their strokes, in which 0 means that nothing is drawn:
+
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> import SimpleITK as sitk
+        >>> from scribble_tools.convert.folder import FolderOptions, folder_source
+        >>> from scribble_tools.convert.pairing import IMAGE, SCRIBBLE, Place
+        >>> hearts = Path(tempfile.mkdtemp())
+        >>> strokes = np.zeros((2, 16, 16), np.uint8)
+        >>> strokes[:, 7:9, 4:12], strokes[:, 1:3, 2:14] = 1, 2
+        >>> for case in ("anna", "bert"):
+        ...     for part, voxels in {"images": 50 * strokes, "scribbles": strokes}.items():
+        ...         (hearts / part).mkdir(exist_ok=True)
+        ...         image = sitk.GetImageFromArray(voxels)
+        ...         sitk.WriteImage(image, str(hearts / part / f"{case}.nii.gz"))
+        >>> source = folder_source(
+        ...     [Place(IMAGE, hearts / "images")],
+        ...     Place(SCRIBBLE, hearts / "scribbles"),
+        ...     None,
+        ...     FolderOptions(labels=["background=2", "heart=1"], unlabelled=["0"]),
+        ... )
+        >>> written = write_scribble_dataset(source, Target(hearts / "raw", 130, "Hearts"))
+        >>> written.name, sorted(path.name for path in (written / "labelsTr").iterdir())
+        ('Dataset130_Hearts', ['anna.nii.gz', 'bert.nii.gz'])
+        >>> labels = sitk.GetArrayFromImage(sitk.ReadImage(str(written / "labelsTr" / "anna.nii.gz")))
+        >>> source.scribble_labels.labels, np.unique(labels).tolist()
+        ({'background': 0, 'heart': 1, 'ignore': 2}, [0, 1, 2])
     """
     training = [case for case in source.cases if case.part == TRAINING]
     if not training:

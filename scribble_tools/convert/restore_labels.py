@@ -76,6 +76,23 @@ def restore_labels(
             earlier run has written them, as its record ``restored.json`` says.
         ValueError: ``out`` is the folder of the predictions, or files hold other values than the
             mapping's; the message lists all of them, and nothing is written.
+
+    Example:
+        Of class 1 the files had the value 600 once:
+
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> import SimpleITK as sitk
+        >>> from scribble_tools.dataset.label_mapping import LabelMapping
+        >>> here = Path(tempfile.mkdtemp())
+        >>> (here / "predictions").mkdir()
+        >>> image = sitk.GetImageFromArray(np.array([[[0, 1]]], np.uint8))
+        >>> sitk.WriteImage(image, str(here / "predictions" / "anna.nii.gz"))
+        >>> mapping = LabelMapping({"background": (0,), "heart": (600,)})
+        >>> (path,) = restore_labels(here / "predictions", mapping, here / "restored")
+        >>> sitk.GetArrayFromImage(sitk.ReadImage(str(path))).tolist()
+        [[[0, 600]]]
     """
     if not predictions.is_dir():
         raise FileNotFoundError(f"{predictions} is not a folder")

@@ -37,6 +37,22 @@ class RawDataset:
         splits: per fold the cases to train on (``train``) and to validate on (``val``); None where
             there is no splits_final.json.
         record: conversion.json; empty where there is none.
+
+    Example:
+        >>> import json
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> content = {
+        ...     "labels": {"background": 0, "heart": 1, "ignore": 2},
+        ...     "channel_names": {"0": "MR"},
+        ...     "numTraining": 1,
+        ...     "file_ending": ".nii.gz",
+        ... }
+        >>> _ = (folder / "dataset.json").write_text(json.dumps(content))
+        >>> raw = RawDataset.read(folder)
+        >>> raw.labels.classes, raw.labels.ignore, raw.channels
+        ({'heart': (1,)}, 2, ('MR',))
     """
 
     folder: Path

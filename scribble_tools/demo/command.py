@@ -135,6 +135,13 @@ def make_demo_data(
         ValueError: an unusable number.
         FileExistsError: the data set is there and ``overwrite`` is false, or no earlier run says
             in its record that it wrote it.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> data = make_demo_data(Path(tempfile.mkdtemp()), patients=2, test_patients=0)
+        >>> sorted(path.name for path in (data / "labelsTr").iterdir())[:2]
+        ['demo001_ed.nii.gz', 'demo001_es.nii.gz']
     """
     if patients < 2 or test_patients < 0 or seed < 0:
         raise ValueError(

@@ -128,6 +128,22 @@ def evaluate_folders(
         FileNotFoundError: a folder is missing or holds no reference.
         ValueError: the tolerance is negative, or files are missing, unreadable, of another shape
             or spacing, or hold no integers; the message lists all of them.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> import SimpleITK as sitk
+        >>> from scribble_tools.evaluate.summary import summarise
+        >>> here = Path(tempfile.mkdtemp())
+        >>> for part, columns in {"predictions": 3, "outlined": 4}.items():
+        ...     (here / part).mkdir()
+        ...     labels = np.zeros((1, 8, 8), np.uint8)
+        ...     labels[:, 2:6, 2 : 2 + columns] = 1
+        ...     sitk.WriteImage(sitk.GetImageFromArray(labels), str(here / part / "anna.nii.gz"))
+        >>> found = evaluate_folders(here / "predictions", here / "outlined", num_processes=1)
+        >>> round(summarise(found.scores)["overall"]["dice"], 3)
+        0.857
     """
     if not tolerance_mm >= 0:
         raise ValueError(f"tolerance {tolerance_mm} mm: give 0 or more")

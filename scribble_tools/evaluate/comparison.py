@@ -76,6 +76,20 @@ def compare(
 
     Raises:
         ValueError: see `match_scores`.
+
+    Example:
+        Two models on the same case, of which the first finds one pixel more:
+
+        >>> import numpy as np
+        >>> from scribble_tools.dataset.label_set import LabelSet
+        >>> from scribble_tools.evaluate.scores import evaluate_case
+        >>> labels, reference = LabelSet({"organ": (1,)}), np.array([[0, 1, 1, 0]])
+        >>> good, poor = (
+        ...     evaluate_case("anna", np.array([row]), reference, (1, 1), labels)
+        ...     for row in ([0, 1, 1, 0], [0, 1, 0, 0])
+        ... )
+        >>> round(compare(good, poor)["overall"]["dice"]["mean"], 3)
+        0.333
     """
     scores, other = match_scores(scores, other)
     groups = groups_of(scores, patients)

@@ -168,6 +168,16 @@ def evaluate_case(
         tolerance_mm: of the surface Dice.
         keep_largest: score each class with nothing but its largest component (the first of equally
             large ones), what nnU-Net's postprocessing would make of it.
+
+    Example:
+        A square of four pixels, of which the upper two are found, beside one false pixel:
+
+        >>> import numpy as np
+        >>> reference, prediction = np.zeros((2, 6, 6), np.uint8)
+        >>> reference[1:3, 1:3] = prediction[1, 1:3] = prediction[5, 5] = 1
+        >>> (score,) = evaluate_case("anna", prediction, reference, (1, 1), LabelSet({"organ": (1,)}))
+        >>> round(float(score.dice), 3), score.islands, float(score.volume_error_percent)
+        (0.571, 1, -25.0)
     """
     annotated = None if labels.ignore is None else reference != labels.ignore
     diagonal_mm = math.hypot(*(n * s for n, s in zip(reference.shape, spacing_mm, strict=True)))

@@ -65,6 +65,20 @@ def generate_folder(
             run's files are replaced if ``overwrite``, others never.
         ValueError: files are no dense labels, or ``unlabelled`` is one of their labels; the
             message lists all of them, and nothing is written.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> import SimpleITK as sitk
+        >>> here = Path(tempfile.mkdtemp())
+        >>> (here / "dense").mkdir()
+        >>> dense = np.zeros((1, 64, 64), np.uint8)
+        >>> dense[:, 20:44, 20:44] = 1
+        >>> sitk.WriteImage(sitk.GetImageFromArray(dense), str(here / "dense" / "anna.nii.gz"))
+        >>> voxels = generate_folder(here / "dense", here / "strokes", ScribblePlan())
+        >>> sorted(voxels), [path.name for path in (here / "strokes").glob("*.nii.gz")]
+        ([0, 1, 2], ['anna.nii.gz'])
     """
     files = find_label_files(Path(source))
     out = Path(out)

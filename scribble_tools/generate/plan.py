@@ -115,6 +115,18 @@ def generate_scribbles(
         classes: label values to scribble, such as 0, 1 and 2.
         unlabelled: value of all other voxels, none of ``classes``.
         case: its name; with the plan's seed, it decides about the strokes.
+
+    Example:
+        Strokes into a square and around it; 2 stands for "not labelled":
+
+        >>> import numpy as np
+        >>> dense = np.zeros((64, 64), np.uint8)
+        >>> dense[20:44, 20:44] = 1
+        >>> strokes = generate_scribbles(dense, (1.0, 1.0), (0, 1), 2, ScribblePlan(seed=1), "anna")
+        >>> bool((strokes == 1).any() and (strokes == 0).any() and (strokes == 2).mean() > 0.8)
+        True
+        >>> bool((dense[strokes < 2] == strokes[strokes < 2]).all())
+        True
     """
     classes = sorted(classes)
     seed = seed_words(plan.seed, case)
