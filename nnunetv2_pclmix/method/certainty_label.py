@@ -79,8 +79,8 @@ def certainty_label(
         predicted by p where the entropy of p is at most ``threshold``, else ``num_classes``.
 
     Example:
-        The second voxel is torn between two classes, so that it gets 2, "no class". The third is, too,
-        but has a scribble:
+        The second voxel is torn between two classes, so that it gets 2, "no class". The third is,
+        too, but has a scribble:
 
         >>> import torch
         >>> from nnunetv2_pclmix.method.label_encoding import ExclusiveLabels

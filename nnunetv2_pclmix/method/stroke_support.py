@@ -72,8 +72,8 @@ def stroke_support(labels: LabelEncoding, logits: Tensor, scribble: Tensor) -> S
         scribble: (B, T, *spatial).
 
     Example:
-        Two squares are predicted alike. A stroke of class 1 lies in the left one, a background stroke
-        in the right one, which is therefore false. 2 stands for "not annotated":
+        Two squares are predicted alike. A stroke of class 1 lies in the left one, a background
+        stroke in the right one, which is therefore false. 2 stands for "not annotated":
 
         >>> import torch
         >>> from nnunetv2_pclmix.method.label_encoding import ExclusiveLabels

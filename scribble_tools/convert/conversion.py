@@ -263,8 +263,8 @@ def write_scribble_dataset(source: Source, target: Target) -> Path:
         >>> written = write_scribble_dataset(source, Target(hearts / "raw", 130, "Hearts"))
         >>> written.name, sorted(path.name for path in (written / "labelsTr").iterdir())
         ('Dataset130_Hearts', ['anna.nii.gz', 'bert.nii.gz'])
-        >>> labels = sitk.GetArrayFromImage(sitk.ReadImage(str(written / "labelsTr" / "anna.nii.gz")))
-        >>> source.scribble_labels.labels, np.unique(labels).tolist()
+        >>> image = sitk.ReadImage(str(written / "labelsTr" / "anna.nii.gz"))
+        >>> source.scribble_labels.labels, np.unique(sitk.GetArrayFromImage(image)).tolist()
         ({'background': 0, 'heart': 1, 'ignore': 2}, [0, 1, 2])
     """
     training = [case for case in source.cases if case.part == TRAINING]

@@ -175,7 +175,8 @@ def evaluate_case(
         >>> import numpy as np
         >>> reference, prediction = np.zeros((2, 6, 6), np.uint8)
         >>> reference[1:3, 1:3] = prediction[1, 1:3] = prediction[5, 5] = 1
-        >>> (score,) = evaluate_case("anna", prediction, reference, (1, 1), LabelSet({"organ": (1,)}))
+        >>> labels = LabelSet({"organ": (1,)})
+        >>> (score,) = evaluate_case("anna", prediction, reference, (1, 1), labels)
         >>> round(float(score.dice), 3), score.islands, float(score.volume_error_percent)
         (0.571, 1, -25.0)
     """
