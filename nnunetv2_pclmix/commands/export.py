@@ -21,7 +21,7 @@ from scribble_tools.dataset.provenance import package_versions
 from scribble_tools.dataset.shapes import PLANS
 from scribble_tools.json_files import Record, read_json
 from scribble_tools.storage.file_sets import written_atomically
-from scribble_tools.storage.folders import written_folder
+from scribble_tools.storage.folders import made_folder, written_folder
 from scribble_tools.storage.overlap import refuse_overlap, refuse_same_file
 from scribble_tools.storage.written_record import write_record, written_by_record
 
@@ -189,8 +189,7 @@ def export_model(
             _write_model(model, work, exported)
         return target
     refuse_same_file(out, [path for path in model.rglob("*") if path.is_file()])
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with written_atomically(out) as packed:
+    with made_folder(out.parent), written_atomically(out) as packed:
         _refuse_other_zip(out)
         with tempfile.TemporaryDirectory(dir=packed.parent) as work:
             _write_model(model, Path(work) / dataset / name, exported)

@@ -12,6 +12,7 @@ from scribble_tools.dataset.writing import find_dataset, read_splits
 from scribble_tools.images.image_files import files_in
 from scribble_tools.json_files import read_json
 from scribble_tools.storage.file_sets import write_json, written_atomically
+from scribble_tools.storage.folders import made_folder
 
 
 def _holds(target: Path, content: list) -> bool:
@@ -65,11 +66,10 @@ def install_splits(
             f"other splits are in {' and '.join(other)}. Say --overwrite to replace them; models "
             "that were trained on them can then no longer be compared by fold"
         )
-    for target in targets:
-        target.parent.mkdir(parents=True, exist_ok=True)
     # both are written whole before the first takes its place
     with ExitStack() as stack:
         for target in targets[::-1]:
+            stack.enter_context(made_folder(target.parent))
             write_json(content, stack.enter_context(written_atomically(target)))
     return targets[1]
 

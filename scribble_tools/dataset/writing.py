@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from scribble_tools.dataset import shapes
 from scribble_tools.json_files import read_json
 from scribble_tools.storage.file_sets import write_json, written_atomically  # noqa: F401
-from scribble_tools.storage.folders import recover_folder, written_folder
+from scribble_tools.storage.folders import made_folder, recover_folder, written_folder
 from scribble_tools.storage.locks import locked
 from scribble_tools.storage.workshop import lock_path, sweep
 
@@ -43,8 +43,7 @@ def write_dataset_atomically(
         Busy: another run is writing a data set of this id.
     """
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    with dataset_held(out, name):
+    with made_folder(out), dataset_held(out, name):
         _refuse_other_names(out, name)
         target = out / name
         if replaceable is None and os.path.lexists(target):

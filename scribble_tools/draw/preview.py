@@ -38,6 +38,7 @@ from scribble_tools.images.slicer_segmentation import is_segmentation
 from scribble_tools.json_files import Record, read_json
 from scribble_tools.parallel import parallel_map
 from scribble_tools.storage.file_sets import write_json, written_into
+from scribble_tools.storage.folders import made_folder
 from scribble_tools.storage.overlap import refuse_same_file
 from scribble_tools.storage.written_record import refuse_foreign
 
@@ -210,8 +211,8 @@ def preview_case(
     shown = shown.cropped() if crop else shown
     slices = choose_slices(shown.panels[0], max_slices) if slices is None else list(slices)
     sheet = shown.sheet(slices, files.name)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    save_png(sheet, out)
+    with made_folder(out.parent):
+        save_png(sheet, out)
     plane = shown.plane
     return {
         "picture": out.name,

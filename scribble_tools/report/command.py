@@ -13,6 +13,7 @@ from scribble_tools.json_files import read_json
 from scribble_tools.report.data import ReportData, gather
 from scribble_tools.report.page import as_json, render
 from scribble_tools.storage.file_sets import finish_sets, write_json, written_together
+from scribble_tools.storage.folders import made_folder
 from scribble_tools.storage.written_record import refuse_foreign
 
 
@@ -27,8 +28,7 @@ def write_report(data: ReportData, out: Path, command: str = "", overwrite: bool
         ValueError: ``out`` is not called ``.html``.
     """
     page = render(data, command)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with written_together(out.parent, out.name) as work:
+    with made_folder(out.parent), written_together(out.parent, out.name) as work:
         numbers = json_beside(out, overwrite)
         write_json(as_json(data, command), work / numbers.name)
         # a name from a file may hold half a character, which UTF-8 cannot

@@ -8,6 +8,7 @@ one. What a killed run left is finished or removed by the next one.
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
 import shutil
@@ -16,7 +17,17 @@ from pathlib import Path, PurePosixPath
 
 from scribble_tools.json_files import read_json
 from scribble_tools.storage.exchange import exchange
-from scribble_tools.storage.workshop import discard, sync, sync_tree, tell, undisturbed, workshop
+from scribble_tools.storage.workshop import (
+    LONGEST_STEM,
+    discard,
+    lock_path,
+    sweep,
+    sync,
+    sync_tree,
+    tell,
+    undisturbed,
+    workshop,
+)
 
 NEW, OLD, WRITTEN = "new", "old", "written.json"
 
@@ -33,6 +44,18 @@ def list_entries(folder: Path) -> list[PurePosixPath]:
     return sorted(PurePosixPath(path) for path in found)
 
 
+def path_inside(name: object) -> PurePosixPath:
+    """A path below a folder, as a record or a note names it.
+
+    Raises:
+        ValueError: it is none.
+    """
+    path = PurePosixPath(name) if isinstance(name, str) else None
+    if path is None or path.is_absolute() or ".." in path.parts or not path.parts:
+        raise ValueError(f"{name!r:.80} is no path in its folder")
+    return path
+
+
 @contextlib.contextmanager
 def written_folder(
     target: Path,
@@ -41,7 +64,8 @@ def written_folder(
 ) -> Iterator[Path]:
     """Yield an empty folder that becomes ``target`` when the block succeeds.
 
-    One renaming decides; before it ``target`` is as it was, whatever happens.
+    One renaming decides; before it ``target`` is as it was, whatever happens. Folders above it that
+    are missing come with it.
 
     Args:
         target: a link to a folder stays one: the folder that it names is replaced.
@@ -59,22 +83,62 @@ def written_folder(
     target = Path(os.path.abspath(target))
     if target.is_symlink():
         target = target.resolve()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with workshop(target.parent, target.name, recover_folder) as (work, lock):
+    end_killed_runs(target)
+    place = _outermost_missing(target)
+    with workshop(place.parent, place.name, recover_folder) as (work, lock):
+        _refuse_new(place, target)
         _written_before(target, replaceable)
-        new = work / NEW
-        new.mkdir()
+        new = work / NEW / target.relative_to(place)
+        new.mkdir(parents=True)
         yield new
+        _refuse_new(place, target)
         written = _written_before(target, replaceable)
         if target.exists():
             _take_over(target, new, written, precedence)
             (work / WRITTEN).write_text(json.dumps([str(path) for path in written]))
         sync_tree(work)
         with undisturbed():
-            lock.note(work=work.name, target=target.name, inode=new.stat().st_ino)
+            lock.note(work=work.name, target=place.name, inode=(work / NEW).stat().st_ino)
             lock.keep_file = True
-            _switch(work, target)
-            lock.keep_file = not _remove_old(work, target)
+            _switch(work, place)
+            lock.keep_file = not _remove_old(work, place)
+
+
+def end_killed_runs(target: Path) -> None:
+    """Finish or remove what killed runs left of making ``target``, or a folder above with it."""
+    for path in (target, *target.parents):
+        if lock_path(path.parent, path.name).is_file():
+            sweep(path.parent, glob.escape(path.name[:LONGEST_STEM]), recover_folder)
+
+
+def _outermost_missing(path: Path) -> Path:
+    """``path``, or the highest folder above it that is not there."""
+    while not os.path.lexists(path.parent):
+        path = path.parent
+    return path
+
+
+def _refuse_new(place: Path, target: Path) -> None:
+    if place != target and os.path.lexists(place):
+        raise FileExistsError(f"{place} has just come into being: run the same command again")
+
+
+@contextlib.contextmanager
+def made_folder(folder: Path) -> Iterator[None]:
+    """Make a folder, and those above it; what was made goes again if the block fails.
+
+    What has come into it meanwhile stays, with its folder.
+    """
+    folder = Path(os.path.abspath(folder))
+    missing = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        for path in missing:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        raise
 
 
 def _written_before(

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from scribble_tools.json_files import read_json
 from scribble_tools.storage.file_sets import write_json
-from scribble_tools.storage.folders import list_entries
+from scribble_tools.storage.folders import list_entries, path_inside
 
 FILES = "files"
 
@@ -31,16 +31,9 @@ def files_in_record(path: Path) -> set[PurePosixPath] | None:
         files = record.get(FILES)
         if files is None:
             return None
-        return {_inside(name) for name in files}
+        return {path_inside(name) for name in files}
     except (OSError, ValueError, TypeError) as error:
         raise ValueError(f"{path} is no record of an earlier run ({error})") from None
-
-
-def _inside(name: object) -> PurePosixPath:
-    path = PurePosixPath(name) if isinstance(name, str) else None
-    if path is None or path.is_absolute() or ".." in path.parts or not path.parts:
-        raise ValueError(f"{name!r:.80} is no path in its folder")
-    return path
 
 
 def written_by_record(
@@ -72,13 +65,19 @@ def written_by_record(
     return files
 
 
-def refuse_foreign(paths: Iterable[Path], written: Collection[str], what: str) -> None:
+def refuse_foreign(
+    paths: Iterable[Path], written: Collection[str], what: str, folder: Path | None = None
+) -> None:
     """Refuse to replace files that no earlier run wrote.
 
+    Args:
+        written: names, or paths below ``folder`` with slashes.
+
     Raises:
-        FileExistsError: one of ``paths`` is there, and its name is not among ``written``.
+        FileExistsError: one of ``paths`` is there, and is not among ``written``.
     """
-    foreign = [path for path in paths if path.name not in written and path.exists()]
+    names = {p: p.relative_to(folder).as_posix() if folder else p.name for p in paths}
+    foreign = [path for path, name in names.items() if name not in written and path.exists()]
     if foreign:
         more = f" and {len(foreign) - 1} more" * (len(foreign) > 1)
         raise FileExistsError(

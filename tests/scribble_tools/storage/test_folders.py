@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from scribble_tools.storage import folders
-from scribble_tools.storage.folders import list_entries, written_folder
+from scribble_tools.storage.folders import list_entries, made_folder, written_folder
 from tests.scribble_tools.storage.killing import kill_everywhere
 
 OLD = {"images/a": "old a", "images/b": "old b", "record": "old"}
@@ -94,7 +94,7 @@ def test_new_folder_appears_in_one_step(tmp_path):
         fill(new, NEW)
         assert not target.exists()
         raise RuntimeError
-    assert not any(target.parent.iterdir())
+    assert not any(tmp_path.iterdir())
     with written_folder(target) as new:
         fill(new, NEW)
     assert read(target) == NEW
@@ -189,3 +189,50 @@ def test_notes_of_a_stranger_remove_nothing(tmp_path):
         (tmp_path / ".data.lock").write_text(broken)
         with written_folder(target, lambda folder: set(map(PurePosixPath, NEW))) as new:
             fill(new, NEW)
+
+
+def test_folders_above_come_and_go_with_it(tmp_path):
+    """Killed or failed anywhere, nothing visible is there but the whole."""
+    place = tmp_path / "place"
+    target = place / "a" / "b" / "data"
+
+    def before():
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+
+    def after(number):
+        seen = [path for path in place.iterdir() if not path.name.startswith(".")]
+        assert seen in ([], [place / "a"]), number
+        assert not seen or read(target) == NEW, number
+        write_new(target, lambda folder: set(map(PurePosixPath, NEW)))
+        assert read(target) == NEW
+        assert os.listdir(place) == ["a"]
+
+    assert kill_everywhere(lambda: write_new(target), place, before, after) > 10
+    before()
+    with pytest.raises(RuntimeError), written_folder(target) as new:
+        fill(new, NEW)
+        raise RuntimeError
+    assert not any(place.iterdir())
+
+
+def test_a_folder_above_that_came_meanwhile_is_left_alone(tmp_path):
+    with pytest.raises(OSError), written_folder(tmp_path / "a" / "data") as new:
+        fill(new, NEW)
+        fill(tmp_path / "a", {"mine": "mine"})
+    assert read(tmp_path) == {"a/mine": "mine"}
+
+
+def test_made_folders_go_again_where_they_stay_empty(tmp_path):
+    with pytest.raises(RuntimeError), made_folder(tmp_path / "a" / "b"):
+        assert (tmp_path / "a" / "b").is_dir()
+        raise RuntimeError
+    assert not any(tmp_path.iterdir())
+    (tmp_path / "there").mkdir()
+    with pytest.raises(RuntimeError), made_folder(tmp_path / "there" / "a" / "b"):
+        (tmp_path / "there" / "a" / "mine").write_text("mine")
+        raise RuntimeError
+    assert read(tmp_path) == {"there/a/mine": "mine"}
+    with made_folder(tmp_path / "c"), made_folder(tmp_path / "there"):
+        pass
+    assert (tmp_path / "c").is_dir()
