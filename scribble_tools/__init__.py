@@ -2,8 +2,8 @@
 
 What the trainer's package, and other programs, may import from: `dataset.label_set`,
 `dataset.provenance`, `dataset.raw`, `dataset.shapes`, `dataset.writing`, `draw.contact_sheet`,
-`evaluate.command`, `evaluate.summary`, `json_files`, `parallel`, `storage.file_sets`,
-`storage.folders`, `storage.interruptions`, `storage.locks`, `storage.overlap`, `storage.workshop`,
-`storage.written_record`, `subcommands`, `trust.checkpoint`, `trust.printable`, `trust.verify`.
+`evaluate.command`, `evaluate.summary`, `json_files`, `parallel`, `predict.verify`,
+`storage.file_sets`, `storage.folders`, `storage.interruptions`, `storage.locks`, `storage.overlap`,
+`storage.workshop`, `storage.written_record`, `subcommands`, `trust.checkpoint`, `trust.printable`.
 Everything else may move.
 """

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Verify, print what was found; return the exit status."""
     # not above: the command line must start where packages are missing, for the doctor
-    from scribble_tools.trust.verify import verify_model
+    from scribble_tools.predict.verify import verify_model
 
     try:
         facts = verify_model(arguments.model)

@@ -14,13 +14,7 @@ from tqdm import tqdm
 from scribble_tools.dataset import shapes
 from scribble_tools.dataset.provenance import package_versions
 from scribble_tools.dataset.raw import FILE, read_dataset_json, read_label_names, read_label_set
-from scribble_tools.dataset.writing import (
-    IGNORE,
-    find_dataset,
-    find_raw_dataset,
-    write_json,
-    written_atomically,
-)
+from scribble_tools.dataset.writing import IGNORE, find_dataset, find_raw_dataset
 from scribble_tools.draw.preview import ShownFiles, preview_case
 from scribble_tools.images.image_io import write_labels
 from scribble_tools.predict.label_writer import (
@@ -33,10 +27,19 @@ from scribble_tools.predict.label_writer import (
 )
 from scribble_tools.predict.new_images import NewImage, find_new_images, write_model_input
 from scribble_tools.predict.nnunet_model import NNUNetModel, TrainedModel, find_model
+from scribble_tools.predict.record import (
+    FILES_OF,
+    RECORD,
+    merged,
+    read_earlier,
+    refuse_to_replace,
+)
+from scribble_tools.predict.verify import verify_model
 from scribble_tools.problems import once_per_kind
-from scribble_tools.trust.verify import verify_model
+from scribble_tools.storage.file_sets import write_json, written_into
+from scribble_tools.storage.written_record import FILES
 
-UNCERTAINTY, PICTURES, RECORD = "uncertainty", "pictures", "prediction.json"
+UNCERTAINTY, PICTURES = "uncertainty", "pictures"
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class PredictOptions:
         device: of torch; default: the fastest that there is.
         mirroring: average over mirrored images, as nnU-Net does; without it is four times faster
             in 2D and eight times in 3D, and a little worse.
-        overwrite: replace what an earlier prediction wrote.
+        overwrite: replace what an earlier prediction of the same cases wrote.
     """
 
     label_format: str = "image"
@@ -104,6 +107,8 @@ def predict_images(
 ) -> dict[str, Path]:
     """Predict images as they are, and write labels in their geometry and format.
 
+    The files of all cases appear together; those that an earlier run wrote of other cases stay.
+
     Args:
         model: see `find_model_of`.
         images: a folder or a single file.
@@ -114,7 +119,8 @@ def predict_images(
         Case to label file.
 
     Raises:
-        FileExistsError: ``out`` holds such files and ``overwrite`` is false.
+        FileExistsError: ``out`` holds such files, and ``overwrite`` is false or no earlier run has
+            written them, as its record ``prediction.json`` says.
         FileNotFoundError, ValueError: no such images, or images that are unreadable or unlike the
             training's; all are named, and nothing is predicted. Or see `verify_model` and
             `NNUNetModel`.
@@ -124,40 +130,55 @@ def predict_images(
     content = read_dataset_json(dataset_json, shapes.DATASET_JSON)
     channel_names = list(content["channel_names"].values())
     cases = find_new_images(images, len(channel_names), options.image_patterns, options.exclude)
-    targets = {
-        case.name: out / f"{case.name}{label_ending(case.files[0], options.label_format)}"
-        for case in cases
-    }
-    written = [path for path in targets.values() if path.exists()]
-    if written and not options.overwrite:
-        raise FileExistsError(f"{len(written)} files exist, such as {written[0]}: say --overwrite")
-    out.mkdir(parents=True, exist_ok=True)
+    files_of = {case.name: _files_of(case, options) for case in cases}
+    new = [name for own in files_of.values() for name in own]
+    obsolete: list[str] = []
     names = {v: name for v, name in read_label_names(dataset_json).items() if name != IGNORE}
     drawn = names_as_drawn(dataset, names)
     regions = any(len(values) > 1 for values in read_label_set(dataset_json).classes.values())
-    with tempfile.TemporaryDirectory(prefix=".predict.", dir=out) as work:
-        read = _read_all(cases, channel_names, content["file_ending"], Path(work))
+    with (
+        written_into(out, "prediction", obsolete) as work,
+        tempfile.TemporaryDirectory(prefix=".inputs.", dir=work) as inputs,
+    ):
+        earlier = read_earlier(out)
+        refuse_to_replace(out, new, earlier, options.overwrite)
+        read = _read_all(cases, channel_names, content["file_ending"], Path(inputs))
         verify_model(model.folder)  # nnU-Net executes what stands in a checkpoint
         network = NNUNetModel(model, options.device, options.mirroring)
         for case in tqdm(cases, "predicting", unit="case"):
             image, files = read[case.name]
             found = network.predict(files)
-            path = targets[case.name]
-            with written_atomically(path) as temporary:
-                write_prediction(found.labels, image, temporary, drawn)
+            label, *others = (work / name for name in files_of[case.name])
+            write_prediction(found.labels, image, label, drawn)
             if options.uncertainty:
-                _write_uncertainty(out, case, image, uncertainty_of(found.probabilities, regions))
+                others[0].parent.mkdir(exist_ok=True)
+                values = uncertainty_of(found.probabilities, regions)
+                write_uncertainty(values, image, others[0])
             if options.pictures:
-                labels = Path(work) / f"labels_of_{case.name}{content['file_ending']}"
+                labels = Path(inputs) / f"labels_of_{case.name}{content['file_ending']}"
                 write_labels(found.labels.reshape(image.GetSize()[::-1]), image, labels)
                 shown = ShownFiles(case.name, files[0], predictions={"prediction": labels})
-                picture = out / PICTURES / f"{case.name}.png"
-                preview_case(shown, picture, dataset_json, overwrite=options.overwrite)
-    endings = {path.name.removeprefix(case) for case, path in targets.items()}
-    if len(endings) == 1:  # what scores them reads names of classes and the ending here
-        write_json({**content, "file_ending": endings.pop()}, out / "dataset.json")
-    write_json(_record(model, images, options, cases, drawn), out / RECORD)
-    return targets
+                preview_case(shown, others[-1], dataset_json)
+        refuse_to_replace(out, new, earlier, options.overwrite)  # what has come meanwhile
+        record = _record(model, images, options, cases, drawn)
+        record |= merged(earlier, files_of)
+        obsolete += [name for name in earlier[FILES] if name not in record[FILES]]
+        endings = {files[0].removeprefix(case) for case, files in record[FILES_OF].items()}
+        if len(endings) == 1:  # what scores them reads names of classes and the ending here
+            write_json({**content, "file_ending": endings.pop()}, work / FILE)
+            record[FILES].append(FILE)
+        write_json(record, work / RECORD)
+    return {case: out / files[0] for case, files in files_of.items()}
+
+
+def _files_of(case: NewImage, options: PredictOptions) -> list[str]:
+    """Paths below the results' folder: the labels, then a map of uncertainty, then a picture."""
+    files = [f"{case.name}{label_ending(case.files[0], options.label_format)}"]
+    if options.uncertainty:
+        files.append(f"{UNCERTAINTY}/{case.name}{label_ending(case.files[0])}")
+    if options.pictures:
+        files.append(f"{PICTURES}/{case.name}.png")
+    return files
 
 
 def _read_all(
@@ -174,13 +195,6 @@ def _read_all(
         number = f"{len(problems)} of {len(cases)} cases cannot be predicted, nothing was:"
         raise ValueError("\n".join([number, *once_per_kind(problems)]))
     return read
-
-
-def _write_uncertainty(out: Path, case: NewImage, image: object, uncertainty: object) -> None:
-    path = out / UNCERTAINTY / f"{case.name}{label_ending(case.files[0])}"
-    path.parent.mkdir(exist_ok=True)
-    with written_atomically(path) as temporary:
-        write_uncertainty(uncertainty, image, temporary)
 
 
 def _record(
@@ -261,7 +275,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="mirroring",
         help="four times faster in 2D, eight times in 3D, and a little worse",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace files of these names")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace what an earlier run wrote"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

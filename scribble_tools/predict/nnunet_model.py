@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from scribble_tools.trust.verify import verify_model
+from scribble_tools.predict.verify import verify_model
 
 CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_best.pth", "checkpoint_latest.pth")
 NEEDED = ("dataset.json", "plans.json")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
-import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +25,7 @@ from scribble_tools.predict.command import find_model_of
 from scribble_tools.predict.new_images import find_new_images, write_model_input
 from scribble_tools.predict.nnunet_model import NNUNetModel, TrainedModel
 from scribble_tools.suggest.listing import in_words, row_of, write_list
+from scribble_tools.suggest.new_folder import new_folder
 from scribble_tools.suggest.overview import ShownPlace, overview_figure
 from scribble_tools.suggest.places import Place
 from scribble_tools.suggest.search import (
@@ -122,16 +121,23 @@ def suggest(
         FileExistsError: there is such a folder, which may hold strokes.
         FileNotFoundError, ValueError: see `NNUNetModel` and `judge`.
     """
-    options = options or SuggestOptions()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"{out} exists, and may hold strokes of yours: choose another --out")
+    with new_folder(out) as work:
+        return _suggest(cases, dataset, model, work, options or SuggestOptions(), annotated)
+
+
+def _suggest(
+    cases: Sequence[CaseToDraw],
+    dataset: Path,
+    model: TrainedModel,
+    out: Path,
+    options: SuggestOptions,
+    annotated: Sequence[CaseToDraw],
+) -> Suggestions:
     labels = read_label_set(dataset / FILE)
     style = style_of(dataset, options.label_format and FORMATS[options.label_format])
     network = NNUNetModel(model, options.device, options.mirroring)
-    out.absolute().parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.absolute().parent) as work:
-        predicted, judged = Path(work) / "predicted", {}
-        predicted.mkdir()
+    with tempfile.TemporaryDirectory(prefix=".predicted.", dir=out) as folder:
+        predicted, judged = Path(folder), {}
         known = {case.name: describe_annotated(case, labels) for case in annotated}
         for case in tqdm(cases, "predicting", unit="case"):
             members = (own.probabilities for own in network.predict_members(case.images))
@@ -145,11 +151,9 @@ def suggest(
             raise ValueError(
                 "nothing speaks for a stroke anywhere: all is predicted with certainty"
             )
-        written = Path(work) / "written"
-        (written / LABELS).mkdir(parents=True)
+        (out / LABELS).mkdir()
         found = Suggestions(places, judged)
-        _write(found, labels, style, dataset, predicted, model, written)
-        _publish(written, out)
+        _write(found, labels, style, dataset, predicted, model, out)
     return found
 
 
@@ -211,16 +215,6 @@ def _write(
     names = read_label_names(dataset / FILE)
     head = f"Where to draw next: the first {len(first)} of {len(ranked)} places"
     save_png(overview_figure(first, names, titles, head), out / OVERVIEW)
-
-
-def _publish(written: Path, out: Path) -> None:
-    """Move a finished folder to its place, with the rights that folders usually get."""
-    umask = os.umask(0)
-    os.umask(umask)
-    written.chmod(0o777 & ~umask)
-    if out.exists():
-        out.rmdir()  # empty, or else it raises
-    shutil.move(written, out)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -293,10 +287,13 @@ def run(args: argparse.Namespace) -> int:
     if args.images is None:
         found = suggest(training_cases(dataset, args.cases), dataset, model, args.out, options)
     else:
-        with tempfile.TemporaryDirectory(prefix="scribble_tools.") as work:
-            cases = new_cases(args.images, dataset, Path(work))
+        with (
+            new_folder(args.out) as work,
+            tempfile.TemporaryDirectory(prefix=".inputs.", dir=work) as inputs,
+        ):
+            cases = new_cases(args.images, dataset, Path(inputs))
             known = training_cases(dataset)
-            found = suggest(cases, dataset, model, args.out, options, known)
+            found = _suggest(cases, dataset, model, work, options, known)
     print(_summary(found, args.out))
     return 0
 

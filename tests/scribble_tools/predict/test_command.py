@@ -1,7 +1,9 @@
 """`scribble_tools predict`: images as they are in, labels in their geometry and format out."""
 
+import errno
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,12 +11,18 @@ import SimpleITK as sitk
 
 from scribble_tools import cli
 from scribble_tools.images.slicer_segmentation import read_segmentation
+from scribble_tools.predict import command
 from scribble_tools.predict.command import (
     PredictOptions,
     find_model_of,
     predict_images,
 )
-from scribble_tools.predict.label_writer import label_ending, names_as_drawn, uncertainty_of
+from scribble_tools.predict.label_writer import (
+    label_ending,
+    names_as_drawn,
+    uncertainty_of,
+    write_prediction,
+)
 from scribble_tools.predict.nnunet_model import NNUNetModel, find_model
 
 
@@ -85,7 +93,57 @@ def test_nothing_of_the_users_is_replaced_unasked(trained, images, tmp_path):
     (out / "ben.nii.gz").write_text("mine")
     with pytest.raises(FileExistsError, match="1 files exist.*--overwrite"):
         predict_images(find_model(model), images, out, CPU)
-    assert (out / "ben.nii.gz").read_text() == "mine" and not (out / "anna.nrrd").exists()
+    replacing = replace(CPU, overwrite=True)
+    with pytest.raises(FileExistsError, match="ben.nii.gz: scribble_tools predict did not write"):
+        predict_images(find_model(model), images, out, replacing)
+    (out / "prediction.json").write_text("{}")  # a record that names no files
+    with pytest.raises(FileExistsError, match="prediction.json does not say which files"):
+        predict_images(find_model(model), images, out, replacing)
+    assert (out / "ben.nii.gz").read_text() == "mine"
+    assert sorted(path.name for path in out.iterdir()) == ["ben.nii.gz", "prediction.json"]
+
+
+def test_a_second_run_replaces_its_own_cases_and_keeps_the_others(trained, images, tmp_path):
+    model, out = find_model(trained[0]), tmp_path / "out"
+    predict_images(model, images, out, replace(CPU, uncertainty=True))
+    (out / "notes.txt").write_text("mine")
+    first = (out / "ben.nii.gz").read_bytes()
+    (images / "ben.nii.gz").rename(images / "carl.nii.gz")
+    one = replace(CPU, label_format=".nii.gz", overwrite=True, image_patterns=["{case}.nrrd"])
+    predict_images(model, images, out, one)
+    files = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    # anna's labels in another format, and no map of her uncertainty that is not of these labels
+    expected = {"anna.nii.gz", "ben.nii.gz", "uncertainty/ben.nii.gz"}
+    assert files == expected | {"dataset.json", "notes.txt", "prediction.json"}
+    assert (out / "ben.nii.gz").read_bytes() == first
+    record = json.loads((out / "prediction.json").read_text())
+    assert set(record["files"]) == expected | {"dataset.json", "prediction.json"}
+    assert list(record["cases"]) == ["anna"] and list(record["earlier"][0]["cases"]) == ["ben"]
+    predict_images(model, images, out, replace(CPU, image_patterns=["{case}.nii.gz"]))
+    record = json.loads((out / "prediction.json").read_text())
+    assert [list(own["cases"]) for own in record["earlier"]] == [["anna"], ["ben"]]
+    assert set(record["files_of"]) == {"anna", "ben", "carl"}
+
+
+def test_an_error_in_the_last_case_leaves_nothing(trained, images, tmp_path, monkeypatch):
+    out = tmp_path / "deep" / "out"
+
+    def full(labels, image, path, names):
+        if path.name.startswith("ben"):
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write_prediction(labels, image, path, names)
+
+    monkeypatch.setattr(command, "write_prediction", full)
+    with pytest.raises(OSError, match="No space"):
+        predict_images(find_model(trained[0]), images, out, CPU)
+    assert not [path for path in tmp_path.iterdir() if path != images]
+    monkeypatch.undo()
+    predict_images(find_model(trained[0]), images, out, CPU)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    monkeypatch.setattr(command, "write_prediction", full)
+    with pytest.raises(OSError, match="No space"):
+        predict_images(find_model(trained[0]), images, out, replace(CPU, overwrite=True))
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
 def test_every_bad_image_is_named_before_anything_is_predicted(trained, images, tmp_path):
@@ -100,7 +158,7 @@ def test_every_bad_image_is_named_before_anything_is_predicted(trained, images, 
     assert text.startswith("4 of 6 cases cannot be predicted, nothing was:")
     assert text.count("is a picture, but the model was trained on .nii.gz files") == 1
     assert "the same in 2 other files: photo1.png, photo2.png" in text and "broken.nii.gz" in text
-    assert not [*(tmp_path / "out").iterdir()]
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_model_that_is_more_than_plain_data_is_refused(trained, images, tmp_path):

@@ -66,6 +66,24 @@ def test_a_folder_that_may_hold_strokes_is_never_replaced(suggested, trained, ca
     assert (suggested / "suggestions.csv").read_bytes() == before
 
 
+def test_a_killed_runs_work_does_not_count_as_strokes(trained, tmp_path, capsys):
+    """An empty folder, and one in which only what a killed run left lies, are taken."""
+    model, dataset = trained
+    out = tmp_path / "next"
+    (out / ".suggestions.0123456789abcdef" / "filling").mkdir(parents=True)
+    note = {"work": ".suggestions.0123456789abcdef"}
+    (out / ".suggestions.lock").write_text(json.dumps(note) + "\n")
+    words = ("--fold", "0", "--no-mirroring", "--cases", "case0")
+    assert run(dataset, model, out, *words) == 0
+    assert "which a killed run left" in capsys.readouterr().err
+    names = {path.name for path in out.iterdir()}
+    assert names == {"labels", "overview.png", "suggestions.csv", "suggestions.json"}
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "nowhere")
+    assert run(dataset, model, link, *words) == 1
+    assert "may hold strokes" in capsys.readouterr().err
+
+
 def test_one_fold_not_mirrored_says_that_nothing_can_disagree(trained, tmp_path, capsys):
     model, dataset = trained
     words = ("--fold", "0", "--no-mirroring", "--cases", "case0", "--format", "slicer")

@@ -14,7 +14,8 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from scribble_tools.json_files import read_json
+from scribble_tools.dataset.shapes import DATASET_JSON, FINGERPRINT, PLANS, SPLITS
+from scribble_tools.json_files import Shape, read_json
 from scribble_tools.trust.checkpoint import read_checkpoint
 from scribble_tools.trust.plain_pickle import MOST_BYTES, NotPlain, read_plain_pickle
 from scribble_tools.trust.printable import printable
@@ -25,6 +26,11 @@ PICKLES = frozenset({".pkl", ".pickle"})
 DATA = frozenset(
     ".json .txt .png .csv .html .md .log .npz .nii .gz .nrrd .mha .gipl .tif .tiff .bmp".split()
 )
+SHAPES = {
+    "dataset.json": DATASET_JSON,
+    "dataset_fingerprint.json": FINGERPRINT,
+    "splits_final.json": SPLITS,
+}  # of JSON files by name; of all that end in plans.json: PLANS
 POSTPROCESSING = (
     "nnunetv2.postprocessing.remove_connected_components "
     "remove_all_but_largest_component_from_segmentation"
@@ -93,7 +99,7 @@ def _verify_file(file: Path, name: str, suffix: str, problems: list[str]) -> lis
             except NotPlain as error:
                 raise NotPlain(f"holds more than plain data, or is damaged: {error}") from None
         elif suffix == ".json":
-            _refuse_foreign_code(file)
+            _refuse_foreign_code(read_json(file, _shape_of(name)))
         elif suffix in CHECKPOINTS or (suffix not in DATA and _may_be_checkpoint(file)):
             return [f"{name}: {_describe(file)}"]
     except (ValueError, OSError) as error:
@@ -126,13 +132,21 @@ def _describe(file: Path) -> str:
     )
 
 
-def _refuse_foreign_code(file: Path) -> None:
-    """Refuse a plans.json that makes nnU-Net import and call something other than a network.
+def _shape_of(name: str) -> Shape | None:
+    """What a JSON file of this name, or path, has to hold."""
+    name = PurePosixPath(name).name.lower()
+    return SHAPES.get(name, PLANS if name.endswith("plans.json") else None)
+
+
+def _refuse_foreign_code(content: object) -> None:
+    """Refuse plans that make nnU-Net import and call something other than a network.
+
+    Args:
+        content: of a JSON file; of what are no plans nothing is said.
 
     Raises:
-        ValueError: it does, or it is no JSON.
+        ValueError: they do.
     """
-    content = read_json(file)
     configurations = content.get("configurations") if isinstance(content, dict) else None
     for configuration in configurations.values() if isinstance(configurations, dict) else ():
         own = configuration.get("architecture") if isinstance(configuration, dict) else None

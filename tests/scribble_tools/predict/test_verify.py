@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from nnunetv2_pclmix import cli
-from scribble_tools.trust.verify import verify_model
+from scribble_tools.predict.verify import verify_model
 
 POSTPROCESSING = "remove_all_but_largest_component_from_segmentation"
 
@@ -98,14 +98,34 @@ def test_every_file_that_would_be_executed_is_named(model, tmp_path, capsys):
     ("change", "reason"),
     [
         ({"_kw_requires_import": ["conv_op", "x"], "arch_kwargs": {"x": "os.system"}}, "os.system"),
-        ({"network_class_name": ["torch.nn.ReLU"]}, "import"),
-        ({"arch_kwargs": 3}, "not as nnU-Net writes it"),
+        ({"network_class_name": ["torch.nn.ReLU"]}, "expected the name of a network.s class"),
+        ({"arch_kwargs": 3}, "expected the settings of a network"),
     ],
 )
 def test_plans_that_call_something_else_than_a_network(model, change, reason):
     write_plans(model, **change)
     with pytest.raises(ValueError, match=f"plans.json: .*{reason}"):
         verify_model(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("plans.json", {"configurations": []}, "configurations is .*expected configurations by"),
+        ("plans.json", {}, "configurations is missing"),
+        ("plans.json", [], "expected keys and values"),
+        ("dataset.json", {"labels": {"background": 0}}, "channel_names is missing"),
+        ("dataset.json", {"labels": {"a": "b"}}, "labels.a is"),
+        ("dataset_fingerprint.json", 3, "the content is 3"),
+        ("splits_final.json", [], "expected a list of folds"),
+        ("crossval_results_folds_0_1/plans.json", {"configurations": 3}, "configurations is 3"),
+    ],
+)
+def test_json_that_is_not_what_its_name_says(model, tmp_path, name, content, reason):
+    (model / name).write_text(json.dumps(content))
+    for path in (model, zipped(model, tmp_path / "m.zip")):
+        with pytest.raises(ValueError, match=f"{name}: (?s:.)*{reason}"):
+            verify_model(path)
 
 
 def test_json_without_end(model):
