@@ -26,8 +26,8 @@ from scribble_tools.images.file_kind import (
     kind_of,
     normal_form,
 )
-from scribble_tools.images.image_io import read_image, save_image
-from scribble_tools.images.unpacking import Content
+from scribble_tools.images.image_io import read_image, refuse_other_bytes, save_image
+from scribble_tools.images.unpacking import Content, chunks_of
 from scribble_tools.trust.printable import printable
 
 
@@ -174,16 +174,18 @@ def write_image(path: Path, image: sitk.Image, whole: bool, target: Path) -> Non
     ``whole``: the image is all that the file holds.
 
     Raises:
-        ValueError: see `save_image`.
+        ValueError, OSError: see `save_image`.
     """
     ending = file_ending_of(target)
     if _is_nnunets(path, image, whole, ending):
         shutil.copyfile(path, target)
+        refuse_other_bytes(target, chunks_of(path), chunks_of(target))
     elif whole and kind_of(path) in (NIFTI, PACKED_NIFTI) and ending == ".nii.gz":
         # without name and time of packing, the same file gives the same bytes
         with target.open("wb") as file, gzip.GzipFile("", "wb", 4, file, mtime=0) as packed:
             for chunk in Content(path):
                 packed.write(chunk)
+        refuse_other_bytes(target, Content(path), Content(target))
     else:
         try:
             save_image(image, target)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 import tempfile
+import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +27,7 @@ from scribble_tools.images.file_kind import (
     TIF,
     FileKind,
     file_ending_of,
+    kind_of,
     readable_kind,
 )
 from scribble_tools.images.header_limits import refuse_unsafe_header, refuse_unsafe_name
@@ -31,6 +35,7 @@ from scribble_tools.images.nifti import read_header, shear_in_words
 from scribble_tools.images.packed_volumes import refuse_damaged_volume
 from scribble_tools.images.pictures import (
     PICTURES,
+    end_of_tiff,
     grey_where_grey,
     read_tiff,
     read_with_pillow,
@@ -86,6 +91,7 @@ def read_image(path: Path) -> sitk.Image:
         image = _read_with_itk(path, kind)
     except RuntimeError as error:
         if kind in PICTURES and (image := read_with_pillow(path)) is not None:
+            refuse_cut_off_picture(path)
             return image
         raise ValueError(_why_not_read(path, str(error))) from None
     if kind in (JPG, BMP):
@@ -178,7 +184,9 @@ def _difference_on_disk(image: sitk.Image, path: Path) -> str | None:
     """How a file differs from the image that was written to it; None where it does not."""
     try:
         written = read_image(path)
-    except (ValueError, OSError, RuntimeError):
+        if kind_of(path) == TIF and end_of_tiff(path) > path.stat().st_size:
+            return "it is cut off"
+    except (ValueError, OSError, RuntimeError, struct.error):
         return "what is on the disk cannot be read back: it is cut off"
     if written.GetSize() != image.GetSize():
         return f"it is read back with the size {written.GetSize()} instead of {image.GetSize()}"
@@ -188,6 +196,33 @@ def _difference_on_disk(image: sitk.Image, path: Path) -> str | None:
     if own.shape != there.shape or not np.array_equal(own, there, equal_nan=own.dtype.kind == "f"):
         return "it is read back with other values"
     return None
+
+
+def refuse_other_bytes(path: Path, expected: Iterable[bytes], found: Iterable[bytes]) -> None:
+    """Refuse a file that was written and is read back as something else.
+
+    Args:
+        expected, found: in pieces of any length.
+
+    Raises:
+        ValueError, OSError: see `save_image`.
+    """
+    wanted = _checksum(expected)
+    try:
+        if _checksum(found) == wanted:
+            return
+    except (OSError, EOFError, zlib.error):
+        pass
+    refuse_full_disk(path, wanted[0])
+    raise ValueError(f"{path} cannot be written (it is read back with other bytes)")
+
+
+def _checksum(chunks: Iterable[bytes]) -> tuple[int, int]:
+    """Length and CRC of all pieces together."""
+    length = crc = 0
+    for chunk in chunks:
+        length, crc = length + len(chunk), zlib.crc32(chunk, crc)
+    return length, crc
 
 
 def refuse_full_disk(path: Path, size: int) -> None:

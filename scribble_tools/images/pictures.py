@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # few need it, and it takes long to import
     import tifffile
 
 ORIENTATION = 274  # tag of EXIF and TIFF
+TIFF_BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}  # of a value, by its type
 TURNED = {
     2: "mirrored left to right",
     3: "turned by 180 degrees",
@@ -210,7 +211,7 @@ def read_with_pillow(path: Path) -> sitk.Image | None:
 
 
 def refuse_cut_off_picture(path: Path) -> None:
-    """Refuse a JPG or BMP that lacks pixels, which ITK fills up without a word.
+    """Refuse a picture that lacks pixels or its end, which ITK fills up without a word.
 
     Raises:
         ValueError: the file is cut off or damaged.
@@ -218,6 +219,8 @@ def refuse_cut_off_picture(path: Path) -> None:
     from PIL import Image
 
     try:
+        with path.open("rb") as file:
+            _refuse_cut_off_end(file, path.stat().st_size)
         with warnings.catch_warnings(), Image.open(path) as picture:
             warnings.simplefilter("ignore")
             picture.load()
@@ -225,6 +228,46 @@ def refuse_cut_off_picture(path: Path) -> None:
         pass  # larger than Pillow dares to read
     except Exception as error:  # what it raises depends on where the file is damaged
         raise ValueError(f"{path} is cut off or damaged ({error})") from None
+
+
+def _refuse_cut_off_end(file: IO[bytes], length: int) -> None:
+    """Refuse a PNG without its last chunk, or a BMP whose last row is not whole.
+
+    Of the former Pillow says nothing, of the latter ITK makes zeros.
+    """
+    head = file.read(34)
+    if head.startswith(b"\x89PNG"):
+        end, name = 8, b""
+        while name != b"IEND":
+            file.seek(end)
+            size, name = struct.unpack(">I4s", file.read(8))
+            end += size + 12
+    elif head.startswith(b"BM"):
+        start, own, width, rows = struct.unpack_from("<IIii", head, 10)
+        bits, packing = struct.unpack_from("<HI", head, 28)
+        plain = own >= 40 and packing in (0, 3)  # neither OS/2's short header nor packed
+        end = start + ((width * bits + 31) // 32 * 4 * abs(rows) if plain else 0)
+    else:
+        return
+    if end > length:
+        raise ValueError(f"it has {length} bytes of {end}")
+
+
+def end_of_tiff(path: Path) -> int:
+    """Where the values of a TIF's first page end that lie apart, as ITK's writer puts them.
+
+    tifffile leaves out entries that are cut off.
+    """
+    with path.open("rb") as file:
+        magic, start = struct.unpack("<4sI", file.read(8))
+        if magic != b"II*\0":
+            return 0  # not as ITK writes it
+        file.seek(start)
+        (count,) = struct.unpack("<H", file.read(2))
+        entries = struct.iter_unpack("<HHII", file.read(12 * count))
+    values = ((place, TIFF_BYTES.get(kind, 1) * number) for _, kind, number, place in entries)
+    # what has four bytes or less lies in the entry itself
+    return max((place + size for place, size in values if size > 4), default=0)
 
 
 def grey_where_grey(path: Path, image: sitk.Image) -> sitk.Image:

@@ -15,6 +15,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from scribble_tools.images.image_io import refuse_other_bytes
+from scribble_tools.images.unpacking import chunks_of
+
 MOST_SEGMENTS = 255  # per layer, of 8 bits
 
 
@@ -41,6 +44,7 @@ def write_segmentation(segments: Sequence[NewSegment], image: sitk.Image, path: 
     Raises:
         ValueError: the image has other than three dimensions, a mask another shape, a name would
             break the header, or a layer has more than 255 segments.
+        OSError: the disk is full.
     """
     if image.GetDimension() != 3:
         raise ValueError(f"{path}: 3D Slicer's segmentations are three-dimensional")
@@ -91,7 +95,9 @@ def write_segmentation(segments: Sequence[NewSegment], image: sitk.Image, path: 
         header[6] = "kinds: domain domain domain"
     # without the time of packing, the same segments give the same bytes
     content = gzip.compress(voxels.tobytes(), 6, mtime=0)
-    path.write_bytes("\n".join(header).encode() + b"\n\n" + content)
+    whole = "\n".join(header).encode() + b"\n\n" + content
+    path.write_bytes(whole)
+    refuse_other_bytes(path, [whole], chunks_of(path))
 
 
 def _vector(values: Sequence[float]) -> str:

@@ -10,6 +10,12 @@ MAGIC = b"\x1f\x8b"
 CHUNK = 1 << 20
 
 
+def chunks_of(path: Path) -> Iterator[bytes]:
+    """The bytes of a file as they are on the disk."""
+    with path.open("rb") as file:
+        yield from iter(lambda: file.read(CHUNK), b"")
+
+
 class Content:
     """The bytes of a file, unpacked where it is packed; iterate over it for chunks, once.
 
@@ -31,8 +37,7 @@ class Content:
     def __iter__(self) -> Iterator[bytes]:
         with self.path.open("rb") as file:
             if not self.packed:
-                while chunk := file.read(CHUNK):
-                    yield chunk
+                yield from iter(lambda: file.read(CHUNK), b"")
                 return
             data = file.read(CHUNK)
             while data.startswith(MAGIC):  # one member after the other

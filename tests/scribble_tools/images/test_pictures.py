@@ -178,3 +178,20 @@ def test_png_chunks_of_any_length(tmp_path):
     chunk = struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text))
     path.write_bytes(content[:33] + chunk + content[33:])
     assert read_image(path).GetSize() == (64, 48)
+
+
+@pytest.mark.parametrize("ending", [".bmp", ".png", ".jpg"])
+def test_a_picture_without_its_last_bytes_is_refused(tmp_path, ending):
+    """ITK makes zeros of a BMP whose last row lacks filling; Pillow reads a PNG without its end."""
+    path = tmp_path / f"a{ending}"
+    array = np.zeros((6, 5), np.uint8)  # rows of 5 bytes are filled up to 8
+    array[2:4, 2:4] = 200
+    Image.fromarray(array).save(path)
+    whole = path.read_bytes()
+    assert sitk.GetArrayFromImage(read_image(path)).max() > 150
+    for length in (len(whole) - 1, len(whole) - 2, len(whole) - 5):
+        path.write_bytes(whole[:length])
+        if ending == ".jpg" and length > len(whole) - 3:
+            continue  # the mark of its end alone: every pixel is there
+        with pytest.raises(ValueError, match=f"a{ending} is cut off or damaged"):
+            read_image(path)
