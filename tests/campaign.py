@@ -25,7 +25,7 @@ from scribble_tools.trust.printable import printable  # noqa: E402
 from tests.hostile import world  # noqa: E402
 from tests.hostile.commands import COMMANDS, Command  # noqa: E402
 from tests.hostile.damage import BY_KIND, SECRET, is_shown_raw  # noqa: E402
-from tests.hostile.running import Outcome, files_of, start  # noqa: E402
+from tests.hostile.running import Outcome, adopt_orphans, files_of, start  # noqa: E402
 
 FAULTS = ("traceback", "abort", "hang", "changed", "wrong", "half", "shown")
 WORDS = {
@@ -46,7 +46,9 @@ class Campaign:
     def __init__(self, seed: int, folder: Path, only: str = "", quick: bool = False) -> None:
         self.rng = random.Random(seed)
         self.whole = folder / "whole"
-        self.root = folder / "try" / "world"
+        self.folder = folder
+        self.root = folder / "0" / "world"
+        self.begun = 0
         self.commands = [c for c in COMMANDS if only in c.name and not (quick and c.slow)]
         self.runs: Counter = Counter()
         self.faults: list[dict] = []
@@ -55,7 +57,10 @@ class Campaign:
         world.build(self.whole)
 
     def _fresh(self) -> Path:
+        """A world of its own for every experiment; what is left of the last one does not matter."""
         shutil.rmtree(self.root.parent, ignore_errors=True)
+        self.begun += 1
+        self.root = self.folder / str(self.begun) / "world"
         shutil.copytree(self.whole, self.root, symlinks=True)
         return self.root
 
@@ -256,8 +261,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="JSON with all failures")
     args = parser.parse_args()
     preload()
+    adopt_orphans()
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="campaign_") as folder:
+    with tempfile.TemporaryDirectory(prefix="campaign_", ignore_cleanup_errors=True) as folder:
         campaign = run(args.n, args.seed, Path(folder), args.only, args.quick)
     print(campaign.table())
     print(f"seed {args.seed}, {sum(campaign.runs.values())} runs, {time.monotonic() - began:.0f} s")

@@ -14,6 +14,7 @@ def test_a_small_campaign_finds_nothing(tmp_path):
     out = tmp_path / "faults.json"
     line = [sys.executable, str(CAMPAIGN), "--n", "24", "--seed", "3", "--quick", "--out", str(out)]
     done = subprocess.run(line, capture_output=True, text=True, timeout=600)
+    assert out.exists(), f"the campaign itself ended: {done.stdout}{done.stderr}"
     content = json.loads(out.read_text())
     assert not content["faults"], done.stdout
     assert content["runs"]["hostile input"] == 24 and len(content["runs"]) == 5

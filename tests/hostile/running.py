@@ -3,6 +3,8 @@
 Deaths, aborts and hangs are those of a real process; only the imports are not repeated.
 """
 
+import contextlib
+import ctypes
 import hashlib
 import os
 import resource
@@ -16,6 +18,7 @@ from pathlib import Path
 from tests.hostile.damage import SECRET
 
 MOST_SECONDS = 60
+MOST_SECONDS_OF_DYING = 10
 MOST_BYTES = 24 << 30  # of addresses: a runaway ends itself, not the machine
 
 
@@ -50,8 +53,17 @@ class Running:
             self.kill()
             os.waitpid(self.process, 0)
         self.kill()  # what it left running
+        self._bury()
         text = self.output.read_bytes().decode("utf-8", "replace")
         return Outcome(end, text, time.monotonic() - self.began)
+
+    def _bury(self) -> None:
+        """Wait until all that it started is gone: the dying still write. See `adopt_orphans`."""
+        deadline = time.monotonic() + MOST_SECONDS_OF_DYING
+        with contextlib.suppress(ChildProcessError):  # nobody is left
+            while time.monotonic() < deadline:
+                if os.waitpid(-self.process, os.WNOHANG) == (0, 0):
+                    time.sleep(0.005)
 
     def kill(self) -> None:
         """End it and all that it started, at once."""
@@ -59,6 +71,13 @@ class Running:
             os.killpg(self.process, signal.SIGKILL)
         except ProcessLookupError:
             pass
+
+
+def adopt_orphans() -> None:
+    """Be the parent of whoever's parent dies, so that the end of all of them can be waited for."""
+    if sys.platform == "linux":
+        set_child_subreaper = 36
+        ctypes.CDLL(None).prctl(set_child_subreaper, 1, 0, 0, 0)
 
 
 def start(
@@ -132,17 +151,24 @@ def _become(words: tuple[str, ...], root: Path, output: Path, largest_file: int 
 
 
 def files_of(root: Path) -> dict[str, str]:
-    """Every file, link and folder below a folder with what it holds."""
+    """Every file, link and folder below a folder with what it holds, without what vanishes."""
     found = {}
     for parent, folders, names in os.walk(os.fsencode(root)):
         for name in (*folders, *names):
             path = os.path.join(parent, name)
             place = os.fsdecode(os.path.relpath(path, os.fsencode(root)))
-            if os.path.islink(path):
-                found[place] = f"link to {os.fsdecode(os.readlink(path))}"
-            elif os.path.isfile(path):
-                with open(path, "rb") as file:
-                    found[place] = hashlib.sha256(file.read()).hexdigest()
-            else:
-                found[place] = "folder" if os.path.isdir(path) else "special"
+            with contextlib.suppress(FileNotFoundError):
+                found[place] = _held_by(path)
     return found
+
+
+def _held_by(path: bytes) -> str:
+    if os.path.islink(path):
+        return f"link to {os.fsdecode(os.readlink(path))}"
+    if os.path.isfile(path):
+        with open(path, "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()
+    if os.path.isdir(path):
+        return "folder"
+    os.lstat(path)  # raises where it is gone
+    return "special"
