@@ -26,7 +26,8 @@ python=$(command -v "${PYTHON:-python}" || command -v python3)
 seconds=${GPU_SECONDS:-270}
 device=$("$python" -c 'import torch; print("cuda" if torch.cuda.is_available() else "cpu")')
 size=${GPU_SIZE:-$([ "$device" = cuda ] && echo planned || echo tiny)}
-iterations=$([ "$device" = cuda ] && echo 40 || echo 2) # of each of the main job's five epochs
+epochs=$([ "$device" = cuda ] && echo 5 || echo 3) # of the main job
+iterations=$([ "$device" = cuda ] && echo 40 || echo 2) # of each of them
 slow=$([ "$device" = cuda ] && echo 1 || echo 4) # times the limits of the parts
 rounds=$([ "$device" = cuda ] && echo 7 || echo 1)
 memory=$([ "$device" = cuda ] && echo memory || echo tensors)
@@ -57,8 +58,13 @@ command_of nnUNetv2_plan_and_preprocess \
 sed -i '1a [ "$1" = doctor ] && exit 0' "$work/bin/nnunetv2_pclmix"
 # no link: a virtual environment is known by its interpreter's place
 printf '#!/bin/sh\nexec "%s" "$@"\n' "$python" >"$work/bin/python"
-if [ "$device" = cpu ]; then # less of everything
-    sed -i '1a [ "$1" = demo-data ] && set -- "$@" --patients 5 --test-patients 1' "$work/bin/scribble_tools"
+if [ "$device" = cpu ]; then # less of everything, and no processes beside each command's own
+    less() { sed -i "1a case \$1 in $2) set -- \"\$@\" $3 ;; esac" "$work/bin/$1"; }
+    less scribble_tools demo-data "--patients 5 --test-patients 1"
+    less nnunetv2_pclmix small-plans "--patch 128 112 --batch 2 --features 4 8 16 16"
+    less nnUNetv2_plan_and_preprocess -d "-np 1 -npfp 1"
+    less nnUNetv2_predict -d "-npp 0 -nps 0"
+    export nnUNet_n_proc_DA=1 nnUNet_def_n_proc=1
 fi
 chmod +x "$work"/bin/*
 
@@ -67,7 +73,9 @@ from nnunetv2_pclmix.variants import $short as Base
 
 
 class $short(Base):
-    """As many epochs of fewer iterations, each with a checkpoint."""
+    """Epochs of fewer iterations, each with a checkpoint."""
+
+    epochs = $epochs
 
     def __init__(self, plans, configuration, fold, dataset_json, device):
         super().__init__(plans, configuration, fold, dataset_json, device)

@@ -31,7 +31,11 @@ def killed_and_continued(trainer: str, device: str, out: Path) -> None:
     """
     import torch
 
-    wait_for(f"nnUNet_preprocessed:Dataset999_*/{PLANS}.json", lambda: True)
+    parts = Path("parts.tsv")  # that have ended
+    wait_for(
+        f"nnUNet_preprocessed:Dataset999_*/{PLANS}.json",
+        lambda: not parts.exists() or "main_job" not in parts.read_text(),
+    )
     command = ["nnUNetv2_train", "999", "2d", "1", "-tr", trainer, "-p", PLANS, "-device", device]
     environment = {**os.environ, "nnUNet_compile": "f"}
     first = subprocess.Popen(command, env=environment, start_new_session=True)

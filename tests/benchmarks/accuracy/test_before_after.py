@@ -10,7 +10,7 @@ from matplotlib.image import imread
 
 from scribble_tools.dataset.label_set import LabelSet
 
-FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "accuracy"
+FOLDER = Path(__file__).resolve().parents[3] / "benchmarks" / "accuracy"
 LABELS = LabelSet({"organ": (1,), "core": (2,)}, 3)
 
 

@@ -13,7 +13,7 @@ from torch.distributed.run import get_args_parser
 
 from nnunetv2_pclmix import train
 
-SCRIPTS = Path(__file__).parents[1] / "benchmarks" / "slurm"
+SCRIPTS = Path(__file__).parents[2] / "benchmarks" / "slurm"
 # what Slurm sets in a job
 JOB = {
     "SLURM_ARRAY_TASK_ID": "3",

@@ -12,7 +12,7 @@ import pytest
 from scribble_tools.suggest.places import Place
 from tests.conftest import DATASET
 
-FOLDER = Path(__file__).resolve().parents[1] / "benchmarks" / "suggest"
+FOLDER = Path(__file__).resolve().parents[3] / "benchmarks" / "suggest"
 IGNORE = 3
 
 

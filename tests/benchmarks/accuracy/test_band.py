@@ -8,7 +8,7 @@ import pytest
 import SimpleITK as sitk
 from scipy import ndimage
 
-FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "accuracy"
+FOLDER = Path(__file__).resolve().parents[3] / "benchmarks" / "accuracy"
 A, B = 1, 2
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "accuracy"
+FOLDER = Path(__file__).resolve().parents[3] / "benchmarks" / "accuracy"
 LABELS = {"background": 0, "organ": 1, "core": 2, "ignore": 3}
 CASES = ("p1_a", "p1_b", "p2_a", "p3_a")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "accuracy"
+FOLDER = Path(__file__).resolve().parents[3] / "benchmarks" / "accuracy"
 PARTS = ["background", "wall", "cavity"]
 
 

@@ -1,0 +1,65 @@
+"""What a step costs is counted without a GPU, as it is where it really runs."""
+
+import argparse
+import json
+
+import pytest
+import torch
+
+STOCK, ONE_PASS = "nnUNetTrainer", "nnUNetTrainerStrokeSupport"
+OURS = "nnUNetTrainerPCLMix"
+
+
+def test_a_step_without_a_gpu(benchmarks, tmp_path, capsys):
+    import step
+    import without_gpu
+    from peak_memory import peak_mib
+    from synthetic_task import PLANS, random_batch, write_task
+
+    out, plan = tmp_path / "without_gpu.json", "acdc_2d"
+    words = ["--size", "tiny", "--plans", plan, "--trainers", STOCK, ONE_PASS, OURS]
+    without_gpu.main([*words, "--out", str(out)])
+    counted = json.loads(out.read_text())["results"][plan]
+    full, half = counted["float32"], counted["half"]
+    assert [full["flops"][name]["ratio"] == 1 for name in (STOCK, ONE_PASS, OURS)] == [1, 1, 0]
+    # stock asks on every level whether something is annotated; each moves its loss to the host
+    levels = len(PLANS["tiny"][plan].features) - 1
+    asked = [full["synchronisations"][name]["value"] for name in (STOCK, ONE_PASS, OURS)]
+    assert asked == [levels, 1, 1]
+    for name in (STOCK, ONE_PASS):
+        assert half["peak_mib"][name]["value"] < 0.8 * full["peak_mib"][name]["value"]
+    assert "synchronisations" in capsys.readouterr().out
+
+    # in float32 the peak is that of a real step
+    write_task(tmp_path / "real", {plan: PLANS["tiny"][plan]}, patients=2)
+    for name in (STOCK, ONE_PASS):
+        trainer = step.ready_trainer(name, plan, argparse.Namespace(device="cpu"))
+        batch = random_batch(trainer)
+        trainer.train_step(batch)
+        trainer.optimizer.zero_grad(set_to_none=True)
+        real = peak_mib(lambda t=trainer, b=batch: t.train_step(b), torch.device("cpu"))
+        real += step.persistent_bytes(trainer) / 2**20
+        assert full["peak_mib"][name]["value"] == pytest.approx(real, rel=0.05)
+
+
+def test_numbers_that_are_copied_to_the_device_are_seen(benchmarks):
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from without_gpu import Tally
+
+    def copies(change):
+        with FakeTensorMode(), Tally() as tally:
+            change(torch.zeros(5), torch.zeros(5) > 1)
+        return tally.copies
+
+    def indexed(x, _):
+        x[3] = 0.0
+
+    def filled(x, where):
+        x.masked_fill_(where, 2.0)
+        x[1:3] = 2.0
+        x.new_full((), 3.0).add_(x.clamp(min=1).sum()).mul_(2)
+
+    assert copies(indexed) == 1
+    assert copies(lambda x, _: x * torch.tensor(0.5)) == 1
+    assert copies(lambda x, _: x[[0, 2]]) == 1
+    assert copies(filled) == 0
