@@ -16,15 +16,18 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.update(OMP_NUM_THREADS="1", nnUNet_n_proc_DA="0", nnUNet_def_n_proc="1")
+os.environ["nnUNet_compile"] = "f"
 
 from scribble_tools.trust.printable import printable  # noqa: E402
-from tests.hostile import world  # noqa: E402
+from tests.hostile import formats_world, network_world, world  # noqa: E402
 from tests.hostile.commands import COMMANDS, Command  # noqa: E402
 from tests.hostile.damage import BY_KIND, SECRET, is_shown_raw  # noqa: E402
+from tests.hostile.network_commands import NETWORK_COMMANDS  # noqa: E402
 from tests.hostile.running import Outcome, adopt_orphans, files_of, start  # noqa: E402
 
 FAULTS = ("traceback", "abort", "hang", "changed", "wrong", "half", "shown")
@@ -43,18 +46,30 @@ SORTS = ("hostile input", "kill", "full disk", "second writer")
 class Campaign:
     """Draws experiments from a seed, runs them one after the other, and keeps count."""
 
-    def __init__(self, seed: int, folder: Path, only: str = "", quick: bool = False) -> None:
+    def __init__(
+        self,
+        seed: int,
+        folder: Path,
+        only: str = "",
+        quick: bool = False,
+        keep: Path | None = None,
+    ) -> None:
         self.rng = random.Random(seed)
         self.whole = folder / "whole"
         self.folder = folder
         self.root = folder / "0" / "world"
         self.begun = 0
-        self.commands = [c for c in COMMANDS if only in c.name and not (quick and c.slow)]
+        known = (*COMMANDS, *NETWORK_COMMANDS)
+        self.commands = [c for c in known if only in c.name and not (quick and c.slow)]
         self.runs: Counter = Counter()
         self.faults: list[dict] = []
+        self.told = 0
         self.seconds: dict[str, float] = {}
         self.outputs: dict[str, dict[str, str]] = {}
         world.build(self.whole)
+        formats_world.build(self.whole)
+        if any(command.needs_network for command in self.commands):
+            network_world.build(self.whole, keep)
 
     def _fresh(self) -> Path:
         """A world of its own for every experiment; what is left of the last one does not matter."""
@@ -63,6 +78,12 @@ class Campaign:
         self.root = self.folder / str(self.begun) / "world"
         shutil.copytree(self.whole, self.root, symlinks=True)
         return self.root
+
+    def _draw(self, fitting: Callable[[Command], object]) -> Command:
+        """A command; slow ones a quarter as often as others."""
+        commands = [command for command in self.commands if fitting(command)]
+        weights = [1 if command.slow else 4 for command in commands]
+        return self.rng.choices(commands, weights)[0]
 
     def rehearse(self) -> None:
         """Every command once with the whole world: what is to be right later is right now."""
@@ -75,7 +96,7 @@ class Campaign:
 
     def hostile_input(self) -> None:
         """One file that a command reads is damaged."""
-        command = self.rng.choice([c for c in self.commands if c.reads])
+        command = self._draw(lambda command: command.reads)
         kind = self.rng.choice([*command.reads])
         place = self.rng.choice(command.reads[kind])
         damage = self.rng.choice(BY_KIND[kind])
@@ -90,7 +111,7 @@ class Campaign:
 
     def kill(self) -> None:
         """A command is killed at any moment; the same command again does what it should."""
-        command = self.rng.choice([c for c in self.commands if c.writes])
+        command = self._draw(lambda command: command.writes)
         root = self._fresh()
         before = files_of(root)
         moment = self.rng.uniform(0, 1.05 * self.seconds[command.name])
@@ -100,13 +121,14 @@ class Campaign:
         killed = running.wait()
         what = f"killed after {moment:.2f} s"
         self._judge("kill", command, what, "killed", killed, before, root)
-        if not any(self._is_visible(root / place) for place in command.writes):
+        seen = any(self._is_visible(root / place) for place in command.writes)
+        if command.repeatable or not seen:
             again = start(command.words, root).wait()
             self._judge("kill", command, f"{what}, again", "succeed", again, before, root)
 
     def full_disk(self) -> None:
         """Files cannot grow beyond a length."""
-        command = self.rng.choice([c for c in self.commands if c.writes])
+        command = self._draw(lambda command: command.writes)
         root = self._fresh()
         before = files_of(root)
         largest = self.rng.choice([0, 10, 100, 300, 600, 1000, 3000, 10_000, 40_000])
@@ -116,7 +138,7 @@ class Campaign:
 
     def second_writer(self) -> None:
         """The same command twice at once."""
-        command = self.rng.choice([c for c in self.commands if c.writes])
+        command = self._draw(lambda command: command.writes)
         root = self._fresh()
         before = files_of(root)
         first = start(command.words, root)
@@ -162,7 +184,8 @@ class Campaign:
         after = files_of(root)
         own = tuple(command.writes)
         lost = [p for p, held in before.items() if after.get(p) != held and not p.startswith(own)]
-        if own == () or lost:
+        failed = outcome.end != 0 and verdict != "killed" and sort != "second writer"
+        if own == () or lost or (failed and not command.always):
             lost = [p for p, held in before.items() if after.get(p) != held]
         if lost:
             fault("changed", ", ".join(lost[:3]))
@@ -208,6 +231,13 @@ class Campaign:
         entry = {"sort": sort, "command": command.name, "what": what, "kind": kind}
         self.faults.append({**entry, "detail": detail, "printed": printed[-1500:]})
 
+    def tell_new_faults(self) -> None:
+        """Print what has been found since the last time."""
+        for fault in self.faults[self.told :]:
+            words = (fault[key] for key in ("kind", "command", "what", "detail"))
+            print(printable(" | ".join(words)), flush=True)
+        self.told = len(self.faults)
+
     def table(self) -> str:
         """Runs and faults of every sort."""
         lines = [f"{'':16}{'runs':>6}" + "".join(f"{kind:>11}" for kind in FAULTS)]
@@ -218,22 +248,22 @@ class Campaign:
         return "\n".join(lines)
 
 
-def run(n: int, seed: int, folder: Path, only: str = "", quick: bool = False) -> Campaign:
+def run(
+    n: int, seed: int, folder: Path, only: str = "", quick: bool = False, keep: Path | None = None
+) -> Campaign:
     """``n`` experiments of each sort, hostile input four times as often as the others."""
-    campaign = Campaign(seed, folder, only, quick)
+    campaign = Campaign(seed, folder, only, quick, keep)
     campaign.rehearse()
+    campaign.tell_new_faults()
     for k in range(n):
-        seen = len(campaign.faults)
         campaign.hostile_input()
         if k % 4 == 0:
             (campaign.kill, campaign.full_disk, campaign.second_writer)[k // 4 % 3]()
-        for fault in campaign.faults[seen:]:
-            words = (fault[key] for key in ("kind", "command", "what", "detail"))
-            print(printable(" | ".join(words)), flush=True)
+        campaign.tell_new_faults()
     return campaign
 
 
-def preload() -> None:
+def preload(with_networks: bool) -> None:
     """Import what the commands import, once for all of them."""
     import importlib
 
@@ -247,8 +277,13 @@ def preload() -> None:
 
     for table in (scribble_tools.cli.COMMANDS, nnunetv2_pclmix.cli.COMMANDS):
         for module, _ in table.values():
-            if not module.endswith((".train", ".predict.command", ".suggest.command")):
-                importlib.import_module(module)
+            importlib.import_module(module)
+    if with_networks:
+        import nnunetv2.inference.predict_from_raw_data
+        import nnunetv2.run.run_training  # noqa: F401
+
+        network_world.shorten()
+        network_world.fewer_samples()
 
 
 def main() -> int:
@@ -258,13 +293,16 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="commands whose name holds this")
     parser.add_argument("--quick", action="store_true", help="without the slow commands")
+    parser.add_argument(
+        "--network", type=Path, help="folder that keeps the trained network for the next campaign"
+    )
     parser.add_argument("--out", type=Path, help="JSON with all failures")
     args = parser.parse_args()
-    preload()
+    preload(with_networks=not args.quick)
     adopt_orphans()
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="campaign_", ignore_cleanup_errors=True) as folder:
-        campaign = run(args.n, args.seed, Path(folder), args.only, args.quick)
+        campaign = run(args.n, args.seed, Path(folder), args.only, args.quick, args.network)
     print(campaign.table())
     print(f"seed {args.seed}, {sum(campaign.runs.values())} runs, {time.monotonic() - began:.0f} s")
     for kind, words in WORDS.items():

@@ -26,7 +26,9 @@ class Command:
         writes: paths that did not exist before; nothing else in the world may change.
         check: of a result after exit status 0.
         always: what it writes may be there after a failure: pictures of the cases without one.
-        slow: left out where time is short.
+        slow: left out where time is short, and drawn less often than others.
+        needs_network: reads what `network_world` makes.
+        repeatable: takes its place again whatever a killed run has left there.
         blind: damage that nothing which it reads contradicts.
     """
 
@@ -38,9 +40,12 @@ class Command:
     always: bool = False
     slow: bool = False
     blind: tuple[str, ...] = ()
+    needs_network: bool = False
+    repeatable: bool = False
 
 
-def _equal(path: Path, expected: np.ndarray) -> str | None:
+def equal(path: Path, expected: np.ndarray) -> str | None:
+    """What is wrong with an image that is to have these voxels."""
     if not path.is_file():
         return f"{path.name} is missing"
     found = world.read(path)
@@ -48,7 +53,8 @@ def _equal(path: Path, expected: np.ndarray) -> str | None:
     return None if same else f"{path.name} has other voxels"
 
 
-def _first(*problems: str | None) -> str | None:
+def first(*problems: str | None) -> str | None:
+    """The first problem that there is."""
     return next((problem for problem in problems if problem), None)
 
 
@@ -59,9 +65,9 @@ def _converted(folder: str, ending: str = ".nii.gz") -> Check:
         if names != [f"{case}_0000{ending}" for case in CASES]:
             return f"imagesTr holds {names}"
         for number, case in enumerate(CASES):
-            problem = _first(
-                _equal(place / "imagesTr" / f"{case}_0000{ending}", world.image(number)),
-                _equal(place / "labelsTr" / f"{case}{ending}", world.scribble()),
+            problem = first(
+                equal(place / "imagesTr" / f"{case}_0000{ending}", world.image(number)),
+                equal(place / "labelsTr" / f"{case}{ending}", world.scribble()),
             )
             if problem:
                 return problem
@@ -77,7 +83,7 @@ def _acdc(folder: str) -> Check:
         files = sorted((root / "out" / folder / "labelsTr").glob("*.nii.gz"))
         if len(files) != 2:
             return f"{len(files)} label files"
-        return _first(*(_equal(path, strokes) for path in files))
+        return first(*(equal(path, strokes) for path in files))
 
     return check
 
@@ -98,22 +104,27 @@ def _rounded(content: object) -> set[str]:
     return {f"{content:.4f}"[:6]} if isinstance(content, float | int) else set()
 
 
-def _reported(root: Path, printed: str) -> str | None:
-    page = (root / "report.html").read_text()
-    content = json.loads((root / "report.json").read_text())
-    missing = [case for case in CASES if case not in page]
-    if missing or "</html>" not in page:
-        return f"the page lacks {missing or 'its end'}"
-    numbers = _rounded(content)
-    wrong = [n for n in range(len(CASES)) if f"{world.dice(n):.4f}"[:6] not in numbers]
-    return f"the Dice of {len(wrong)} cases is wrong" if wrong else None
+def of_report(folder: str = ".") -> Check:
+    """A report with the world's scores in it."""
+
+    def check(root: Path, printed: str) -> str | None:
+        page = (root / folder / "report.html").read_text()
+        content = json.loads((root / folder / "report.json").read_text())
+        missing = [case for case in CASES if case not in page]
+        if missing or "</html>" not in page:
+            return f"the page lacks {missing or 'its end'}"
+        numbers = _rounded(content)
+        wrong = [n for n in range(len(CASES)) if f"{world.dice(n):.4f}"[:6] not in numbers]
+        return f"the Dice of {len(wrong)} cases is wrong" if wrong else None
+
+    return check
 
 
 def _restored(root: Path, printed: str) -> str | None:
     value = np.array([5, 1, 700])
-    return _first(
+    return first(
         *(
-            _equal(root / "restored" / f"{case}.nii.gz", value[world.prediction(number)])
+            equal(root / "restored" / f"{case}.nii.gz", value[world.prediction(number)])
             for number, case in enumerate(CASES)
         )
     )
@@ -132,16 +143,21 @@ def _generated(root: Path, printed: str) -> str | None:
     return None
 
 
-def _pictured(root: Path, printed: str) -> str | None:
-    from PIL import Image
+def pictures_in(folder: str, number: int = len(CASES)) -> Check:
+    """So many whole pictures."""
 
-    files = sorted((root / "pictures").glob("*.png"))
-    if len(files) < len(CASES):
-        return f"{len(files)} pictures"
-    for path in files:
-        with Image.open(path) as picture:
-            picture.load()
-    return None
+    def check(root: Path, printed: str) -> str | None:
+        from PIL import Image
+
+        files = sorted((root / folder).glob("*.png"))
+        if len(files) < number:
+            return f"{len(files)} pictures"
+        for path in files:
+            with Image.open(path) as picture:
+                picture.load()
+        return None
+
+    return check
 
 
 def _drawn(root: Path, printed: str) -> str | None:
@@ -176,7 +192,9 @@ def _zipped(root: Path, printed: str) -> str | None:
     return None if whole else "the zip is not whole"
 
 
-def _said(*words: str) -> Check:
+def said(*words: str) -> Check:
+    """Each of the words was printed."""
+
     def check(root: Path, printed: str) -> str | None:
         return next((f"{word!r} was not said" for word in words if word not in printed), None)
 
@@ -189,7 +207,8 @@ def _small(root: Path, printed: str) -> str | None:
     return None if own["patch_size"] == [8, 8] and own["batch_size"] == 2 else "other plans"
 
 
-def _each(folder: str, pattern: str) -> tuple[str, ...]:
+def each(folder: str, pattern: str) -> tuple[str, ...]:
+    """A path for each of the world's cases."""
     return tuple(f"{folder}/{pattern.format(case)}" for case in CASES)
 
 
@@ -203,15 +222,15 @@ COMMANDS = (
         "inspect",
         ("scribble_tools", "inspect", "hearts", "--json"),
         {},
-        check=_said('"groups"', "--scribbles"),
+        check=said('"groups"', "--scribbles"),
     ),
     Command(
         "convert folder",
         ("scribble_tools", "convert", "folder", "--images", "hearts/images", "--scribbles")
         + ("hearts/strokes", *CONVERT, "--dataset-id", "30", "--name", "A", "--out", "out"),
         {
-            "image": _each("hearts/images", "{}.nii.gz"),
-            "label": _each("hearts/strokes", "{}.nii.gz"),
+            "image": each("hearts/images", "{}.nii.gz"),
+            "label": each("hearts/strokes", "{}.nii.gz"),
         },
         ("out",),
         _converted("Dataset030_A"),
@@ -220,7 +239,7 @@ COMMANDS = (
         "convert folder, NRRD and MHA",
         ("scribble_tools", "convert", "folder", "--images", "nrrd/images", "--scribbles")
         + ("nrrd/strokes", *CONVERT, "--dataset-id", "31", "--name", "B", "--out", "out"),
-        {"image": _each("nrrd/images", "{}.nrrd"), "label": _each("nrrd/strokes", "{}.mha")},
+        {"image": each("nrrd/images", "{}.nrrd"), "label": each("nrrd/strokes", "{}.mha")},
         ("out",),
         _converted("Dataset031_B", ".nrrd"),
     ),
@@ -249,7 +268,7 @@ COMMANDS = (
     Command(
         "generate",
         ("scribble_tools", "generate", "dense", "--out", "drawn", "-np", "1"),
-        {"label": _each("dense", "{}.nii.gz")},
+        {"label": each("dense", "{}.nii.gz")},
         ("drawn",),
         _generated,
         blind=("larger",),
@@ -258,17 +277,17 @@ COMMANDS = (
         "check",
         ("scribble_tools", "check", "7", "-np", "1"),
         {
-            "image": _each(f"{RAW}/imagesTr", "{}_0000.nii.gz"),
-            "label": _each(f"{RAW}/labelsTr", "{}.nii.gz"),
+            "image": each(f"{RAW}/imagesTr", "{}_0000.nii.gz"),
+            "label": each(f"{RAW}/labelsTr", "{}.nii.gz"),
             "dataset.json": (f"{RAW}/dataset.json",),
         },
     ),
     Command(
         "preview",
         ("scribble_tools", "preview", "7", "--out", "pictures", "--max-slices", "1", "-np", "1"),
-        {"label": _each(f"{RAW}/labelsTr", "{}.nii.gz"), "dataset.json": (f"{RAW}/dataset.json",)},
+        {"label": each(f"{RAW}/labelsTr", "{}.nii.gz"), "dataset.json": (f"{RAW}/dataset.json",)},
         ("pictures",),
-        _pictured,
+        pictures_in("pictures"),
         always=True,
         slow=True,
     ),
@@ -278,8 +297,8 @@ COMMANDS = (
         + ("-np", "1"),
         {
             "label": (
-                *_each("pred", "{}.nii.gz"),
-                *_each(f"{RAW}/labelsTr_dense", "{}.nii.gz"),
+                *each("pred", "{}.nii.gz"),
+                *each(f"{RAW}/labelsTr_dense", "{}.nii.gz"),
             ),
             "dataset.json": (f"{RAW}/dataset.json",),
         },
@@ -290,16 +309,16 @@ COMMANDS = (
         "evaluate --splits",
         ("scribble_tools", "evaluate", "pred", f"{RAW}/labelsTr_dense", "--out", "scores")
         + ("--splits", "my_splits.json", "--compare", "other", "-np", "1"),
-        {"splits": ("my_splits.json",), "label": _each("other", "{}.nii.gz")},
+        {"splits": ("my_splits.json",), "label": each("other", "{}.nii.gz")},
         ("scores",),
         slow=True,
     ),
     Command(
         "report",
         ("scribble_tools", *REPORT),
-        {"label": _each("pred", "{}.nii.gz"), "dataset.json": (f"{RAW}/dataset.json",)},
+        {"label": each("pred", "{}.nii.gz"), "dataset.json": (f"{RAW}/dataset.json",)},
         ("report.html", "report.json"),
-        _reported,
+        of_report(),
         slow=True,
     ),
     Command(
@@ -307,14 +326,14 @@ COMMANDS = (
         ("scribble_tools", *REPORT, "--model", MODEL),
         {"dataset.json": (f"{RAW}/dataset.json",)},
         ("report.html", "report.json"),
-        _reported,
+        of_report(),
         slow=True,
     ),
     Command(
         "restore-labels",
         ("scribble_tools", "restore-labels", "pred", "--dataset", "7", "--out", "restored")
         + ("-np", "1"),
-        {"label": _each("pred", "{}.nii.gz"), "conversion.json": (f"{RAW}/conversion.json",)},
+        {"label": each("pred", "{}.nii.gz"), "conversion.json": (f"{RAW}/conversion.json",)},
         ("restored",),
         _restored,
     ),
@@ -351,7 +370,7 @@ COMMANDS = (
         "verify",
         ("nnunetv2_pclmix", "verify", MODEL),
         {"checkpoint": (FINAL,), "plans.json": (f"{MODEL}/plans.json",)},
-        check=_said("is plain data"),
+        check=said("is plain data"),
     ),
     Command(
         "small-plans",

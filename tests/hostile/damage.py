@@ -417,6 +417,7 @@ BY_KIND: dict[str, tuple[Damage, ...]] = {
     "dataset.json": (*JSON, strange_labels, environment),
     "conversion.json": JSON,
     "plans.json": (*JSON, foreign_network),
+    "fingerprint": JSON,
     "splits": JSON,
     "checkpoint": (
         *ANY_FILE,
