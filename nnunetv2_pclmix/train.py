@@ -30,7 +30,7 @@ from nnunetv2_pclmix import discovery
 from nnunetv2_pclmix.training.checkpoint_files import set_aside
 from nnunetv2_pclmix.training.distributed import bare
 from nnunetv2_pclmix.training.session import FolderGuard, one_last_message
-from nnunetv2_pclmix.training.train_arguments import add_arguments, contradiction
+from nnunetv2_pclmix.training.train_arguments import add_arguments, contradiction, refuse_unreadable
 from scribble_tools.trust.checkpoint import load_checkpoint
 
 
@@ -124,6 +124,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error("start this with torchrun, see above, or use nnunetv2_pclmix train")
     if problem := contradiction(args):
         parser.error(problem)
+    try:
+        refuse_unreadable(args)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
     train(args)
 
 

@@ -31,6 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     if problem := train_arguments.contradiction(arguments):
         print(f"nnunetv2_pclmix train: error: {problem}", file=sys.stderr)
         return 2
+    train_arguments.refuse_unreadable(arguments)
     if "LOCAL_RANK" in os.environ:
         from nnunetv2_pclmix.train import train
 

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
 
 from nnunetv2_pclmix.discovery import TRAINER
+from scribble_tools.dataset.shapes import DATASET_JSON, PLANNED, PLANS, SPLITS
+from scribble_tools.dataset.writing import find_dataset
+from scribble_tools.json_files import Record, in_words, problems_of, read_json
+from scribble_tools.predict.verify import refuse_foreign_code
 
+# networks of others have other settings than nnU-Net's own
+TRAINABLE = Record(
+    required={key: PLANNED.required[key] for key in ("batch_size", "patch_size", "spacing")}
+)
 EXCLUSIVE = (("c", "val"), ("val_best", "disable_checkpointing"))
 
 
@@ -33,3 +42,37 @@ def contradiction(args: argparse.Namespace) -> str:
     if args.device == "mps" and "LOCAL_RANK" in os.environ:
         problems.append("-device mps is for one process, without torchrun")
     return "; ".join(problems)
+
+
+def refuse_unreadable(args: argparse.Namespace) -> None:
+    """Look at the JSON files that nnU-Net is about to read, which itself would stop anywhere.
+
+    Nothing is said of what is missing: nnU-Net does.
+
+    Raises:
+        OSError, ValueError: one is no such file, or its plans make nnU-Net call other code.
+    """
+    root = Path(os.environ.get("nnUNet_preprocessed", ""))
+    try:
+        folder = find_dataset(root, args.dataset)
+    except (FileNotFoundError, ValueError):
+        return
+    shapes = {f"{args.p}.json": PLANS, "dataset.json": DATASET_JSON, "splits_final.json": SPLITS}
+    for name, shape in shapes.items():
+        if os.path.lexists(folder / name):
+            content = read_json(folder / name, shape)
+            if shape is PLANS:
+                _refuse_unplanned(folder / name, content["configurations"], args.configuration)
+                refuse_foreign_code(content)
+
+
+def _refuse_unplanned(path: Path, configurations: dict, name: str) -> None:
+    """Refuse a configuration that is not there, or of which something is missing."""
+    if name not in configurations:
+        there = ", ".join(sorted(configurations)) or "none"
+        raise ValueError(f"{path} has no configuration {name}. There are: {there}")
+    own = configurations[name]
+    if "inherits_from" in own:
+        return
+    if problems := problems_of(own, TRAINABLE):
+        raise ValueError(in_words(path, [f"configurations.{name}.{line}" for line in problems]))

@@ -103,6 +103,22 @@ def choose_device(name: str | None = None) -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+@contextlib.contextmanager
+def _in_words(folder: Path, what: str, remedy: str) -> Iterator[None]:
+    """What nnU-Net raises where a model's files say what they should not, as a ValueError.
+
+    It looks at single values of plans and checkpoints while it uses them, so that it may be
+    anything.
+    """
+    try:
+        yield
+    except (OSError, ValueError, MemoryError):
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{folder} cannot {what} ({reason}). {remedy}") from error
+
+
 class NNUNetModel:
     """A model opened for prediction.
 
@@ -138,15 +154,11 @@ class NNUNetModel:
                 device=torch.device(device),
                 allow_tqdm=False,
             )
-        try:
+        remedy = "Are plans and checkpoint as they were, and its trainer's package installed here?"
+        with _in_words(model.folder, "be opened by nnU-Net", remedy):
             self._predictor.initialize_from_trained_model_folder(
                 str(model.folder), model.folds, model.checkpoint
             )
-        except (AttributeError, RuntimeError) as error:
-            raise ValueError(
-                f"{model.folder} cannot be opened by nnU-Net ({error}). Is the trainer's package "
-                "installed here?"
-            ) from error
         if previous := self._predictor.configuration_manager.previous_stage_name:
             raise ValueError(
                 f"{model.folder} needs the predictions of {previous}: give that model instead"
@@ -175,8 +187,13 @@ class NNUNetModel:
         Args:
             files: a file per channel, of the format that the model was trained on.
         """
-        data, properties = self._preprocess(files)
-        return self._on_image(self._logits(data, self._weights), properties)
+        with self._used_for(files):
+            data, properties = self._preprocess(files)
+            return self._on_image(self._logits(data, self._weights), properties)
+
+    def _used_for(self, files: Sequence[Path]) -> contextlib.AbstractContextManager[None]:
+        what = f"be used for {files[0].name}"
+        return _in_words(self.model.folder, what, "Do its plans, checkpoint and images fit?")
 
     def predict_members(self, files: Sequence[Path]) -> Iterator[CasePrediction]:
         """Predict one case with every fold, each as it is and mirrored along every allowed axis.
@@ -186,15 +203,18 @@ class NNUNetModel:
         """
         import torch
 
-        data, properties = self._preprocess(files)
+        with self._used_for(files):
+            data, properties = self._preprocess(files)
         first = data.ndim - len(self._predictor.configuration_manager.patch_size)
         use_mirroring, self._predictor.use_mirroring = self._predictor.use_mirroring, False
         try:
             for weights in self._weights:
                 for axis in (None, *(self.mirror_axes if use_mirroring else ())):
                     flips = [] if axis is None else [first + axis]
-                    logits = self._logits(torch.flip(data, flips), [weights])
-                    yield self._on_image(torch.flip(logits, flips), properties)
+                    with self._used_for(files):
+                        logits = self._logits(torch.flip(data, flips), [weights])
+                        member = self._on_image(torch.flip(logits, flips), properties)
+                    yield member
         finally:
             self._predictor.use_mirroring = use_mirroring
 

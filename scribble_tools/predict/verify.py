@@ -99,7 +99,7 @@ def _verify_file(file: Path, name: str, suffix: str, problems: list[str]) -> lis
             except NotPlain as error:
                 raise NotPlain(f"holds more than plain data, or is damaged: {error}") from None
         elif suffix == ".json":
-            _refuse_foreign_code(read_json(file, _shape_of(name)))
+            refuse_foreign_code(read_json(file, _shape_of(name)))
         elif suffix in CHECKPOINTS or (suffix not in DATA and _may_be_checkpoint(file)):
             return [f"{name}: {_describe(file)}"]
     except (ValueError, OSError) as error:
@@ -138,7 +138,7 @@ def _shape_of(name: str) -> Shape | None:
     return SHAPES.get(name, PLANS if name.endswith("plans.json") else None)
 
 
-def _refuse_foreign_code(content: object) -> None:
+def refuse_foreign_code(content: object) -> None:
     """Refuse plans that make nnU-Net import and call something other than a network.
 
     Args:

@@ -1,9 +1,14 @@
 """What keeps a training from beginning is said at once, with the remedy."""
 
+import json
+
+import pytest
 import torch
 
+from nnunetv2_pclmix import cli
 from nnunetv2_pclmix.training import requirements
 from nnunetv2_pclmix.training.requirements import unsupported
+from tests.conftest import DATASET
 
 CPU = torch.device("cpu")
 
@@ -24,3 +29,38 @@ def test_all_problems_at_once(monkeypatch):
 def test_each_sample_with_a_dice_of_its_own_can_be_shared_by_any_number(monkeypatch):
     monkeypatch.setattr(requirements, "world_size", lambda: 3)
     assert unsupported({}, True, CPU, 4, False) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("dataset.json", lambda own: own.pop("labels"), "dataset.json: labels is missing"),
+        ("nnUNetPlans.json", lambda own: own.pop("configurations"), "configurations is missing"),
+        (
+            "nnUNetPlans.json",
+            lambda own: own["configurations"]["2d"].pop("patch_size"),
+            "configurations.2d.patch_size is missing",
+        ),
+        (
+            "nnUNetPlans.json",
+            lambda own: own["configurations"]["2d"]["architecture"].update(
+                network_class_name="os.system"
+            ),
+            "it makes nnU-Net import 'os.system'",
+        ),
+        (
+            "nnUNetPlans.json",
+            lambda own: own["configurations"].pop("2d"),
+            "has no configuration 2d. There are: 3d_fullres",
+        ),
+    ],
+)
+def test_files_that_nnunet_would_stop_at_anywhere(nnunet, capsys, name, change, said):
+    path = nnunet / "nnUNet_preprocessed" / DATASET / name
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    assert cli.main(["train", "901", "2d", "0", "-device", "cpu"]) == 1
+    error = capsys.readouterr().err
+    assert said in error and "Traceback" not in error
+    assert not any((nnunet / "nnUNet_results").iterdir())

@@ -1,5 +1,8 @@
 """A trained model through `scribble_tools.predict`: nnU-Net's own labels, and its members."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -75,5 +78,29 @@ def test_an_unknown_trainer_is_named(trained, monkeypatch):
         "nnunetv2.inference.predict_from_raw_data.recursive_find_trainer_class_by_name",
         lambda name: (_ for _ in ()).throw(RuntimeError(f"no trainer {name}")),
     )
-    with pytest.raises(ValueError, match="no trainer nnUNetTrainer.*package"):
+    with pytest.raises(ValueError, match="no trainer nnUNetTrainer.*package installed here"):
         NNUNetModel(find_model(model), device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (lambda own: own.pop("transpose_forward"), "KeyError: 'transpose_forward'"),
+        (lambda own: own.update(transpose_forward=None), "TypeError"),
+        (lambda own: own["configurations"]["2d"].pop("architecture"), "KeyError"),
+        (
+            lambda own: own["configurations"]["2d"]["architecture"]["arch_kwargs"].update(
+                strides=[[1, 1]]
+            ),
+            "cannot be opened by nnU-Net",
+        ),
+    ],
+)
+def test_plans_that_nnunet_stops_at_are_an_error_in_words(trained, tmp_path, change, word):
+    model = shutil.copytree(trained[0], tmp_path / "model")
+    content = json.loads((model / "plans.json").read_text())
+    change(content)
+    (model / "plans.json").write_text(json.dumps(content))
+    image = trained[1] / "imagesTr" / "case0_0000.nii.gz"
+    with pytest.raises(ValueError, match=word):
+        NNUNetModel(find_model(model), device="cpu").predict([image])
