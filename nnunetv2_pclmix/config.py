@@ -52,7 +52,8 @@ class PCLMixConfig:
     than ``auxiliary_stride`` for it: with one level it would merge no skip feature at all."""
     auxiliary_max_width: Count = 64
     """Channels of D_t's tokens are the encoder's, at most this. Ours: keeps D_t cheap beside the
-    wide deep stages of nnU-Net's planned networks. 96 segmented no better, see docs/results.md."""
+    wide deep stages of nnU-Net's planned networks. 96 segmented no better, see
+    benchmarks/accuracy/LOG.md."""
     auxiliary_window: Count = 7
     """Largest attention window per axis in tokens (authors: 7)."""
 
@@ -60,16 +61,18 @@ class PCLMixConfig:
     partial_dice: NotNegative = 1.0
     """Weight of nnU-Net's soft Dice over annotated voxels beside the partial cross-entropy of the
     main decoder on the image itself. The paper has none (0); nnU-Net's own scribble loss has it,
-    and without it a network from scratch learned more slowly, see docs/results.md."""
+    and without it a network from scratch learned more slowly, see
+    benchmarks/accuracy/LOG.md."""
 
     ignore_padding: bool = True
     """Voxels that augmentation pads or rotates in from outside the image are ignored; nnU-Net takes
     them as annotated background: .98 of what is annotated in ACDC at its planned size. See
-    docs/results.md."""
+    benchmarks/accuracy/LOG.md."""
 
     patches_anywhere: Fraction = 0.0
     """Share of the patches, among those that nnU-Net would centre on any annotated voxel, that lie
-    anywhere in the image instead. Brought nothing where it was tried, see docs/results.md."""
+    anywhere in the image instead. Brought nothing where it was tried, see
+    benchmarks/accuracy/LOG.md."""
 
     # Stroke support
     stroke_support: bool = True
@@ -94,7 +97,7 @@ class PCLMixConfig:
     lambda_pseudo: NotNegative = 0.3
     """Weight of cross-entropy against the mixed pseudo label, on every deep supervision level of
     the main decoder. The authors have 1; beside stroke support it cost Dice, see
-    docs/results.md."""
+    benchmarks/accuracy/LOG.md."""
     pseudo_dice: NotNegative = 0.0
     """Weight of the Dice against the mixed pseudo label, as a share of lambda_pseudo. Ours."""
     pseudo_from: Literal["decoders", "mean"] = "decoders"
@@ -104,7 +107,7 @@ class PCLMixConfig:
     label of one's own would only keep an outline where it is. Ours."""
     pseudo_ramp: NotNegative = 0.0
     """Fraction over which lambda_pseudo rises. 0, at once, is the authors'; see
-    docs/results.md for training from scratch."""
+    benchmarks/accuracy/LOG.md for training from scratch."""
     lambda_heterogeneous: NotNegative = 1.0
     """lambda_het, weight of the squared difference of the decoders."""
     heterogeneous_ramp: NotNegative = 1.0

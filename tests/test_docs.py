@@ -49,6 +49,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
 IDS = [path.relative_to(ROOT).as_posix() for path in DOCUMENTS]
+NOTES = sorted((ROOT / "benchmarks").glob("**/*.md"))
 
 NOT_RUN = {
     "make demo": "makes an environment and trains for minutes; scripts/demo.sh is parsed below",
@@ -427,7 +428,7 @@ def anchors(path: Path) -> set[str]:
     return {heading.strip().replace(" ", "-") for heading in plain}
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=IDS)
+@pytest.mark.parametrize("path", [*DOCUMENTS, *NOTES], ids=[*IDS, *(path.name for path in NOTES)])
 def test_links(path):
     broken = []
     for target in re.findall(r"\]\(([^)\s]+)\)", prose(path)):
@@ -514,10 +515,11 @@ def test_pictures_are_small():
     for path in pictures:
         assert path.stat().st_size < 200_000, path
         assert matplotlib.image.imread(path).ndim == 3
-    linked = "\n".join(path.read_text() for path in DOCUMENTS)
+    linked = "\n".join(path.read_text() for path in [*DOCUMENTS, *NOTES])
     assert all(path.name in linked for path in pictures), "a picture that nothing shows"
 
 
 def test_first_command_is_within_a_screen():
     before, found, _ = (ROOT / "README.md").read_text().partition("```bash")
-    assert found and before.count("\n") < 30
+    lines = before.splitlines()
+    assert found and len(lines) <= 25 and max(map(len, lines)) <= 100

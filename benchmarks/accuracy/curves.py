@@ -4,7 +4,9 @@ Dice and islands over the iterations, one line per trainer, data set and setting
 of the seeds, a dot per seed; solid raw, dashed with the largest component of each class.
 
     python benchmarks/accuracy/curves.py benchmarks/accuracy/results/acdc_whole.jsonl \
-        --trainers nnUNetTrainer nnUNetTrainerPCLMix --out docs/pictures/acdc_length.png
+        --trainers nnUNetTrainer nnUNetTrainerStrokeSupport --out docs/pictures/acdc_length.png
+
+Trainers are called by today's names: see `row_values.trainer_today`.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from row_values import KINDS, read_groups
 
 # Okabe & Ito
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
+NAMES = {"nnUNetTrainer": "stock nnU-Net", "nnUNetTrainerStrokeSupport": "stroke support"}
 PANELS = {"dice": "Dice", "hd95_mm": "HD95, mm", "islands_per_case": "islands per case"}
 
 
@@ -35,9 +38,11 @@ def main() -> None:
     args = parser.parse_args()
     lines: dict[str, dict[int, list[dict]]] = {}
     for (dataset, _, name, length), rows in sorted(read_groups(args.rows).items()):
+        name = name.replace(rows[0]["trainer"], rows[0]["today"], 1)
         if args.trainers and name not in args.trainers:
             continue
-        lines.setdefault(f"{name}, {dataset.split('_', 1)[1]}", {})[length] = rows
+        short = NAMES.get(name, name)
+        lines.setdefault(f"{short}, {dataset.split('_', 1)[1]}", {})[length] = rows
     figure, axes = pyplot.subplots(1, len(PANELS), figsize=(12, 4.2), layout="constrained")
     for axis, (key, title) in zip(axes, PANELS.items(), strict=True):
         for (name, lengths), colour in zip(lines.items(), COLOURS, strict=False):

@@ -40,17 +40,58 @@ class Measure:
     of_row: Callable[[Row], Ratios]
 
 
+def read_rows(file: Path) -> list[dict]:
+    """The rows of a file, each with its length as ``iterations``, and `trainer_today` as ``today``.
+
+    Rows of the cropped task, which another script made, are brought into the same form.
+    """
+    rows = map(json.loads, file.read_text().splitlines())
+    return [{**_in_one_form(row), "today": trainer_today(row)} for row in rows]
+
+
+def _in_one_form(row: dict) -> dict:
+    if "iterations_done" not in row:
+        return {**row, "iterations": row["epochs"] * row["iterations_per_epoch"]}
+    names = ("RV", "MYO", "LV")
+    keys = ("dice", "hd95_mm", "islands_per_case")
+    dices = zip(names, row["dice_rv_myo_lv"], strict=True)
+    raw = {
+        "summary": {
+            "overall": {key: row[key] for key in keys},
+            "per_class": {name: {"dice": dice} for name, dice in dices},
+        },
+        "cases": [
+            [case, *pair] for case, *own in row["cases"] for pair in zip(names, own, strict=True)
+        ],
+    }
+    largest = {"summary": {"overall": {"dice": row["dice_largest"]}}, "cases": []}
+    return {**row, "iterations": row["iterations_done"], "raw": raw, "largest_component": largest}
+
+
+def trainer_today(row: Row) -> str:
+    """Today's name of the trainer that made a row: names changed, settings tell.
+
+    What made one pass with stroke support was once called nnUNetTrainerPCLMix.
+    """
+    config = row.get("config") or row.get("settings")
+    parts = ("dynamic_mix", "auxiliary_decoder", "contrast")
+    if isinstance(config, Mapping) and not any(config.get(part) for part in parts):
+        return (
+            "nnUNetTrainerStrokeSupport" if config.get("stroke_support", True) else row["trainer"]
+        )
+    return row.get("trainer", row.get("name"))
+
+
 def read_groups(files: Sequence[Path]) -> dict[tuple, list[dict]]:
     """Rows that differ in the seed alone, by (dataset, plans, name, iterations)."""
     groups: dict[tuple, list[dict]] = {}
     for file in files:
-        for row in map(json.loads, file.read_text().splitlines()):
+        for row in read_rows(file):
             checkpoint = row.get("checkpoint", FINAL)
             name = [row["trainer"], *sorted(row.get("settings", []))]
             name += [checkpoint] * (checkpoint != FINAL)
             name += [f"fold {row['fold']}"] * (row["fold"] > 0)
-            length = row["epochs"] * row["iterations_per_epoch"]
-            key = (row["dataset"], row["plans"], " ".join(name), length)
+            key = (row["dataset"], row["plans"], " ".join(name), row["iterations"])
             groups.setdefault(key, []).append(row)
     return groups
 
