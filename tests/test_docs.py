@@ -13,6 +13,7 @@ import json
 import multiprocessing
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -510,13 +511,21 @@ def test_version_to_cite():
 
 
 def test_pictures_are_small():
-    pictures = [*(DOCS / "pictures").iterdir()]
+    pictures = [*(DOCS / "pictures").glob("*.png")]
     assert pictures
     for path in pictures:
-        assert path.stat().st_size < 200_000, path
+        assert path.stat().st_size < 150_000, path
         assert matplotlib.image.imread(path).ndim == 3
     linked = "\n".join(path.read_text() for path in [*DOCUMENTS, *NOTES])
     assert all(path.name in linked for path in pictures), "a picture that nothing shows"
+
+
+@pytest.mark.parametrize("script", sorted((DOCS / "pictures").glob("*.py")), ids=lambda p: p.stem)
+def test_script_draws_the_picture_beside_it(script, tmp_path):
+    out = tmp_path / "drawn.png"
+    runpy.run_path(str(script))["main"](out)
+    ours, shown = (matplotlib.image.imread(path) for path in (out, script.with_suffix(".png")))
+    assert ours.shape == pytest.approx(shown.shape, abs=2)  # of one pixel, fonts decide
 
 
 def test_first_command_is_within_a_screen():
