@@ -145,7 +145,7 @@ def find_case_files(folder: Path, about: Description) -> tuple[list[TrainingCase
         findings.append(Finding("error", "num-training", "dataset.json", message, remedy))
     dense = folder / "labelsTr_dense"
     cases = [
-        TrainingCase(case, images[case], labels[case], path if path.is_file() else None)
+        TrainingCase(case, images[case], labels[case], path if os.path.lexists(path) else None)
         for case in sorted(images.keys() & labels.keys())
         for path in [dense / f"{case}{ending}"]
     ]

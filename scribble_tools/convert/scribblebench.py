@@ -8,6 +8,7 @@ values 0 to N: ``highest``, where N is unlabelled and 0 the background scribble,
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -97,7 +98,9 @@ def _find_cases(
                 problems.append(f"{name}: --patient-regex {patient_regex!r} does not occur in it")
                 continue
             cases.append(
-                SourceCase(name, own, files, scribble, dense if dense.is_file() else None, part)
+                SourceCase(
+                    name, own, files, scribble, dense if os.path.lexists(dense) else None, part
+                )
             )
     problems += [
         f"{scribbles / (name + ending)} has no image in {folder / 'imagesTr'}"

@@ -17,6 +17,7 @@ from scribble_tools.images.file_kind import (
     NATURAL,
     NIFTI,
     PACKED_NIFTI,
+    READABLE,
     TIF,
     TIFF,
     VOLUMES,
@@ -35,15 +36,19 @@ def files_below(folder: Path, pattern: str = "*") -> list[Path]:
     """Files in a folder and its sub-folders whose names fit a shell pattern, sorted.
 
     Hidden ones are passed over, see `is_hidden`. Links to folders are followed, as ``Path.rglob``
-    does not; each folder is visited once.
+    does not; each folder is visited once. A folder that is called like an image and holds none is
+    listed too: whoever reads it says so, where else a case would be missing without a word.
     """
-    found, seen = [], set()
+    found, seen, called_so = [], set(), []
     for parent, folders, names in os.walk(folder, followlinks=True):
         if (real := os.path.realpath(parent)) in seen:
             folders.clear()
             continue
         seen.add(real)
         found += [Path(parent, name) for name in fnmatch.filter(names, pattern)]
+        called_so += [Path(parent, name) for name in fnmatch.filter(folders, pattern)]
+    holding = {above for path in found for above in path.parents}
+    found += [p for p in called_so if file_ending_of(p) in READABLE and p not in holding]
     return _named(path for path in found if not is_hidden(path.relative_to(folder)))
 
 

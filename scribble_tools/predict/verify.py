@@ -73,6 +73,9 @@ def _verify_folder(folder: Path, problems: list[str]) -> list[str]:
     facts, number = [], 0
     for parent, folders, names in os.walk(folder):
         folders.sort()
+        for name in folders:
+            if PurePosixPath(name).suffix.lower() in CHECKPOINTS | PICKLES | {".json"}:
+                problems.append(f"{printable(Path(parent, name).relative_to(folder))} is a folder")
         for name in sorted(names):
             number += 1
             if number > MOST_FILES:

@@ -128,6 +128,14 @@ def test_json_that_is_not_what_its_name_says(model, tmp_path, name, content, rea
             verify_model(path)
 
 
+@pytest.mark.parametrize("name", ["plans.json", "fold_0/checkpoint_final.pth"])
+def test_a_folder_in_a_files_place_is_named(model, name):
+    (model / name).unlink()
+    (model / name).mkdir()
+    with pytest.raises(ValueError, match=f"{name} is a folder"):
+        verify_model(model)
+
+
 def test_json_without_end(model):
     (model / "dataset.json").write_text("[" * 100_000)
     with pytest.raises(ValueError, match=r"dataset.json is nested more than"):
