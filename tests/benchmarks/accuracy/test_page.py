@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.test_table import row
+from tests.benchmarks.accuracy.test_table import row
 
-FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "accuracy"
+FOLDER = Path(__file__).resolve().parents[3] / "benchmarks" / "accuracy"
 ONE_PASS = dict.fromkeys(("dynamic_mix", "auxiliary_decoder", "contrast"), False)
 
 
@@ -131,3 +131,16 @@ def test_cropped_rows_are_brought_into_the_same_form(page, tmp_path):
         ".800", ".800", ".810",
     ]  # fmt: skip
     assert page.MEAN_DICE[page.RAW].of_row(row)["a"] == (pytest.approx(0.8), 1.0)
+
+
+def test_the_plots_are_those_of_the_rows(page, tmp_path, monkeypatch, capsys):
+    import budget_plot
+    import curves
+
+    rows = str(FOLDER / "results" / "acdc_whole.jsonl")
+    names = ["--trainers", "nnUNetTrainer", "nnUNetTrainerStrokeSupport"]
+    for script, words in ((budget_plot, []), (curves, [rows, *names])):
+        out = tmp_path / f"{script.__name__}.png"
+        monkeypatch.setattr("sys.argv", [script.__name__, *words, "--out", str(out)])
+        script.main()
+        assert out.stat().st_size > 10_000 and str(out) in capsys.readouterr().out
