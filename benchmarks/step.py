@@ -40,6 +40,8 @@ from peak_memory import peak_mib
 from step_parts import Clock, split_step
 from synthetic_task import PLANS, make_trainer, quiet, random_batch, write_task
 
+from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
+from nnunetv2_pclmix.training.step import Descent
 from scribble_tools.dataset.writing import write_json
 from scribble_tools.text_tables import text_table
 
@@ -77,10 +79,20 @@ def network_of(trainer: Any) -> torch.nn.Module:
     return getattr(trainer.network, "_orig_mod", trainer.network)
 
 
+def modules_of(trainer: Any) -> list[torch.nn.Module]:
+    """The network, and the queue of the contrast where the trainer has one."""
+    memory = trainer.step.memory if is_ours(trainer) else None
+    return [network_of(trainer), *([] if memory is None else [memory])]
+
+
+def is_ours(trainer: Any) -> bool:
+    """Whether it is not the stock trainer."""
+    return isinstance(trainer, nnUNetTrainerPCLMix)
+
+
 def persistent_bytes(trainer: Any) -> int:
     """Weights, buffers, memory queue and the optimiser's state."""
-    modules = [network_of(trainer), *filter(None, [getattr(trainer, "memory", None)])]
-    tensors = [t for m in modules for t in (*m.parameters(), *m.buffers())]
+    tensors = [t for m in modules_of(trainer) for t in (*m.parameters(), *m.buffers())]
     tensors += [
         value
         for state in trainer.optimizer.state.values()
@@ -109,16 +121,16 @@ def waiting_is_an_error(trainer: Any, batches: Sequence[dict]) -> str:
     Returns:
         "none", "unknown" without a GPU, or where a step waited first.
     """
-    on_cuda, step = trainer.device.type == "cuda", trainer._optimizer_step
+    on_cuda, step = trainer.device.type == "cuda", Descent.step
 
-    def allowed() -> None:
+    def allowed(descent: Descent) -> torch.Tensor:
         # nnU-Net's scaling of the loss asks whether a gradient was infinite
         torch.cuda.set_sync_debug_mode("default")
-        step()
+        return step(descent)
 
     for batch in batches[:2]:  # compile, and try kernels
         trainer.train_step(batch)
-    trainer._optimizer_step = allowed if on_cuda else step
+    Descent.step = allowed if on_cuda else step
     try:
         for batch in batches[:3]:
             if on_cuda:
@@ -132,7 +144,7 @@ def waiting_is_an_error(trainer: Any, batches: Sequence[dict]) -> str:
         ours = [f"{Path(f.filename).name}:{f.lineno}: {f.line}" for f in frames]
         return " < ".join(reversed(ours[-6:]))
     finally:
-        trainer._optimizer_step = step
+        Descent.step = step
         if on_cuda:
             torch.cuda.set_sync_debug_mode("default")
     return "none" if on_cuda else "unknown, no GPU"
@@ -330,7 +342,7 @@ def measure_plan(plan: str, args: argparse.Namespace) -> dict[str, Any]:
         result["waits"] = {
             name: waiting_is_an_error(trainer, batches)
             for name, trainer in trainers.items()
-            if hasattr(trainer, "objective")  # stock looks at every level for annotations
+            if is_ours(trainer)  # stock looks at every level for annotations
         }
         for name in trainers.keys() - result["waits"].keys():
             runs[name]()  # compiled, too
@@ -339,7 +351,7 @@ def measure_plan(plan: str, args: argparse.Namespace) -> dict[str, Any]:
     if "parts" in args.sections:
         result["parts"] = {}
         for name, trainer in trainers.items():
-            if hasattr(trainer, "objective"):  # not the stock trainer
+            if is_ours(trainer):
                 splits = [split_step(trainer, batches[0], clock) for _ in range(args.rounds + 1)]
                 result["parts"][name] = {
                     part: float(np.median([s[part] for s in splits[1:]])) for part in splits[0]

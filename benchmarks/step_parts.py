@@ -16,7 +16,8 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from nnunetv2_pclmix import trainer as trainer_module
+from nnunetv2_pclmix.training import step as step_module
+from nnunetv2_pclmix.training.step import Descent
 
 NETWORK = ("forward 1", "backward 1", "forward 2", "backward 2")
 
@@ -88,9 +89,9 @@ class _Parts:
         return call
 
     def backward(self, function: Callable) -> Callable:
-        def call(loss: Tensor) -> None:
+        def call(descent: Descent, loss: Tensor) -> None:
             with self.span(f"losses {self.passes}, backward"):
-                function(loss)
+                function(descent, loss)
             pairs = [(output, leaf.grad) for output, leaf in self.pairs if leaf.grad is not None]
             self.pairs = []
             with self.span(f"backward {self.passes}"):
@@ -112,19 +113,19 @@ def split_step(trainer: Any, batch: dict, clock: Clock) -> dict[str, float]:
 
     ``not network`` is the step without forward and backward passes and the optimiser.
     """
-    parts, module = _Parts(clock), trainer_module
+    parts, step = _Parts(clock), trainer.step
     with contextlib.ExitStack() as stack:
         for owner, name, wrap in (
-            (trainer, "_forward", parts.forward),
-            (trainer, "_backward", parts.backward),
-            (trainer, "_optimizer_step", lambda f: parts.timed("optimiser", f)),
-            (trainer.objective, "first_pass", lambda f: parts.timed("losses 1", f)),
-            (trainer.objective, "second_pass", lambda f: parts.timed("losses 2", f)),
-            (trainer.diagnostics, "measure", lambda f: parts.timed("diagnostics", f)),
-            (trainer.memory, "enqueue", lambda f: parts.timed("queue", f)),
-            (trainer.objective, "pseudo_labels", lambda f: parts.timed("pseudo label", f)),
-            (trainer, "_stroke_support", lambda f: parts.timed("stroke support", f)),
-            (module, "draw_mix", parts.mixing),
+            (step, "forward", parts.forward),
+            (Descent, "backward", parts.backward),
+            (Descent, "step", lambda f: parts.timed("optimiser", f)),
+            (step.objective, "first_pass", lambda f: parts.timed("losses 1", f)),
+            (step.objective, "second_pass", lambda f: parts.timed("losses 2", f)),
+            (step.objective, "pseudo_labels", lambda f: parts.timed("pseudo label", f)),
+            (step.diagnostics, "measure", lambda f: parts.timed("diagnostics", f)),
+            (step.memory, "enqueue", lambda f: parts.timed("queue", f)),
+            (step, "support", lambda f: parts.timed("stroke support", f)),
+            (step_module, "draw_mix", parts.mixing),
         ):
             if owner is not None:  # no memory without contrast
                 stack.enter_context(patch.object(owner, name, wrap(getattr(owner, name))))
@@ -133,7 +134,7 @@ def split_step(trainer: Any, batch: dict, clock: Clock) -> dict[str, float]:
     seconds: dict[str, float] = defaultdict(float)
     for name, start, end in parts.spans:
         seconds[name] += clock.seconds(start, end)
-    step = seconds.pop("step")
-    other = step - sum(seconds.values())
+    whole = seconds.pop("step")
+    other = whole - sum(seconds.values())
     network = sum(seconds[name] for name in NETWORK if name in seconds) + seconds["optimiser"]
-    return {**seconds, "other": other, "step": step, "not network": step - network}
+    return {**seconds, "other": other, "step": whole, "not network": whole - network}

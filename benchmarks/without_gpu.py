@@ -39,7 +39,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from machine import provenance
-from step import TRAINERS, WIDTH, persistent_bytes, ratios, ready_trainer
+from step import TRAINERS, WIDTH, modules_of, persistent_bytes, ratios, ready_trainer
 from synthetic_task import PLANS, random_batch, write_task
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -143,7 +143,7 @@ def count(name: str, plan: str, precision: str, args: argparse.Namespace) -> dic
     """`FIGURES` of one step of one trainer."""
     trainer = ready_trainer(name, plan, args)
     mode = FakeTensorMode(allow_non_fake_inputs=True)
-    for module in filter(None, (trainer.network, getattr(trainer, "memory", None))):
+    for module in modules_of(trainer):
         fake_in_place(module, mode)
     trainer.optimizer, trainer.lr_scheduler = trainer.configure_optimizers()
     if precision == "half":

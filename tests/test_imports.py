@@ -32,7 +32,8 @@ LAYERS = {
     "nnunetv2_pclmix": (
         "__init__ config discovery",
         "method",
-        "training watching",
+        "watching",
+        "training",
         "trainer",
         "variants train",
         "commands external_trainers",

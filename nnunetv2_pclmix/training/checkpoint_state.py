@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from torch import Tensor
 
-from nnunetv2_pclmix.config import DISPLAY_SETTINGS
+from nnunetv2_pclmix import __version__
+from nnunetv2_pclmix.config import DISPLAY_SETTINGS, PCLMixConfig
+from nnunetv2_pclmix.training.distributed import bare
+from nnunetv2_pclmix.training.step import TrainingStep
+from nnunetv2_pclmix.watching.components import active_settings, components
+from scribble_tools.dataset.provenance import package_versions
 
 KEY = "pclmix"
 
@@ -97,3 +105,66 @@ def renamed(trainer_name: str, config: dict) -> str | None:
         return ours
     lengths = ("", "_5epochs", "_20epochs", "_100epochs", "_250epochs")
     return f"nnUNetTrainerStrokeSupport{length}" if length in lengths else trainer_name
+
+
+def what_is_saved_by(save: Callable[[Any], None]) -> dict[str, Any]:
+    """The checkpoint that nnU-Net's ``save_checkpoint`` writes, without a file.
+
+    Args:
+        save: takes the file to write to.
+    """
+    buffer = io.BytesIO()
+    save(buffer)
+    buffer.seek(0)
+    return torch.load(buffer, map_location="cpu", weights_only=False)
+
+
+def with_our_part(
+    checkpoint: Mapping[str, Any],
+    trainer_name: str,
+    config: PCLMixConfig,
+    defaults: PCLMixConfig,
+    step: TrainingStep,
+    progress: Mapping[str, int],
+) -> dict[str, Any]:
+    """nnU-Net's checkpoint as plain data that names the stock trainer, with what we need to go on.
+
+    Args:
+        checkpoint: whatever nnU-Net puts into one, now or later; it stays.
+        defaults: settings of the trainer without a suffix, of which the report tells others.
+        progress: ``iteration`` and ``num_epochs``.
+    """
+    memory = step.memory
+    return {
+        **checkpoint,
+        "trainer_name": nnUNetTrainer.__name__,
+        "logging": plain(checkpoint["logging"]),
+        "_best_ema": plain(checkpoint["_best_ema"]),
+        KEY: {
+            "trainer_name": trainer_name,
+            "version": __version__,
+            "versions": package_versions(),
+            "config": asdict(config),
+            "components": dict(zip(("on", "off"), components(config), strict=True)),
+            "active_settings": active_settings(config),
+            "defaults": asdict(defaults),
+            **progress,
+            "torch_seed": torch.initial_seed(),
+            "random_state": random_state(step.device),
+            "network": bare(step.network).training_only_state(),
+            "memory": None if memory is None else memory.state_dict(),
+        },
+    }
+
+
+def restore(state: Mapping[str, Any], step: TrainingStep, first_process: bool) -> None:
+    """Put a step's network, memory and random numbers back to where our part of a checkpoint was.
+
+    Args:
+        first_process: the random numbers are those of rank 0; others draw on from their own seeds.
+    """
+    bare(step.network).load_training_only_state(state["network"])
+    if step.memory is not None:
+        step.memory.load_state_dict(state["memory"])
+    if "random_state" in state and first_process:
+        restore_random_state(state["random_state"], step.device)

@@ -7,6 +7,7 @@ the finished model. Nothing is trained with them or selected by them.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from scribble_tools.dataset.label_set import LabelSet, label_set_of
@@ -21,6 +22,12 @@ MEANING = (
     "nnU-Net's validation Dice (summary.json) covers annotated voxels only: it says how well the "
     "strokes are met and nothing about the voxels between them, where false islands lie"
 )
+
+
+def dense_labels_of(dataset_name: str) -> Path | None:
+    """Where dense labels of a raw data set lie, if nnU-Net's folder is known."""
+    raw = os.environ.get("nnUNet_raw")
+    return Path(raw, dataset_name, DENSE_LABELS) if raw else None
 
 
 def score_validation(

@@ -6,7 +6,7 @@ at, and a loss may be infinite now and then.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import torch
@@ -58,3 +58,15 @@ class FiniteWatch:
             return self.problem
         since = f" since {self.began}" if self.in_a_row else ""
         return self.problem or f"the network's weights are not finite any more{since}"
+
+
+def stop_for(problem: str | None, tell: Callable[[str], None]) -> None:
+    """Stop the training for a problem, if there is one.
+
+    Raises:
+        RuntimeError: there is; the message says what to do.
+    """
+    if problem is not None:
+        message = f"The training stops: {problem}. {REMEDY}"
+        tell(f"ERROR: {message}")
+        raise RuntimeError(message)

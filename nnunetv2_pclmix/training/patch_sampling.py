@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
+from batchgeneratorsv2.transforms.utils.remove_label import RemoveLabelTansform
 
 OUTSIDE = -1
 """nnU-Net's label for what is padded, and for annotated background where the image is zero."""
@@ -78,3 +80,19 @@ class PatchesAnywhere:
             np.random.randint(a, b + 1) if a <= b else n // 2
             for a, b, n in zip(low, high, shape, strict=True)
         ]
+
+
+def tell_padding(transforms: ComposeTransforms, padded_as: int | None) -> None:
+    """Change nnU-Net's augmentation, so that what it pads (-1) becomes a label of its own.
+
+    nnU-Net makes it background: right for dense labels, but with scribbles it would be most of
+    what is annotated in a batch, and would outweigh the strokes in the partial cross-entropy.
+
+    Args:
+        padded_as: the ignore label; None leaves it to nnU-Net.
+    """
+    steps = transforms.transforms
+    at = next(i for i, step in enumerate(steps) if isinstance(step, RemoveLabelTansform))
+    if padded_as is not None:
+        steps[at].set_to = padded_as
+    steps.insert(at, RemoveLabelTansform(ANNOTATED_OUTSIDE, 0))

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from torch import nn
 
 from nnunetv2_pclmix.method.global_mean import world_size
+
+
+def refuse_unsupported(what: str, problems: Sequence[str]) -> None:
+    """Raise all problems of a training at once.
+
+    Args:
+        what: which training.
+
+    Raises:
+        RuntimeError: there are problems.
+    """
+    if problems:
+        raise RuntimeError("\n- ".join((f"{what}:", *problems)))
 
 
 def unsupported(
@@ -45,3 +60,23 @@ def unsupported(
             f"{batch_size}, or plans with another batch size (nnunetv2_pclmix small-plans -h)"
         )
     return problems
+
+
+def levels_and_dice(loss: nn.Module, deep_supervision: bool) -> tuple[Sequence[float], Callable]:
+    """Weights of the levels, and the Dice, of nnU-Net's own loss.
+
+    That loss stays in use for validation, so that its numbers compare with the stock trainer's; its
+    weights are used in training as they are.
+
+    Raises:
+        RuntimeError: the plans have so few stages that nnU-Net's loss is not finite.
+    """
+    if not deep_supervision:
+        return [1.0], loss.dc
+    levels = loss.weight_factors
+    if not np.isfinite(levels).all():
+        raise RuntimeError(
+            f"the plans have {len(levels) + 1} stages, of which nnU-Net's deep supervision "
+            "makes no finite loss: use plans with at least 3"
+        )
+    return levels, loss.loss.dc

@@ -88,6 +88,23 @@ def one_last_message(
         raise SystemExit(1) from None
 
 
+@contextlib.contextmanager
+def alone(
+    guard: FolderGuard | None,
+    say: Callable[[str], None],
+    what_was_saved: Callable[[], str],
+    clear_up: Callable[[], None],
+) -> Iterator[None]:
+    """`one_last_message`, in a folder that no other training uses meanwhile.
+
+    Args:
+        guard: of the first of several processes, None in the others.
+    """
+    with one_last_message(say, what_was_saved, clear_up):
+        with guard.held() if guard is not None else contextlib.nullcontext():
+            yield
+
+
 def finish_workers(*loaders: Any) -> None:
     """End the processes of nnU-Net's loaders, without what they print."""
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):

@@ -38,6 +38,11 @@ class TrainingPictures:
         self._warned = False
         self._snapshot: Snapshot | None = None
 
+    @staticmethod
+    def are_due(epoch: int, last_epoch: int, every: int) -> bool:
+        """Whether the samples of an epoch's last iteration are drawn; ``every`` 0: never."""
+        return every > 0 and (epoch % every == 0 or epoch == last_epoch)
+
     @contextlib.contextmanager
     def _training_goes_on(self) -> Iterator[None]:
         """A full disk or another release of matplotlib is no reason to lose a training."""

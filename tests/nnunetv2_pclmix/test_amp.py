@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from nnunetv2_pclmix import trainer as trainer_module
 from nnunetv2_pclmix.config import PCLMixConfig
 from nnunetv2_pclmix.method.dual_consistency import heterogeneous_consistency
 from nnunetv2_pclmix.method.label_encoding import ExclusiveLabels, Regions
@@ -139,11 +138,11 @@ def mixed_precision(nnunet, request, monkeypatch):
     def forward(data, embed=True):
         with autocast_to(request.param):
             output = trainer.network(data)
-            output = trainer._embedded(output) if embed else output
+            output = trainer.step.embedded(output) if embed else output
         assert output.main[0].dtype == output.auxiliary.dtype == request.param
         return output
 
-    monkeypatch.setattr(trainer, "_forward", forward)
+    monkeypatch.setattr(trainer.step, "forward", forward)
     return trainer
 
 
@@ -167,7 +166,7 @@ def test_a_step_under_autocast_is_finite_over_the_range_of_logits(
     norms = []
     clip = torch.nn.utils.clip_grad_norm_
     monkeypatch.setattr(
-        trainer_module.torch.nn.utils,
+        torch.nn.utils,
         "clip_grad_norm_",
         lambda *args, **kwargs: norms.append(clip(*args, **kwargs)) or norms[-1],
     )
@@ -186,8 +185,8 @@ def test_a_step_under_autocast_is_finite_over_the_range_of_logits(
     after = trainer.network.state_dict()
     assert all(v.isfinite().all() for v in after.values())
     assert any(not torch.equal(before[k], v) for k, v in after.items())
-    assert trainer.memory.stored()[0].isfinite().all()
-    assert trainer.memory.filled.sum() > 0
+    assert trainer.step.memory.stored()[0].isfinite().all()
+    assert trainer.step.memory.filled.sum() > 0
 
 
 @pytest.mark.parametrize("mixed_precision", [torch.float16], indirect=True)
@@ -196,15 +195,15 @@ def test_an_iteration_that_overflows_is_skipped_and_forgotten(mixed_precision):
     trainer = mixed_precision
     trainer.train_step(make_batch(trainer))
     before = {k: v.clone() for k, v in trainer.network.state_dict().items()}
-    filled = trainer.memory.filled.clone()
+    filled = trainer.step.memory.filled.clone()
     batch = make_batch(trainer)
     batch["data"][:] = torch.inf
     trainer.train_step(batch)
     assert trainer.grad_scaler.get_scale() < 2.0**10
     after = trainer.network.state_dict()
     assert all(torch.equal(before[k], v) for k, v in after.items())
-    assert torch.equal(trainer.memory.filled, filled)
-    assert trainer.memory.stored()[0].isfinite().all()
+    assert torch.equal(trainer.step.memory.filled, filled)
+    assert trainer.step.memory.stored()[0].isfinite().all()
     for state in trainer.optimizer.state.values():
         assert state["momentum_buffer"].isfinite().all()
     result = trainer.train_step(make_batch(trainer))

@@ -67,7 +67,7 @@ def test_with_several_processes_what_exchanges_nothing_is_compiled(nnunet, alone
     assert trainer.is_ddp
     counter = CompileCounter()
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=counter, fullgraph=True))
-    trainer.objective.compile()
+    trainer.step.objective.compile()
     trainer.network.train()
     data = {"data": torch.randn(4, 1, 32, 32), "target": torch.randint(0, 4, (4, 1, 32, 32))}
     data["target"] = [data["target"], data["target"][..., ::2, ::2]]
@@ -89,7 +89,7 @@ def test_compiled_terms_are_the_terms(nnunet):
         trainer.initialize()
         if trainer is compiled:
             with patch.object(torch, "compile", partial(torch.compile, backend="aot_eager")):
-                trainer.objective.compile()
+                trainer.step.objective.compile()
         trainer.network.train()
         for step in range(2):
             torch.manual_seed(step)

@@ -587,7 +587,7 @@ def test_a_single_class_trains_and_is_validated(single):
     trainer = make_trainer(single, SINGLE, "2d")
     trainer.run_training()
     assert_trained(trainer)
-    assert trainer.memory.filled.shape == (2,)
+    assert trainer.step.memory.filled.shape == (2,)
     trainer.perform_actual_validation()
     assert list(summary_of(trainer.output_folder)["mean"]) == ["1"]
 
@@ -627,7 +627,7 @@ def test_a_hundred_classes_train_with_a_memory_of_bounded_size(many):
     trainer = make_trainer(many, MANY, "2d")
     trainer.run_training()
     assert_trained(trainer)
-    memory = trainer.memory
+    memory = trainer.step.memory
     config = trainer.config
     classes, size, dim = 100, config.memory_total // 100, config.embedding_dim
     assert memory.size == size < config.memory_size

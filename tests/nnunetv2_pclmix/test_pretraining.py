@@ -30,6 +30,7 @@ from torch._dynamo import OptimizedModule
 from torch.nn.parallel import DistributedDataParallel as DDP
 
 from nnunetv2_pclmix.train import load_weights
+from nnunetv2_pclmix.training.distributed import bare
 from tests.conftest import DATASET
 from tests.nnunetv2_pclmix.test_trainer import make_trainer
 
@@ -123,11 +124,11 @@ def test_nnunet_finds_the_network_inside_its_wrappers(
     assert isinstance(trainer.network, DDP) is distributed
     inside = trainer.network.module if distributed else trainer.network
     assert isinstance(inside, OptimizedModule) is compiled
-    head = head_of(trainer._bare_network)
+    head = head_of(bare(trainer.network))
     if distributed:  # with a group nnU-Net puts the file on a CUDA device
         dist.destroy_process_group()
     load_pretrained_weights(trainer.network, str(pretrained))
-    assert_body_is(trainer._bare_network, weights_in(pretrained), head)
+    assert_body_is(bare(trainer.network), weights_in(pretrained), head)
 
 
 @pytest.mark.parametrize("compiled", [False, True])
@@ -136,15 +137,15 @@ def test_in_a_group_of_processes_without_cuda(pretrained, nnunet, alone, compile
     trainer._do_i_compile = lambda: compiled
     trainer.initialize()
     assert trainer.is_ddp
-    head = head_of(trainer._bare_network)
+    head = head_of(bare(trainer.network))
     load_weights(trainer, str(pretrained))
-    assert_body_is(trainer._bare_network, weights_in(pretrained), head)
+    assert_body_is(bare(trainer.network), weights_in(pretrained), head)
 
 
 def test_in_a_group_weights_that_do_not_fit_are_named(pretrained, nnunet, alone, tmp_path):
     trainer = make_trainer(nnunet)
     trainer.initialize()
-    before = {n: v.clone() for n, v in trainer._bare_network.state_dict().items()}
+    before = {n: v.clone() for n, v in bare(trainer.network).state_dict().items()}
     weights = weights_in(pretrained)
     narrow, missing, *_ = (n for n in weights if n.startswith("encoder") and n.endswith("weight"))
     weights[narrow] = weights[narrow][:1]
@@ -155,7 +156,7 @@ def test_in_a_group_weights_that_do_not_fit_are_named(pretrained, nnunet, alone,
         load_weights(trainer, str(path))
     assert narrow in str(error.value)
     assert missing in str(error.value)
-    now = trainer._bare_network.state_dict()
+    now = bare(trainer.network).state_dict()
     assert all(torch.equal(now[name], value) for name, value in before.items())
 
 

@@ -458,7 +458,7 @@ def test_training_validation_and_prediction_by_stock_tools(root, tmp_path):
         values = trainer.logger.get_value(f"pclmix_{name}", None)
         assert len(values) == 2
         assert np.isfinite(values).all()
-    assert len(trainer.memory.filled) == 3
+    assert len(trainer.step.memory.filled) == 3
     assert len(trainer.logger.get_value("dice_per_class_or_region", -1)) == 2
 
     trainer.perform_actual_validation()
@@ -490,7 +490,7 @@ def test_it_learns_both_regions(root):
     scribble = trainer.logger.get_value("pclmix_scribble_main", None)
     assert scribble[-1] < 0.6 * scribble[0]
     assert min(trainer.logger.get_value("dice_per_class_or_region", -1)) > 0.5
-    assert trainer.memory.filled.min() > 0
+    assert trainer.step.memory.filled.min() > 0
 
 
 def test_resume_restores_everything_and_goes_on(root):

@@ -26,6 +26,7 @@ from nnunetv2_pclmix.method.objective import term_weights
 from nnunetv2_pclmix.method.stroke_support import stroke_support
 from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
 from nnunetv2_pclmix.training.finite_watch import TOO_MANY
+from nnunetv2_pclmix.training.step import Descent
 from nnunetv2_pclmix.watching.components import describe
 from nnunetv2_pclmix.watching.step_diagnostics import series_names
 from tests.conftest import DATASET
@@ -78,7 +79,7 @@ def test_training_logs_every_term_and_learns_something(nnunet):
     assert trainer.logger.get_value("mean_fg_dice", -1) > 0.5
     assert trainer.iteration == 240
     assert trainer.progress == 1
-    assert trainer.memory.filled.min() > 0
+    assert trainer.step.memory.filled.min() > 0
 
 
 def test_checkpoint_is_an_ordinary_nnunet_model(trained):
@@ -155,7 +156,7 @@ def state_of(trainer):
     state = {
         **trainer.network.state_dict(),
         **trainer.network.training_only_state(),
-        **{f"memory.{k}": v for k, v in trainer.memory.state_dict().items()},
+        **{f"memory.{k}": v for k, v in trainer.step.memory.state_dict().items()},
     }
     for i, entry in trainer.optimizer.state_dict()["state"].items():
         state[f"momentum.{i}"] = entry["momentum_buffer"]
@@ -293,16 +294,16 @@ def test_one_step_has_the_gradient_of_both_passes(nnunet, monkeypatch):
     trainer.iteration = 6  # of 8: every schedule is on
     gradients = []
 
-    def keep():
+    def keep(descent):
         gradients.append(copy_of_gradients(trainer))
         return torch.tensor(1.0)
 
-    monkeypatch.setattr(trainer, "_optimizer_step", keep)
+    monkeypatch.setattr(Descent, "step", keep)
     mix = draw_mix(4, (32, 32), 0.2)
-    monkeypatch.setattr("nnunetv2_pclmix.trainer.draw_mix", lambda *_, **__: mix)
+    monkeypatch.setattr("nnunetv2_pclmix.training.step.draw_mix", lambda *_, **__: mix)
     vectors = torch.nn.functional.normalize(torch.randn(3, 3, 256), dim=2)
-    trainer.memory.enqueue(vectors, torch.ones(3, 3, dtype=torch.bool))
-    memory = copy.deepcopy(trainer.memory)
+    trainer.step.memory.enqueue(vectors, torch.ones(3, 3, dtype=torch.bool))
+    memory = copy.deepcopy(trainer.step.memory)
     data, targets = torch.randn(4, 1, 32, 32), _targets(trainer)
     torch.manual_seed(5)  # the choice of anchors
     result = trainer.train_step({"data": data, "target": targets})
@@ -310,14 +311,14 @@ def test_one_step_has_the_gradient_of_both_passes(nnunet, monkeypatch):
     torch.manual_seed(5)
     weights = term_weights(trainer.config, 6 / 8)
     first = trainer.network.embedded(trainer.network(data))
-    support = stroke_support(trainer.objective.labels, first.main[0], targets[0])
+    support = stroke_support(trainer.step.objective.labels, first.main[0], targets[0])
     # there is something to correct
     assert (first.main[0].argmax(1, keepdim=True)[support.background] > 0).any()
-    terms, _ = trainer.objective.first_pass(first, targets, memory, 6 / 8, support)
-    main, auxiliary = trainer.objective.pseudo_labels(first, targets[0], support, 6 / 8)
+    terms, _ = trainer.step.objective.first_pass(first, targets, memory, 6 / 8, support)
+    main, auxiliary = trainer.step.objective.pseudo_labels(first, targets[0], support, 6 / 8)
     pseudo = torch.where(mix.from_first, main[mix.first], auxiliary[mix.second])
     second = trainer.network(mix(data))
-    terms |= trainer.objective.second_pass(
+    terms |= trainer.step.objective.second_pass(
         second, mix(targets[0]), pseudo, mix(support.background), support.trust
     )
     trainer.network.zero_grad()
@@ -335,7 +336,7 @@ def test_the_optimiser_step_clips_like_the_stock_trainer(nnunet):
     trainer.initialize()
     for p in trainer.network.parameters():
         p.grad = torch.full_like(p, 100.0)
-    trainer._optimizer_step()
+    Descent(trainer.network, trainer.optimizer, trainer.grad_scaler).step()
     norm = torch.stack([p.grad.norm() for p in trainer.network.parameters()]).norm()
     assert norm.item() == pytest.approx(12, rel=1e-3)
 
@@ -559,7 +560,7 @@ class Broken:
 
     def __init__(self, trainer, iterations, value=math.nan):
         self.trainer, self.iterations, self.value = trainer, iterations, value
-        self.objective, trainer.objective = trainer.objective, self
+        self.objective, trainer.step.objective = trainer.step.objective, self
         self.labels = self.objective.labels
 
     def __getattr__(self, name):
@@ -632,7 +633,7 @@ def test_warnings_are_logged(nnunet, monkeypatch):
         seen.append((len(series["pclmix_predicted_main"]), classes, iterations, epochs))
         return ["WARNING: something"] * (len(seen) == 2)
 
-    monkeypatch.setattr("nnunetv2_pclmix.trainer.find_warnings", find)
+    monkeypatch.setattr("nnunetv2_pclmix.watching.epoch_log.find_warnings", find)
     trainer = fast(make_trainer(nnunet))
     trainer.run_training()
     classes = ["background", "left", "right"]

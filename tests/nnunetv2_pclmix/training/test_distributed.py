@@ -30,6 +30,7 @@ from nnunetv2_pclmix.method.dynamic_mix import Mix, box_mask, draw_mix
 from nnunetv2_pclmix.method.global_mean import gather_batch, global_mean
 from nnunetv2_pclmix.train import count_lives, main
 from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
+from nnunetv2_pclmix.training.distributed import bare
 
 ROOT = Path(__file__).resolve().parents[3]
 DATASET = "Dataset901_Tiny"
@@ -130,10 +131,10 @@ def train(root: str, settings: dict, part: slice) -> dict:
         counts.append([name for name in noted.names if name.startswith("all_")])
         steps.append(exchanged.copy())
         exchanged.clear()
-    network = trainer._bare_network
+    network = bare(trainer.network)
     return {
         "parameters": {k: v.detach().clone() for k, v in network.named_parameters()},
-        "memory": trainer.memory.state_dict() if trainer.memory is not None else {},
+        "memory": trainer.step.memory.state_dict() if trainer.step.memory is not None else {},
         "exchanged": steps,
         "counts": counts,
         "inputs": inputs,
@@ -155,7 +156,7 @@ def train_one_of_two(
     torch.set_num_threads(1)
     join(rank, port, root)
     mix = swap_neighbours if samples == 2 else draw_mix
-    with patch("nnunetv2_pclmix.trainer.draw_mix", mix):
+    with patch("nnunetv2_pclmix.training.step.draw_mix", mix):
         result = train(root, settings, slice(samples * rank, samples * (rank + 1)))
     torch.save(result, f"{out}/rank{rank}.pt")
     dist.destroy_process_group()
@@ -186,7 +187,7 @@ def in_two_processes(root: Path, settings: dict, samples: int, out: Path) -> lis
     ],
 )
 def test_two_processes_train_as_one_does(nnunet, tmp_path, settings):
-    with patch("nnunetv2_pclmix.trainer.draw_mix", swap_neighbours):
+    with patch("nnunetv2_pclmix.training.step.draw_mix", swap_neighbours):
         alone = train(str(nnunet), settings, slice(0, 4))
     ranks = in_two_processes(nnunet, settings, 2, tmp_path)
     # with everything on, rounding turns a pseudo label over, which is no rounding any more
@@ -207,7 +208,7 @@ def test_two_processes_train_as_one_does(nnunet, tmp_path, settings):
     counts += ["all_gather"] * settings.get("contrast", True)
     assert [sorted(names) for names in ranks[0]["counts"]] == [sorted(counts)] * STEPS
     assert alone["counts"] == [[]] * STEPS
-    moved = make_trainer(str(nnunet), settings)._bare_network.named_parameters()
+    moved = bare(make_trainer(str(nnunet), settings).network).named_parameters()
     assert any(not torch.equal(alone["parameters"][name], value) for name, value in moved)
 
 
@@ -277,7 +278,7 @@ def end_an_epoch(rank: int, port: int, root: str, out: str) -> None:
     """Rank 1 has seen losses that were not finite in the second of two epochs."""
     join(rank, port, root)
     trainer = make_trainer(root, SETTINGS)
-    terms = np.arange(len(trainer._term_names)) + float(rank)
+    terms = np.arange(len(trainer.epoch_log.term_names)) + float(rank)
     # 10 voxels in rank 0, 30 in rank 1: annotated, main, auxiliary; agreeing, certain, entries;
     # trust times voxels, implied, unknown; norm of the gradient, finite, clipped
     counts = [

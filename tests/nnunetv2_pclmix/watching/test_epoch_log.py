@@ -1,6 +1,6 @@
 """The log's own lines of an epoch."""
 
-from nnunetv2_pclmix.watching.epoch_text import epoch_lines
+from nnunetv2_pclmix.watching.epoch_log import epoch_lines
 
 
 def test_terms_with_weights_and_single_shares():

@@ -1,0 +1,123 @@
+"""An iteration of training without nnU-Net: a small network, strokes, and torch's own optimiser."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from nnunetv2_pclmix.config import COMPLETE
+from nnunetv2_pclmix.method.label_encoding import ExclusiveLabels
+from nnunetv2_pclmix.method.network import PCLMixNetwork
+from nnunetv2_pclmix.method.objective import Objective, resize_nearest, term_weights
+from nnunetv2_pclmix.training.step import Descent, make_step
+from tests.nnunetv2_pclmix.method.test_network import stock_network
+from tests.nnunetv2_pclmix.method.test_objective import IGNORE, K, dice
+
+PATCH, STRIDES = (32, 48), [(1, 1), (2, 2), (2, 2), (2, 2)]
+SIZES = [PATCH, (16, 24), (8, 12)]
+CONFIG = replace(COMPLETE, embedding_dim=8, memory_size=20, anchors_total=64, contrast_start=0.0)
+ONE_PASS = replace(CONFIG, dynamic_mix=False, contrast=False, auxiliary_decoder=False)
+
+
+def make(config=CONFIG, deep_supervision=True):
+    torch.manual_seed(3)
+    stock = stock_network(PATCH, STRIDES, deep_supervision=deep_supervision)
+    network = PCLMixNetwork(stock, PATCH, K, config).train()
+    levels = [0.6, 0.3, 0.1] if deep_supervision else [1.0]
+    objective = Objective(config, ExclusiveLabels(IGNORE), levels, dice)
+    step = make_step(config, network, objective, torch.device("cpu"), largest_share=4)
+    return step, Descent(network, torch.optim.SGD(network.parameters(), 0.05), None)
+
+
+def batch_of(size=4):
+    """Two bright halves with a stroke each, and one between them."""
+    data = torch.randn(size, 1, *PATCH) * 0.1
+    data[..., :20] += 2
+    data[..., 28:] -= 2
+    scribble = torch.full((size, 1, *PATCH), IGNORE, dtype=torch.int16)
+    scribble[..., 4:28, 8:11], scribble[..., 4:28, 36:39] = 1, 2
+    scribble[..., 4:28, 23:25] = 0
+    return {"data": data, "target": [resize_nearest(scribble, s) for s in SIZES]}
+
+
+class Seen:
+    """In the place of the pictures: what they would take."""
+
+    def __init__(self):
+        self.taken, self.mixed = [], []
+
+    def take(self, *args):
+        self.taken.append(args)
+
+    def take_mixed(self, *args):
+        self.mixed.append(args)
+
+
+def test_training_lowers_the_strokes_loss_and_fills_the_memory():
+    step, descent = make()
+    results = [step(batch_of(), 0.5, descent) for _ in range(12)]
+    strokes = [result.by_name(step.term_names)["scribble_main"] for result in results]
+    assert strokes[-1] < 0.5 * strokes[0]
+    assert step.memory.filled.min() > 0
+
+
+def test_a_result_holds_the_terms_and_their_weighted_sum_on_the_host():
+    step, descent = make()
+    result = step(batch_of(), 0.5, descent)
+    weights = term_weights(CONFIG, 0.5)
+    terms = result.by_name(step.term_names)
+    assert terms.keys() == weights.keys()
+    assert result.loss == pytest.approx(sum(w * terms[n] for n, w in weights.items()), rel=1e-5)
+    assert isinstance(result.terms, np.ndarray) and np.isfinite(result.counts).all()
+
+
+@pytest.mark.parametrize("config, passes", [(CONFIG, 2), (ONE_PASS, 1)])
+def test_a_second_pass_is_made_for_dynamic_mix_only(config, passes):
+    step, descent = make(config)
+    seen, shapes = Seen(), []
+    step.network.register_forward_pre_hook(lambda _, args: shapes.append(args[0].shape))
+    step(batch_of(), 0.5, descent, seen)
+    assert shapes == [(4, 1, *PATCH)] * passes
+    assert (len(seen.taken), len(seen.mixed)) == (1, passes - 1)
+    assert (step.memory is None) == (passes == 1)
+
+
+def test_a_batch_of_one_is_mixed_with_the_one_before():
+    step, descent = make()
+    seen = Seen()
+    for _ in range(3):
+        assert np.isfinite(step(batch_of(1), 0.5, descent, seen).terms).all()
+    mix, images, *_ = seen.mixed[-1]
+    assert images.shape == (1, 1, *PATCH) and len(mix.first) == 1
+
+
+def test_each_pass_is_back_propagated_once_and_then_one_step_is_made(monkeypatch):
+    calls = []
+    for name in ("begin", "backward", "step"):
+        original = getattr(Descent, name)
+
+        def noted(self, *args, name=name, original=original):
+            calls.append(name)
+            return original(self, *args)
+
+        monkeypatch.setattr(Descent, name, noted)
+    step, descent = make()
+    step(batch_of(), 0.5, descent)
+    assert calls == ["begin", "backward", "backward", "step"]
+
+
+def test_gradients_are_clipped_and_their_norm_is_told():
+    step, descent = make()
+    for p in descent.network.parameters():
+        p.grad = torch.full_like(p, 100.0)
+    assert descent.step() > 1000
+    norm = torch.stack([p.grad.norm() for p in descent.network.parameters()]).norm()
+    assert norm.item() == pytest.approx(12, rel=1e-3)
+
+
+def test_a_single_target_without_deep_supervision():
+    step, descent = make(deep_supervision=False)
+    batch = batch_of()
+    result = step({**batch, "target": batch["target"][0]}, 0.5, descent)
+    assert np.isfinite(result.terms).all()
