@@ -12,7 +12,12 @@ import numpy as np
 
 from scribble_tools.dataset.provenance import package_versions
 from scribble_tools.generate.plan import ScribblePlan, generate_scribbles
-from scribble_tools.images.image_files import NATURAL, file_ending_of, read_channels, write_image
+from scribble_tools.images.image_files import (
+    NATURAL,
+    file_ending_of,
+    read_finite_channels,
+    write_image,
+)
 from scribble_tools.images.image_io import geometry_difference, write_labels
 from scribble_tools.images.segmentation_files import read_labels
 from scribble_tools.parallel import parallel_map
@@ -54,7 +59,7 @@ def _copy(item: Item, image) -> list[str]:
     problems = []
     for source, target in item.copies:
         try:
-            channels, whole = read_channels(source)
+            channels, whole = read_finite_channels(source)
             natural = file_ending_of(source) in NATURAL
             if len(channels) > 1:
                 problems.append(f"{source} holds {len(channels)} images, nnU-Net expects one")

@@ -279,7 +279,11 @@ def test_images_that_do_not_fit_or_are_none_are_not_copied(tmp_path, dataset, ca
         "c_0000.nii.gz",
         "3 problems, nothing written",
     )
-    assert os.listdir(tmp_path / "out") == []
+    image = np.ones(SHAPE, np.float32)
+    image[0, 0, :7] = np.nan
+    write(dataset / "imagesTr" / "a_0000.nii.gz", image)
+    fails(words, capsys, "a_0000.nii.gz holds 7 voxels that are NaN or infinite")
+    assert not (tmp_path / "out").exists()
 
 
 # --- results ---------------------------------------------------------------------------------
