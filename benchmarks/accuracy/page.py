@@ -23,7 +23,7 @@ import fnmatch
 import functools
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -94,24 +94,19 @@ SCORES = {
     "seeds": lambda rows: str(len(rows)),
     "iterations": lambda rows: str(rows[0]["iterations"]),
     "commit": commits,
+    "file": lambda rows: f"`{rows[0]['file']}`",
 }
 
 
-def _pairs(kind: str, after: str) -> dict[str, Callable[[Rows, Rows], str]]:
-    return {
-        f"difference{after}": lambda a, b: short(paired(a, b, kind).value, 3, True),
-        f"from{after}": lambda a, b: short(paired(a, b, kind).low, 3, True),
-        f"to{after}": lambda a, b: short(paired(a, b, kind).high, 3, True),
-        f"better{after}": lambda a, b: str(paired(a, b, kind).better),
-    }
-
-
-PAIRS = _pairs(RAW, "") | _pairs(LARGEST, ", largest")
-SHARES = {
-    "share": lambda a, b: short(share(a, b).value, 1),
-    "share from": lambda a, b: short(share(a, b).low, 1),
-    "share to": lambda a, b: short(share(a, b).high, 1),
+# number of the `Paired`, its decimals, whether it has a sign
+PARTS = {"difference": ("value", 3, True), "from": ("low", 3, True), "to": ("high", 3, True)}
+PARTS |= {"better": ("better", 0, False)}
+PAIRS = {
+    f"{name}{after}": (kind, *part)
+    for kind, after in ((RAW, ""), (LARGEST, ", largest"))
+    for name, part in PARTS.items()
 }
+SHARES = {"share": "value", "share from": "low", "share to": "high"}
 VALUES = (*SCORES, *(f"{side} {name}" for side in ("their", "bound") for name in SCORES))
 VALUES += (*PAIRS, *SHARES)
 
@@ -119,7 +114,7 @@ VALUES += (*PAIRS, *SHARES)
 @functools.cache
 def _rows_of(pattern: str) -> list[dict]:
     files = sorted((HERE / "results").glob(pattern))
-    return [row for file in files for row in read_rows(file)]
+    return [{**row, "file": file.name} for file in files for row in read_rows(file)]
 
 
 def _holds(row: Mapping, key: str, wanted: object) -> bool:
@@ -177,7 +172,8 @@ def cells(line: Mapping, values: Sequence[str]) -> list[str] | None:
         return None
     theirs = of_same_seeds(ours, select(_other(line, "against"))) if "against" in line else None
     bound = select(_other(line, "bound")) if "bound" in line else None
-    found = []
+    found, differences = [], {}
+    reached = share(ours, bound) if bound else None
     for value in values:
         side, _, name = value.partition(" ")
         if value in SCORES:
@@ -185,9 +181,14 @@ def cells(line: Mapping, values: Sequence[str]) -> list[str] | None:
         elif side in ("their", "bound"):
             found.append(SCORES[name](theirs if side == "their" else bound))
         elif value in SHARES:
-            found.append(SHARES[value](ours, bound))
+            found.append(short(getattr(reached, SHARES[value]), 1))
+        elif not theirs:
+            found.append("")
         else:
-            found.append(PAIRS[value](ours, theirs) if theirs else "")
+            kind, part, *form = PAIRS[value]
+            if kind not in differences:
+                differences[kind] = paired(ours, theirs, kind)
+            found.append(short(getattr(differences[kind], part), *form))
     return found
 
 

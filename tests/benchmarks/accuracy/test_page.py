@@ -19,6 +19,16 @@ def page(monkeypatch):
     return page
 
 
+@pytest.fixture(scope="module")
+def tables():
+    """Of the committed rows, once for all tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(FOLDER)
+        import page
+
+        return page.tables()
+
+
 @pytest.fixture
 def rows(page, monkeypatch, tmp_path):
     """Stock and ours on two cases, seeds 0 and 1, the latter under its earlier name."""
@@ -38,9 +48,9 @@ def of(name, **more):
     return {"file": "rows.jsonl", "where": {"today": name, **more}}
 
 
-def test_the_tables_in_the_pages_are_those_of_the_rows(page):
+def test_the_tables_in_the_pages_are_those_of_the_rows(page, tables):
     """If not: python benchmarks/accuracy/page.py writes them."""
-    found, shown = page.tables(), []
+    found, shown = tables, []
     for path in page.PAGES:
         text = path.read_text(encoding="utf-8")
         assert page.with_tables(text, found) == text, path
@@ -48,13 +58,13 @@ def test_the_tables_in_the_pages_are_those_of_the_rows(page):
     assert sorted(shown) == sorted(found), "a table that no page shows, or two do"
 
 
-def test_a_cell_of_a_table_has_one_number_at_most(page):
-    for name, text in page.tables().items():
+def test_a_cell_of_a_table_has_one_number_at_most(tables):
+    for name, text in tables.items():
         for line in text.splitlines()[2:]:
             cells = [cell.strip() for cell in line.strip("|").split("|")][1:]
             numbers = [cell.split() for cell in cells]
             many = [words for words in numbers if len(words) > 1]
-            assert not many or name == "components", line  # commits of two seeds
+            assert not many or name in ("components", "commits"), line  # of several seeds
 
 
 def test_closed_forms(page, rows):
