@@ -128,6 +128,8 @@ def _become(words: tuple[str, ...], root: Path, output: Path, largest_file: int 
         os.close(write_end)
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    # a test's are files of pytest's
+    sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))  # noqa: SIM115
     folders = {"nnUNet_raw": "raw", "nnUNet_preprocessed": "pre", "nnUNet_results": "results"}
     os.environ.update({name: str(root / folder) for name, folder in folders.items()})
     os.environ.update(SECRET_TOKEN=SECRET, COLUMNS="120", HOME=str(root / "home"))
