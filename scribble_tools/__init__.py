@@ -2,7 +2,8 @@
 
 What the trainer's package, and other programs, may import from: `dataset.label_set`,
 `dataset.provenance`, `dataset.raw`, `dataset.shapes`, `dataset.writing`, `draw.contact_sheet`,
-`evaluate.command`, `evaluate.summary`, `json_files`, `parallel`, `predict.verify`,
+`evaluate.command`, `evaluate.summary`, `images.image_files`, `images.segmentation_files`,
+`json_files`, `parallel`, `predict.verify`, `problems`,
 `storage.file_sets`, `storage.folders`, `storage.interruptions`, `storage.locks`, `storage.overlap`,
 `storage.workshop`, `storage.written_record`, `subcommands`, `trust.checkpoint`, `trust.printable`.
 Everything else may move.

@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scribble_tools.dataset import shapes
-from scribble_tools.dataset.raw import read_label_set
+from scribble_tools.dataset.raw import RawDataset
 from scribble_tools.json_files import read_json
+from scribble_tools.parallel import threaded_map
+from scribble_tools.problems import refuse
 from scribble_tools.storage.file_sets import write_json, written_together
 
 # nnU-Net is imported where it is needed: the command line must start without it, for the doctor
@@ -114,6 +116,32 @@ def scribbled_statistics(
             "percentile_00_5": float(low),
         }
     return statistics, voxels
+
+
+def refuse_unreadable(raw: RawDataset, num_processes: int) -> None:
+    """Refuse images and labels that nnU-Net's reader takes for others, or passes over.
+
+    It fills up with zeros what a cut file lacks, and leaves out a case whose image is no file.
+
+    Raises:
+        ValueError: there are such; all are named.
+    """
+    from scribble_tools.images.image_files import channel_problems
+    from scribble_tools.images.segmentation_files import read_labels
+
+    def problems_of(path: Path) -> list[str]:
+        if path.parent.name == "imagesTr":
+            return channel_problems(path)
+        try:
+            read_labels(path)
+            return []
+        except (FileNotFoundError, ValueError) as error:
+            return [str(error)]
+
+    images = [path for channels in raw.images().values() for path in channels]
+    files = [*images, *raw.files("labelsTr").values()]
+    found = threaded_map(problems_of, files, num_processes, "reading")
+    refuse([problem for own in found for problem in own])
 
 
 def ct_channels(dataset_json: dict) -> dict[str, str]:
@@ -243,10 +271,12 @@ def run(arguments: argparse.Namespace) -> int:
         nnUNet_raw.require()
         name = maybe_convert_to_dataset_name(arguments.dataset)
         folder = Path(nnUNet_preprocessed.require()) / name
+        # nnU-Net's reader would wait for a pipe
+        raw = RawDataset.read(Path(nnUNet_raw.require()) / name, tolerate=("splits", "record"))
         extractor = DatasetFingerprintExtractor(
             name, arguments.num_processes or default_num_processes
         )
-        labels = read_label_set(Path(extractor.input_folder) / "dataset.json")
+        labels = raw.labels
         channels = ct_channels(extractor.dataset_json)
         if not channels:
             print(
@@ -258,6 +288,7 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"{name} has no ignore label: nnU-Net's statistics are right, nothing changed")
             return 0
         fingerprint = read_fingerprint(folder)
+        refuse_unreadable(raw, extractor.num_processes)
         statistics, voxels = scribbled_statistics(extractor, labels.ignore)
         outdated = outdated_plans(folder, statistics)
         before = replace_statistics(folder, fingerprint, statistics)

@@ -336,6 +336,7 @@ COMMANDS = (
         {"label": each("pred", "{}.nii.gz"), "conversion.json": (f"{RAW}/conversion.json",)},
         ("restored",),
         _restored,
+        blind=("larger",),  # it sees no image
     ),
     Command(
         "install-splits",

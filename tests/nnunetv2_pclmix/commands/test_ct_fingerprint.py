@@ -1,6 +1,7 @@
 """CT statistics of scribbled voxels: nnU-Net's own numbers, without the ignore label."""
 
 import json
+import os
 import shutil
 from multiprocessing.pool import ThreadPool
 from types import SimpleNamespace
@@ -231,3 +232,27 @@ def test_errors_say_what_to_do(ct, capsys):
     assert cli.main(COMMAND) == 1
     assert "dataset.json" in capsys.readouterr().err
     assert not path.exists()
+
+
+def test_files_that_nnunets_reader_takes_for_others_are_named(ct, capsys):
+    """ITK fills up with zeros what a cut file lacks; a folder of an image's name is no case."""
+    raw, fingerprint = ct / "nnUNet_raw" / DATASET, stored(ct)
+    cut = raw / "imagesTr" / "case0_0000.nii.gz"
+    cut.write_bytes(cut.read_bytes()[:-40])
+    for place in ("imagesTr/case1_0000.nii.gz", "labelsTr/case2.nii.gz"):
+        (raw / place).unlink()
+        (raw / place).mkdir()
+    assert cli.main(COMMAND) == 1
+    error = capsys.readouterr().err
+    assert "3 problems, nothing written" in error and "Traceback" not in error
+    assert "case0_0000.nii.gz is cut off" in error
+    assert "case1_0000.nii.gz is no regular file" in error and "case2.nii.gz" in error
+    assert stored(ct) == fingerprint
+
+
+def test_a_pipe_is_not_waited_for(ct, capsys):
+    path = ct / "nnUNet_raw" / DATASET / "dataset.json"
+    path.unlink()
+    os.mkfifo(path)
+    assert cli.main(COMMAND) == 1
+    assert "dataset.json is no file" in capsys.readouterr().err
