@@ -30,7 +30,13 @@ from nnunetv2_pclmix import discovery
 from nnunetv2_pclmix.training.checkpoint_files import set_aside
 from nnunetv2_pclmix.training.distributed import bare
 from nnunetv2_pclmix.training.session import FolderGuard, one_last_message
-from nnunetv2_pclmix.training.train_arguments import add_arguments, contradiction, refuse_unreadable
+from nnunetv2_pclmix.training.train_arguments import (
+    TrainOptions,
+    add_arguments,
+    contradiction,
+    refuse_unreadable,
+)
+from scribble_tools.arguments import options_of
 from scribble_tools.trust.checkpoint import load_checkpoint
 
 
@@ -119,35 +125,41 @@ def meet(device: torch.device) -> bool:
 def main(argv: Sequence[str] | None = None) -> None:
     """Read the command line and `train`."""
     parser = build_parser()
-    args = parser.parse_args(argv)
+    options = options_of(TrainOptions, parser.parse_args(argv))
     if "LOCAL_RANK" not in os.environ:
         parser.error("start this with torchrun, see above, or use nnunetv2_pclmix train")
-    if problem := contradiction(args):
+    if problem := contradiction(options):
         parser.error(problem)
     try:
-        refuse_unreadable(args)
+        refuse_unreadable(options)
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    train(args)
+    train(options)
 
 
-def train(args: argparse.Namespace) -> None:
+def train(options: TrainOptions) -> None:
     """Train and validate in one process of those that torchrun has started."""
     device = torch.device("cpu")
-    if args.device == "cuda":
+    if options.device == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
         torch.backends.cudnn.benchmark = True
     restarted = meet(device)
     discovery.register()  # needed where Python's start-up files are not in use
     try:
-        saved = restarted and not args.disable_checkpointing
-        go_on = (args.c or saved) and not args.val
+        saved = restarted and not options.disable_checkpointing
+        go_on = (options.c or saved) and not options.val
         trainer = get_trainer_from_args(
-            args.dataset, args.configuration, args.fold, args.tr, args.p, go_on, device
+            options.dataset,
+            options.configuration,
+            options.fold,
+            options.tr,
+            options.p,
+            go_on,
+            device,
         )
-        trainer.disable_checkpointing = args.disable_checkpointing
-        new = not (go_on or args.val or args.disable_checkpointing)
+        trainer.disable_checkpointing = options.disable_checkpointing
+        new = not (go_on or options.val or options.disable_checkpointing)
         if new and trainer.local_rank == 0:
             # not only in `on_train_start`: a worker that is lost until then makes all go on, which
             # would be with the training that was here before
@@ -157,15 +169,15 @@ def train(args: argparse.Namespace) -> None:
                 FolderGuard(folder).held(),
             ):
                 set_aside(folder, trainer.print_to_log_file, [Path(trainer.log_file)])
-        maybe_load_checkpoint(trainer, go_on, args.val)
-        if args.pretrained_weights and trainer.current_epoch == 0:  # there was no checkpoint
-            load_weights(trainer, args.pretrained_weights)
-        if not args.val:
+        maybe_load_checkpoint(trainer, go_on, options.val)
+        if options.pretrained_weights and trainer.current_epoch == 0:  # there was no checkpoint
+            load_weights(trainer, options.pretrained_weights)
+        if not options.val:
             trainer.run_training()
-        if args.val_best:
+        if options.val_best:
             dist.barrier()  # until it is written
             trainer.load_checkpoint(os.path.join(trainer.output_folder, "checkpoint_best.pth"))
-        trainer.perform_actual_validation(args.npz)
+        trainer.perform_actual_validation(options.npz)
     finally:
         dist.destroy_process_group()
 

@@ -1,8 +1,12 @@
-"""Types of command-line arguments."""
+"""From the words of a command line to a command's options."""
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import fields
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 def positive_int(text: str) -> int:
@@ -18,3 +22,13 @@ def positive_int(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
     return value
+
+
+def options_of(kind: type[T], arguments: argparse.Namespace) -> T:
+    """A command's options: each field of the dataclass is the argument of that name.
+
+    Args:
+        kind: the dataclass.
+        arguments: parsed; there may be others.
+    """
+    return kind(**{field.name: getattr(arguments, field.name) for field in fields(kind)})

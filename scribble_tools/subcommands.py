@@ -1,18 +1,22 @@
 """How a program with sub-commands is put together: a table of modules, of which one is imported.
 
-A sub-command is a module with ``add_arguments(parser)``, which also sets the parser's description
-and epilog, and ``run(args) -> int``, which returns the exit code. Its line in the table gives the
-words to type, the module and a line of help; so ``-h`` answers at once, whatever a module imports.
+A sub-command is a module with a dataclass ``Options``, a field for each argument,
+``add_arguments(parser)``, which also sets the parser's description and epilog, and
+``run(options) -> int``, which returns the exit code. Its line in the table gives the words to type,
+the module and a line of help; so ``-h`` answers at once, whatever a module imports.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 
+from scribble_tools.arguments import options_of
 from scribble_tools.trust.printable import printable
 
 
@@ -80,4 +84,8 @@ def add_subcommands(
         if tuple(words[: len(name)]) == name:
             module = importlib.import_module(module_name)
             module.add_arguments(sub_parser)
-            sub_parser.set_defaults(run=module.run)
+            sub_parser.set_defaults(run=functools.partial(_run, module))
+
+
+def _run(module: ModuleType, arguments: argparse.Namespace) -> int:
+    return module.run(options_of(module.Options, arguments))

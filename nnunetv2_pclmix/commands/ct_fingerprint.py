@@ -12,6 +12,7 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -241,6 +242,14 @@ def format_change(
     return "\n".join(lines)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command line says, see ``-h``."""
+
+    dataset: str
+    num_processes: int | None
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this sub-command's arguments and help."""
     parser.description = (
@@ -258,7 +267,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-np", type=int, dest="num_processes", help="default: nnU-Net's")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Recompute, write, print before and after; return the exit status."""
     from nnunetv2.configuration import default_num_processes
     from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import (
@@ -269,12 +278,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     try:
         nnUNet_raw.require()
-        name = maybe_convert_to_dataset_name(arguments.dataset)
+        name = maybe_convert_to_dataset_name(options.dataset)
         folder = Path(nnUNet_preprocessed.require()) / name
         # nnU-Net's reader would wait for a pipe
         raw = RawDataset.read(Path(nnUNet_raw.require()) / name, tolerate=("splits", "record"))
         extractor = DatasetFingerprintExtractor(
-            name, arguments.num_processes or default_num_processes
+            name, options.num_processes or default_num_processes
         )
         labels = raw.labels
         channels = ct_channels(extractor.dataset_json)
@@ -305,6 +314,6 @@ def run(arguments: argparse.Namespace) -> int:
             "plans the command that made them)"
         )
     else:
-        dataset = shlex.quote(arguments.dataset)
+        dataset = shlex.quote(options.dataset)
         print(f"next: nnUNetv2_plan_experiment -d {dataset}, then nnUNetv2_preprocess")
     return 0

@@ -230,6 +230,13 @@ def report(checks: list[Check]) -> str:
     return "\n".join(lines)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command line says, see ``-h``."""
+
+    json: bool
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this sub-command's arguments and help."""
     parser.description = (
@@ -239,11 +246,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the checks as JSON")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Examine, print, and return the exit status: 1 if any check is an error."""
     checks = examine()
     healthy = all(check.status != "error" for check in checks)
-    if arguments.json:
+    if options.json:
         print(
             json.dumps({"ok": healthy, "checks": list(map(dataclasses.asdict, checks))}, indent=2)
         )

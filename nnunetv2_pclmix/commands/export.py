@@ -13,6 +13,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -257,6 +258,19 @@ def _write_model(model: Path, work: Path, exported: dict[str, dict[str, Any]]) -
     write_record(provenance, work / f"{PROVENANCE}.json")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command line says, see ``-h``."""
+
+    model: Path
+    out: Path
+    folds: Sequence[str] | None
+    checkpoint: str
+    zip: bool
+    trainer_name: str
+    overwrite: bool
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this sub-command's arguments and help."""
     parser.description = (
@@ -286,18 +300,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Export, print how to predict; return the exit status."""
-    as_zip = arguments.zip or arguments.out.suffix == ".zip"
+    as_zip = options.zip or options.out.suffix == ".zip"
     try:
         target = export_model(
-            arguments.model,
-            arguments.out,
-            arguments.folds,
-            arguments.checkpoint,
+            options.model,
+            options.out,
+            options.folds,
+            options.checkpoint,
             as_zip,
-            arguments.trainer_name,
-            arguments.overwrite,
+            options.trainer_name,
+            options.overwrite,
         )
     except (OSError, ValueError) as error:
         print(f"nnunetv2_pclmix export: error: {error}", file=sys.stderr)
@@ -308,7 +322,7 @@ def run(arguments: argparse.Namespace) -> int:
         install = shlex.join(["nnUNetv2_install_pretrained_model_from_zip", str(target)])
         print(f"wrote {target}; install it: {install}")
     else:
-        files = [path.relative_to(arguments.out) for path in target.rglob("*")]
+        files = [path.relative_to(options.out) for path in target.rglob("*")]
         print(f"wrote {target}")
     weights = sorted(path for path in files if path.name == CHECKPOINT)
     dataset, model, _ = weights[0].parts[-4:-1]

@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 
 from nnunetv2_pclmix.commands.plan_sizes import (
@@ -174,6 +175,25 @@ def trainers_by_length(name: str = TRAINER) -> dict[int, str]:
     return {c.epochs: c.__name__ for c in same} | {NNUNETS_EPOCHS: name}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command line says, see ``-h``."""
+
+    dataset: str
+    minutes: float
+    memory: float | None
+    device: str | None
+    trainer: str
+    spacing: Sequence[float] | None
+    patch: Sequence[int] | None
+    batch: int | None
+    features: Sequence[int] | None
+    configuration: str
+    plans: str
+    name: str
+    overwrite: bool
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this sub-command's arguments and help."""
     parser.description = (
@@ -204,9 +224,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace other plans of that name")
 
 
-def _given(arguments: argparse.Namespace) -> dict:
+def _given(options: Options) -> dict:
     """Sizes that the user named."""
-    given = {name: getattr(arguments, name) for name in ("spacing", "patch", "batch", "features")}
+    given = {name: getattr(options, name) for name in ("spacing", "patch", "batch", "features")}
     return {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in given.items()
@@ -244,31 +264,31 @@ def _read_plans(path: Path, configuration: str) -> dict:
     return plans
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Write the plans; return the exit status."""
     from nnunetv2.paths import nnUNet_preprocessed
     from nnunetv2.utilities.dataset_name_id_conversion import maybe_convert_to_dataset_name
 
-    given = _given(arguments)
-    configuration, name = arguments.configuration, arguments.name
+    given = _given(options)
+    configuration, name = options.configuration, options.name
     try:
         refuse_name(name)
         folder = Path(nnUNet_preprocessed.require())
-        folder = folder / maybe_convert_to_dataset_name(arguments.dataset)
-        source, target = folder / f"{arguments.plans}.json", folder / f"{name}.json"
+        folder = folder / maybe_convert_to_dataset_name(options.dataset)
+        source, target = folder / f"{options.plans}.json", folder / f"{name}.json"
         if not source.is_file():
             raise ValueError(f"{source} does not exist: run nnUNetv2_plan_and_preprocess first")
         plans = _read_plans(source, configuration)
         chosen = None
         if not {"patch", "batch", "features"} <= set(given):
-            chosen = _choose(plans, folder, arguments, given)
+            chosen = _choose(plans, folder, options, given)
             given |= {key: getattr(chosen.sizes, key) for key in Sizes.__annotations__}
         spacing = given.get("spacing")
         if spacing == tuple(plans["configurations"].get(configuration, {}).get("spacing", ())):
             spacing = None  # the planner's preprocessed data will do
         sizes = (given["patch"], given["batch"], given["features"], spacing)
         small = small_plans(plans, name, configuration, *sizes)
-        refuse_other_file(target, source, small, arguments.overwrite)
+        refuse_other_file(target, source, small, options.overwrite)
         write_json(small, target)
     except (OSError, RuntimeError, ValueError) as error:
         print(f"nnunetv2_pclmix small-plans: error: {error}", file=sys.stderr)
@@ -277,12 +297,12 @@ def run(arguments: argparse.Namespace) -> int:
     if warning := coverage_warning(reduced, given["patch"], spacing or reduced["spacing"]):
         print(f"WARNING: {warning}", file=sys.stderr)
     print(f"wrote {target}")
-    device, trainer = arguments.device or _best_device(), arguments.trainer
+    device, trainer = options.device or _best_device(), options.trainer
     if chosen is not None:
         trainer = trainers_by_length(trainer)[chosen.epochs]
-        print(_estimate(chosen, arguments.minutes, trainer))
+        print(_estimate(chosen, options.minutes, trainer))
     print("next:")
-    number, name, configuration = map(shlex.quote, (arguments.dataset, name, configuration))
+    number, name, configuration = map(shlex.quote, (options.dataset, name, configuration))
     if spacing:
         processes = max(1, min(8, os.cpu_count() or 1))
         plans_and_more = f"-plans_name {name} -c {configuration} -np {processes}"
@@ -298,33 +318,33 @@ def _best_device() -> str:
     return best_device()
 
 
-def _choose(plans: dict, folder: Path, arguments: argparse.Namespace, given: dict) -> Choice:
+def _choose(plans: dict, folder: Path, options: Options, given: dict) -> Choice:
     """Choose what is not given, and say from what, and what."""
     import torch
 
     from nnunetv2_pclmix.commands.machine import free_memory_gb
 
-    if arguments.configuration not in plans["configurations"]:
+    if options.configuration not in plans["configurations"]:
         raise ValueError(
-            f"the plans have no configuration {arguments.configuration}, only "
+            f"the plans have no configuration {options.configuration}, only "
             f"{', '.join(plans['configurations'])}"
         )
-    device = arguments.device or _best_device()
-    memory = arguments.memory or free_memory_gb(torch.device(device))
+    device = options.device or _best_device()
+    memory = options.memory or free_memory_gb(torch.device(device))
     cores = f", {os.cpu_count()} cores" * (device == "cpu")
-    print(f"for {arguments.minutes:g} minutes on {device}{cores}, {memory:.1f} GB of memory:")
+    print(f"for {options.minutes:g} minutes on {device}{cores}, {memory:.1f} GB of memory:")
     dataset_json = read_json(folder / "dataset.json", DATASET_JSON)
     chosen = choose(
         plans,
-        arguments.configuration,
+        options.configuration,
         dataset_json,
         given,
-        arguments.minutes,
+        options.minutes,
         memory,
         device,
-        arguments.trainer,
+        options.trainer,
     )
-    print(_describe(plans["configurations"][arguments.configuration], chosen.sizes))
+    print(_describe(plans["configurations"][options.configuration], chosen.sizes))
     return chosen
 
 

@@ -5,8 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import dataclass
 
 from nnunetv2_pclmix.training import train_arguments
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(train_arguments.TrainOptions):
+    """What the command line says, see ``-h``."""
+
+    num_gpus: int
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,39 +32,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-num_gpus", type=int, default=1, help="of this machine (default: 1)")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Train; return the exit status."""
     import torch
 
-    if problem := train_arguments.contradiction(arguments):
+    if problem := train_arguments.contradiction(options):
         print(f"nnunetv2_pclmix train: error: {problem}", file=sys.stderr)
         return 2
-    train_arguments.refuse_unreadable(arguments)
+    train_arguments.refuse_unreadable(options)
     if "LOCAL_RANK" in os.environ:
         from nnunetv2_pclmix.train import train
 
-        train(arguments)
+        train(options)
         return 0
     from nnunetv2.run.run_training import run_training
 
     from nnunetv2_pclmix import discovery
 
     # as nnUNetv2_train has it: workers load the data, so that a GPU's process needs one thread
-    torch.set_num_threads((os.cpu_count() or 1) if arguments.device == "cpu" else 1)
+    torch.set_num_threads((os.cpu_count() or 1) if options.device == "cpu" else 1)
     discovery.register()  # needed where Python's start-up files are not in use
     run_training(
-        arguments.dataset,
-        arguments.configuration,
-        arguments.fold,
-        arguments.tr,
-        arguments.p,
-        pretrained_weights=arguments.pretrained_weights,
-        num_gpus=arguments.num_gpus,
-        export_validation_probabilities=arguments.npz,
-        continue_training=arguments.c,
-        only_run_validation=arguments.val,
-        disable_checkpointing=arguments.disable_checkpointing,
-        val_with_best=arguments.val_best,
-        device=torch.device(arguments.device),
+        options.dataset,
+        options.configuration,
+        options.fold,
+        options.tr,
+        options.p,
+        pretrained_weights=options.pretrained_weights,
+        num_gpus=options.num_gpus,
+        export_validation_probabilities=options.npz,
+        continue_training=options.c,
+        only_run_validation=options.val,
+        disable_checkpointing=options.disable_checkpointing,
+        val_with_best=options.val_best,
+        device=torch.device(options.device),
     )
     return 0

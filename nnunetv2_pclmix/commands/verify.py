@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command line says, see ``-h``."""
+
+    model: Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,15 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", type=Path, help="folder, zip or checkpoint.pth")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(options: Options) -> int:
     """Verify, print what was found; return the exit status."""
     # not above: the command line must start where packages are missing, for the doctor
     from scribble_tools.predict.verify import verify_model
 
     try:
-        facts = verify_model(arguments.model)
+        facts = verify_model(options.model)
     except (OSError, ValueError) as error:
         print(f"nnunetv2_pclmix verify: error: {error}", file=sys.stderr)
         return 1
-    print(*facts, f"{arguments.model} is plain data", sep="\n")
+    print(*facts, f"{options.model} is plain data", sep="\n")
     return 0

@@ -1,9 +1,10 @@
-"""The arguments of a training, named as those of nnUNetv2_train."""
+"""The options of a training, named as those of nnUNetv2_train."""
 
 from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from nnunetv2_pclmix.discovery import TRAINER
@@ -17,6 +18,24 @@ TRAINABLE = Record(
     required={key: PLANNED.required[key] for key in ("batch_size", "patch_size", "spacing")}
 )
 EXCLUSIVE = (("c", "val"), ("val_best", "disable_checkpointing"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """What the command line says, see ``-h``; named as nnU-Net names it."""
+
+    dataset: str
+    configuration: str
+    fold: int | str
+    tr: str
+    p: str
+    pretrained_weights: str | None
+    c: bool
+    val: bool
+    npz: bool
+    val_best: bool
+    disable_checkpointing: bool
+    device: str
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,16 +54,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-device", choices=("cuda", "cpu", "mps"), default="cuda")
 
 
-def contradiction(args: argparse.Namespace) -> str:
+def contradiction(options: TrainOptions) -> str:
     """What cannot be asked for together, or nothing."""
-    both = [pair for pair in EXCLUSIVE if all(getattr(args, name) for name in pair)]
+    both = [pair for pair in EXCLUSIVE if all(getattr(options, name) for name in pair)]
     problems = [f"--{one} and --{other} exclude each other" for one, other in both]
-    if args.device == "mps" and "LOCAL_RANK" in os.environ:
+    if options.device == "mps" and "LOCAL_RANK" in os.environ:
         problems.append("-device mps is for one process, without torchrun")
     return "; ".join(problems)
 
 
-def refuse_unreadable(args: argparse.Namespace) -> None:
+def refuse_unreadable(options: TrainOptions) -> None:
     """Look at the JSON files that nnU-Net is about to read, which itself would stop anywhere.
 
     Nothing is said of what is missing: nnU-Net does.
@@ -54,15 +73,15 @@ def refuse_unreadable(args: argparse.Namespace) -> None:
     """
     root = Path(os.environ.get("nnUNet_preprocessed", ""))
     try:
-        folder = find_dataset(root, args.dataset)
+        folder = find_dataset(root, options.dataset)
     except (FileNotFoundError, ValueError):
         return
-    shapes = {f"{args.p}.json": PLANS, "dataset.json": DATASET_JSON, "splits_final.json": SPLITS}
+    shapes = {f"{options.p}.json": PLANS, "dataset.json": DATASET_JSON, "splits_final.json": SPLITS}
     for name, shape in shapes.items():
         if os.path.lexists(folder / name):
             content = read_json(folder / name, shape)
             if shape is PLANS:
-                _refuse_unplanned(folder / name, content["configurations"], args.configuration)
+                _refuse_unplanned(folder / name, content["configurations"], options.configuration)
                 refuse_foreign_code(content)
 
 

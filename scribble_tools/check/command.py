@@ -6,6 +6,7 @@ import argparse
 import os
 import shutil
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -199,6 +200,20 @@ def check_dataset(
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command line says, see ``-h``."""
+
+    dataset: str
+    json: Path | None
+    preprocessed: Path | None
+    plans: str
+    configuration: Sequence[str]
+    resampled_cases: int
+    patient_regex: str | None
+    num_processes: int
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this sub-command's arguments and help."""
     parser.description = (
@@ -256,19 +271,19 @@ def _refuse_other_file(path: Path) -> None:
         ) from None
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the sub-command and return its exit code."""
-    folder = find_raw_dataset(args.dataset)
-    if args.json is not None:
-        _refuse_other_file(args.json)
+def run(options: Options) -> int:
+    """Run the sub-command; return its exit code."""
+    folder = find_raw_dataset(options.dataset)
+    if options.json is not None:
+        _refuse_other_file(options.json)
     report = check_dataset(
         folder,
-        args.preprocessed and Path(args.preprocessed) / folder.name,
-        args.plans,
-        args.configuration,
-        args.patient_regex,
-        args.resampled_cases,
-        args.num_processes,
+        options.preprocessed and Path(options.preprocessed) / folder.name,
+        options.plans,
+        options.configuration,
+        options.patient_regex,
+        options.resampled_cases,
+        options.num_processes,
     )
     width = min(shutil.get_terminal_size((120, 24)).columns, 160)
     if report.findings:
@@ -281,7 +296,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"\nkept by resampling, {report.resampling[0].cases} cases:")
         print(format_resampling(report.resampling))
     print(f"\n{report.verdict}")
-    if args.json is not None:
-        write_json(report.as_json(), args.json)
-        print(f"wrote {args.json}")
+    if options.json is not None:
+        write_json(report.as_json(), options.json)
+        print(f"wrote {options.json}")
     return report.exit_code

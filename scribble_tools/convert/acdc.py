@@ -9,17 +9,13 @@ from __future__ import annotations
 
 import argparse
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
-from scribble_tools.convert.conversion import (
-    Source,
-    SourceCase,
-    add_target_arguments,
-    report,
-    target_of,
-    write_scribble_dataset,
-)
+from scribble_tools.convert.conversion import report, write_scribble_dataset
 from scribble_tools.convert.formats import TARGET, Advice, Row, Seen, quote
+from scribble_tools.convert.source import Source, SourceCase
+from scribble_tools.convert.target import Target, add_target_arguments
 from scribble_tools.dataset.label_mapping import LabelMapping
 from scribble_tools.images.image_files import files_below
 
@@ -136,6 +132,14 @@ def recognise(seen: Seen) -> Advice | None:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options(Target):
+    """What the command line says, see ``-h``."""
+
+    images: Path
+    scribbles: Path
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this sub-command's arguments and help."""
     parser.description = (
@@ -152,13 +156,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_target_arguments(parser, "ACDCScribbles")
 
 
-def source_of(args: argparse.Namespace) -> Source:
-    """The source that the arguments describe."""
-    return acdc_source(args.images, args.scribbles)
+def source_of(options: Options) -> Source:
+    """The source that the options describe."""
+    return acdc_source(options.images, options.scribbles)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the sub-command and return its exit code."""
-    source, target = source_of(args), target_of(args)
-    report(write_scribble_dataset(source, target), source, target, "2d")
+def run(options: Options) -> int:
+    """Run the sub-command; return its exit code."""
+    source = source_of(options)
+    report(write_scribble_dataset(source, options), source, "2d")
     return 0

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
-from scribble_tools.arguments import positive_int
-from scribble_tools.dataset.label_mapping import LabelMapping
+from scribble_tools.convert.source import TRAINING, Source, SourceCase
+from scribble_tools.convert.target import Target
 from scribble_tools.dataset.provenance import package_versions
 from scribble_tools.dataset.replacing import replaceable_dataset, write_dataset_record
 from scribble_tools.dataset.updates import refuse_lost_updates
@@ -32,86 +31,10 @@ from scribble_tools.images.image_files import (
     write_image,
 )
 from scribble_tools.images.image_io import geometry_difference, write_labels
-from scribble_tools.images.label_files import read_on_grid
 from scribble_tools.images.mismatches import Mismatch
 from scribble_tools.parallel import threaded_map
 from scribble_tools.problems import refuse
 from scribble_tools.storage.overlap import refuse_sources_in
-
-TRAINING = "Tr"
-
-
-@dataclass(frozen=True)
-class SourceCase:
-    """The files of one case.
-
-    Attributes:
-        name: case name in the data set.
-        patient: cases of one patient stay on one side of every split.
-        images: one file per channel (or one colour image).
-        scribble: label file for training; without one, nothing of the case is annotated.
-        dense: dense reference; never trained on.
-        part: ``Tr``; ``Val`` or ``Ts`` for cases to predict, whose ``dense`` is for scoring only.
-    """
-
-    name: str
-    patient: str
-    images: tuple[Path, ...]
-    scribble: Path | None = None
-    dense: Path | None = None
-    part: str = TRAINING
-
-
-@dataclass(frozen=True)
-class Source:
-    """What a converter found, and how its files are to be read.
-
-    Attributes:
-        format: the sub-command, for the record.
-        cases: at least one of them with ``part`` ``Tr``.
-        scribble_labels: values of the scribble files.
-        dense_labels: values of the dense files; default: the scribbles' classes.
-        channel_names: channel index to name; nnU-Net derives the normalisation from it.
-        read_labels: ``(path, image, the image's file) -> labels (*spatial)`` on the image's grid.
-        mixed: accept cases that are annotated wholly or not at all; None: no, and the sub-command
-            has no option ``--mixed`` to allow it.
-        extra: further entries of dataset.json.
-        read_dense: the same as ``read_labels`` for dense files; default: ``read_labels``.
-        record: further entries of the conversion record.
-        remarks: what is to be said after the conversion, and recorded.
-        more_files: that are read besides those of the cases.
-    """
-
-    format: str
-    cases: Sequence[SourceCase]
-    scribble_labels: LabelMapping
-    channel_names: Mapping[str, str]
-    dense_labels: LabelMapping | None = None
-    read_labels: Callable[[Path, sitk.Image, Path], np.ndarray] = read_on_grid
-    mixed: bool | None = None
-    extra: Mapping[str, object] = field(default_factory=dict)
-    read_dense: Callable[[Path, sitk.Image, Path], np.ndarray] | None = None
-    record: Mapping[str, object] = field(default_factory=dict)
-    remarks: Callable[[], Sequence[str]] = tuple
-    more_files: Sequence[Path] = ()
-
-    @property
-    def mapping_of_dense(self) -> LabelMapping:
-        """``dense_labels``, or its default."""
-        return self.dense_labels or LabelMapping(self.scribble_labels.classes)
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where a data set goes; ``num_folds`` None: 5, or as many as there are patients."""
-
-    out: Path
-    dataset_id: int
-    name: str
-    num_folds: int | None = None
-    seed: int = 0
-    overwrite: bool = False
-    num_processes: int = 2
 
 
 @dataclass(frozen=True)
@@ -344,51 +267,7 @@ def _record(source: Source, target: Target, splits: Sequence | None) -> dict:
     }
 
 
-def add_target_arguments(
-    parser: argparse.ArgumentParser, name: str | None = None, needs_name: bool = True
-) -> None:
-    """Add the arguments that `target_of` reads.
-
-    Args:
-        name: default name of the data set.
-        needs_name: without a default the name must be given.
-    """
-    parser.add_argument("--dataset-id", type=int, required=True, help="nnU-Net data set id, 1-999")
-    parser.add_argument("--out", type=Path, required=True, help="your nnUNet_raw folder")
-    parser.add_argument(
-        "--name",
-        default=name,
-        required=name is None and needs_name,
-        help="gives DatasetNNN_NAME" + (f" (default: {name})" if name else ""),
-    )
-    parser.add_argument(
-        "--folds", type=int, help="cross-validation folds (default: 5, or one per patient)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the folds (default: 0)")
-    parser.add_argument(
-        "--overwrite",
-        action="store_true",
-        help="replace what an earlier conversion wrote; other files in the data set stay",
-    )
-    parser.add_argument(
-        "-np", type=positive_int, default=2, dest="num_processes", help="parallel readers"
-    )
-
-
-def target_of(args: argparse.Namespace) -> Target:
-    """The `Target` that the arguments describe."""
-    return Target(
-        args.out,
-        args.dataset_id,
-        args.name,
-        args.folds,
-        args.seed,
-        args.overwrite,
-        args.num_processes,
-    )
-
-
-def report(folder: Path, source: Source, target: Target, configuration: str) -> None:
+def report(folder: Path, source: Source, configuration: str) -> None:
     """Print what was written and which command comes next."""
     patients = [case.patient for case in source.cases if case.part == TRAINING]
     others = len(source.cases) - len(patients)

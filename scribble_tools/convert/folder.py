@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import SimpleITK as sitk
 
 from scribble_tools.convert.case_patients import assign_patients
-from scribble_tools.convert.conversion import (
-    Source,
-    SourceCase,
-    report,
-    target_of,
-    write_scribble_dataset,
-)
+from scribble_tools.convert.conversion import report, write_scribble_dataset
 from scribble_tools.convert.folder_labels import LabelRole
-from scribble_tools.convert.folder_options import FolderOptions, add_arguments
+from scribble_tools.convert.folder_options import FolderOptions, Options, add_arguments
 from scribble_tools.convert.formats import Advice, Row, Seen
 from scribble_tools.convert.pairing import DENSE, IMAGE, SCRIBBLE, CaseFiles, Place, pair_files
+from scribble_tools.convert.source import Source, SourceCase
 from scribble_tools.convert.update_command import run_update
 from scribble_tools.images.file_kind import NATURAL, ending_of_content
 from scribble_tools.images.image_files import channel_problems, count_channels, read_channels
 from scribble_tools.problems import refuse
 
-__all__ = ["add_arguments", "folder_source", "run"]
+__all__ = ["FolderOptions", "Options", "add_arguments", "folder_source", "run"]
 
 COLOURS = ("R", "G", "B")
 THICK = 3  # a slice is thick above so many times its voxels' size, as nnU-Net counts it
@@ -164,21 +158,18 @@ def _configuration(image: sitk.Image) -> str:
     return "2d" if flat else "3d_fullres"
 
 
-def source_of(args: argparse.Namespace) -> Source:
-    """The source that the arguments describe.
+def source_of(options: Options) -> Source:
+    """The source that the options describe.
 
     Raises:
         ValueError: see `folder_source`.
     """
-    options = FolderOptions(
-        **{name: getattr(args, name) for name in FolderOptions.__dataclass_fields__}
-    )
-    images = [Place(IMAGE, args.images, pattern) for pattern in args.image_pattern or (None,)]
-    scribbles = Place(SCRIBBLE, args.scribbles, args.scribble_pattern)
-    dense = args.dense and Place(DENSE, args.dense, args.dense_pattern)
-    if args.dense_pattern and not dense:
+    images = [Place(IMAGE, options.images, pattern) for pattern in options.image_pattern or (None,)]
+    scribbles = Place(SCRIBBLE, options.scribbles, options.scribble_pattern)
+    dense = options.dense and Place(DENSE, options.dense, options.dense_pattern)
+    if options.dense_pattern and not dense:
         raise ValueError("--dense-pattern without --dense: say the folder, too")
-    return folder_source(images, scribbles, dense, options, args.num_processes)
+    return folder_source(images, scribbles, dense, options, options.num_processes)
 
 
 def recognise(seen: Seen) -> Advice | None:
@@ -186,21 +177,21 @@ def recognise(seen: Seen) -> Advice | None:
     return None
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the sub-command and return its exit code."""
-    if args.update:
-        return run_update(args)
-    if missing := [f"--{name}" for name in ("images", "name") if not getattr(args, name)]:
+def run(options: Options) -> int:
+    """Run the sub-command; return its exit code."""
+    if options.update:
+        return run_update(options)
+    if missing := [f"--{name}" for name in ("images", "name") if not getattr(options, name)]:
         raise ValueError(f"say {' and '.join(missing)} (only --update does without)")
-    if args.erase:
+    if options.erase:
         raise ValueError("--erase is for --update only")
-    source, target = source_of(args), target_of(args)
-    folder = write_scribble_dataset(source, target)
+    source = source_of(options)
+    folder = write_scribble_dataset(source, options)
     image = read_channels(source.cases[0].images[0])[0][0]
     with_dense = sum(case.dense is not None for case in source.cases)
-    if args.dense:
+    if options.dense:
         print(f"{with_dense} of {len(source.cases)} cases have a dense reference")
-    if not (args.patients or args.patient_regex):
+    if not (options.patients or options.patient_regex):
         print("every case counts as a patient of its own: --patient-regex or --patients if not so")
-    report(folder, source, target, _configuration(image))
+    report(folder, source, _configuration(image))
     return 0

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scribble_tools.convert.conversion import add_target_arguments
 from scribble_tools.convert.pairing import DENSE, IMAGE, SCRIBBLE
-from scribble_tools.convert.update_command import add_update_arguments
+from scribble_tools.convert.target import Target, add_target_arguments
 from scribble_tools.images.label_files import FILE
 from scribble_tools.images.label_files import IMAGE as ON_IMAGE
 from scribble_tools.images.segmentation_files import INDEX
@@ -56,6 +55,20 @@ class FolderOptions:
     nan: str | None = None
     palette: str | None = None
     overlaps: str = OVERLAPS[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(FolderOptions, Target):
+    """What the command line says, see ``-h``."""
+
+    images: Path | None
+    image_pattern: Sequence[str] | None
+    scribbles: Path
+    scribble_pattern: str | None
+    dense: Path | None
+    dense_pattern: str | None
+    update: bool
+    erase: bool
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -209,5 +222,16 @@ one without is the name in any sub-folder. Images and labels may lie in one fold
     choice.add_argument(
         "--patients", type=Path, metavar="CSV", help="table with the columns case,patient"
     )
-    add_update_arguments(parser)
+    later = parser.add_argument_group("more strokes for a data set that is there already")
+    later.add_argument(
+        "--update",
+        action="store_true",
+        help="take corrected and added strokes into the data set of --dataset-id. Folds, labels "
+        "and earlier strokes stay; needs no --labels and --name, --images for new cases only",
+    )
+    later.add_argument(
+        "--erase",
+        action="store_true",
+        help="with --update: take away strokes that the new files lack",
+    )
     add_target_arguments(parser, needs_name=False)

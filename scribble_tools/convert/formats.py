@@ -72,8 +72,9 @@ def quote(path: Path) -> str:
 class Format:
     """A format, and the module that knows it.
 
-    The module has ``add_arguments(parser)``, ``source_of(args) -> Source``, ``run(args) -> int``,
-    ``recognise(seen) -> Advice | None`` and `ROWS`, its rows of the table.
+    The module is a command (`scribble_tools.subcommands`), whose ``Options`` begin with `Target`'s.
+    It has ``source_of(options) -> Source``, ``recognise(seen) -> Advice | None`` and `ROWS`, its
+    rows of the table.
 
     Attributes:
         name: of the module, and the word after ``scribble_tools convert``.

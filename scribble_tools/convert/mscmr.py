@@ -10,21 +10,16 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
-from scribble_tools.convert.conversion import (
-    TRAINING,
-    Source,
-    SourceCase,
-    add_target_arguments,
-    report,
-    target_of,
-    write_scribble_dataset,
-)
+from scribble_tools.convert.conversion import report, write_scribble_dataset
 from scribble_tools.convert.formats import TARGET, Advice, Row, Seen, quote
+from scribble_tools.convert.source import TRAINING, Source, SourceCase
+from scribble_tools.convert.target import Target, add_target_arguments
 from scribble_tools.dataset.label_mapping import LabelMapping
 from scribble_tools.images.image_files import files_below
 from scribble_tools.images.label_appearance import DENSE
@@ -149,6 +144,16 @@ def recognise(seen: Seen) -> Advice | None:
     return Advice("MSCMRseg as CycleMix lays it out", "", (*words, TARGET))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options(Target):
+    """What the command line says, see ``-h``."""
+
+    root: Path
+    scribbles: Sequence[Path]
+    dense_values: str
+    leave_out: Sequence[str]
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this sub-command's arguments and help."""
     parser.description = (
@@ -186,13 +191,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_target_arguments(parser, "MSCMRScribbles")
 
 
-def source_of(args: argparse.Namespace) -> Source:
-    """The source that the arguments describe."""
-    return mscmr_source(args.root, args.scribbles, args.dense_values, args.leave_out)
+def source_of(options: Options) -> Source:
+    """The source that the options describe."""
+    return mscmr_source(options.root, options.scribbles, options.dense_values, options.leave_out)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the sub-command and return its exit code."""
-    source, target = source_of(args), target_of(args)
-    report(write_scribble_dataset(source, target), source, target, "2d")
+def run(options: Options) -> int:
+    """Run the sub-command; return its exit code."""
+    source = source_of(options)
+    report(write_scribble_dataset(source, options), source, "2d")
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -125,6 +126,18 @@ def _files_of_earlier_run(out: Path) -> set[str]:
     return {str(name) for name in written_by_record(out, RESTORED, "restore-labels")}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command line says, see ``-h``."""
+
+    predictions: Path
+    dataset: str
+    out: Path
+    values: str
+    overwrite: bool
+    num_processes: int
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this sub-command's arguments and help."""
     parser.description = (
@@ -162,12 +175,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the sub-command and return its exit code."""
-    path = Path(args.dataset)
-    mapping = read_mapping(path if path.exists() else find_raw_dataset(args.dataset), args.values)
-    written = restore_labels(
-        args.predictions, mapping, args.out, args.overwrite, args.num_processes
+def run(options: Options) -> int:
+    """Run the sub-command; return its exit code."""
+    path = Path(options.dataset)
+    mapping = read_mapping(
+        path if path.exists() else find_raw_dataset(options.dataset), options.values
     )
-    print(f"wrote {len(written)} label maps to {args.out}: {mapping.describe()}")
+    written = restore_labels(
+        options.predictions, mapping, options.out, options.overwrite, options.num_processes
+    )
+    print(f"wrote {len(written)} label maps to {options.out}: {mapping.describe()}")
     return 0

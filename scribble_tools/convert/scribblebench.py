@@ -19,15 +19,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from scribble_tools.convert.conversion import (
-    Source,
-    SourceCase,
-    add_target_arguments,
-    report,
-    target_of,
-    write_scribble_dataset,
-)
+from scribble_tools.convert.conversion import report, write_scribble_dataset
 from scribble_tools.convert.formats import TARGET, Advice, Row, Seen, quote
+from scribble_tools.convert.source import Source, SourceCase
+from scribble_tools.convert.target import Target, add_target_arguments
 from scribble_tools.dataset.label_mapping import BACKGROUND, LabelMapping
 from scribble_tools.dataset.patients import patient_in
 from scribble_tools.dataset.raw import (
@@ -256,6 +251,17 @@ def find_dataset(folder: Path) -> tuple[Path, bool] | None:
     return (dataset_json.parent, IGNORE in names) if names else None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options(Target):
+    """What the command line says, see ``-h``."""
+
+    folder: Path
+    scribbles: Path
+    unlabelled: str | None
+    patient_regex: str
+    mixed: bool
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this sub-command's arguments and help."""
     parser.description = (
@@ -288,22 +294,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_target_arguments(parser, "ScribbleBench")
 
 
-def source_of(args: argparse.Namespace) -> Source:
-    """The source that the arguments describe."""
+def source_of(options: Options) -> Source:
+    """The source that the options describe."""
     return scribblebench_source(
-        args.folder,
-        args.scribbles,
-        args.unlabelled,
-        args.patient_regex,
-        args.mixed,
-        args.num_processes,
+        options.folder,
+        options.scribbles,
+        options.unlabelled,
+        options.patient_regex,
+        options.mixed,
+        options.num_processes,
     )
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the sub-command and return its exit code."""
-    source, target = source_of(args), target_of(args)
-    folder = write_scribble_dataset(source, target)
+def run(options: Options) -> int:
+    """Run the sub-command; return its exit code."""
+    source = source_of(options)
+    folder = write_scribble_dataset(source, options)
     print(f"convention: {source.record['convention']}. {source.record['evidence']}")
-    report(folder, source, target, "3d_fullres")
+    report(folder, source, "3d_fullres")
     return 0

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from scribble_tools.convert.conversion import Source, SourceCase, convert_case
+from scribble_tools.convert.conversion import convert_case
 from scribble_tools.convert.pairing import CaseFiles, Place, pair_with_dataset
+from scribble_tools.convert.source import Source, SourceCase
 from scribble_tools.convert.stroke_changes import (
     ClassChange,
     StrokeReader,

@@ -9,21 +9,17 @@ from __future__ import annotations
 
 import argparse
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
 from scribble_tools.convert.acdc import find_images
-from scribble_tools.convert.conversion import (
-    Source,
-    SourceCase,
-    add_target_arguments,
-    report,
-    target_of,
-    write_scribble_dataset,
-)
+from scribble_tools.convert.conversion import report, write_scribble_dataset
 from scribble_tools.convert.formats import TARGET, Advice, Row, Seen, quote
+from scribble_tools.convert.source import Source, SourceCase
+from scribble_tools.convert.target import Target, add_target_arguments
 from scribble_tools.dataset.label_mapping import LabelMapping
 from scribble_tools.images.h5_files import opened_h5, read_dataset
 from scribble_tools.images.image_files import files_below
@@ -201,6 +197,15 @@ def recognise(seen: Seen) -> Advice | None:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options(Target):
+    """What the command line says, see ``-h``."""
+
+    folder: Path
+    images: Path | None
+    unlabelled: int
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this sub-command's arguments and help."""
     parser.description = (
@@ -229,22 +234,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_target_arguments(parser, "WSL4MISScribbles")
 
 
-def source_of(args: argparse.Namespace) -> Source:
-    """The source that the arguments describe.
+def source_of(options: Options) -> Source:
+    """The source that the options describe.
 
     Raises:
         ValueError: the folder of the ACDC images is missing; or see `wsl4mis_source`.
     """
-    if args.images is None:
+    if options.images is None:
         raise ValueError(
             "the h5 files hold neither voxel size nor orientation: give the folder of the original "
             "ACDC images with --images"
         )
-    return wsl4mis_source(args.folder, args.images, args.unlabelled)
+    return wsl4mis_source(options.folder, options.images, options.unlabelled)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the sub-command and return its exit code."""
-    source, target = source_of(args), target_of(args)
-    report(write_scribble_dataset(source, target), source, target, "2d")
+def run(options: Options) -> int:
+    """Run the sub-command; return its exit code."""
+    source = source_of(options)
+    report(write_scribble_dataset(source, options), source, "2d")
     return 0

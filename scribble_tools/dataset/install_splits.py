@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from scribble_tools.dataset.shapes import DATASET_JSON
@@ -74,6 +75,15 @@ def install_splits(
     return targets[1]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command line says, see ``-h``."""
+
+    dataset: str
+    splits: Path | None
+    overwrite: bool
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this sub-command's arguments and help."""
     parser.description = (
@@ -92,13 +102,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace other splits")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the sub-command and return its exit code."""
+def run(options: Options) -> int:
+    """Run the sub-command; return its exit code."""
     folders = {}
     for name in ("nnUNet_raw", "nnUNet_preprocessed"):
         if not os.environ.get(name):
             raise ValueError(f"{name} is not set: export {name}=/your/folder")
         folders[name] = Path(os.environ[name])
-    target = install_splits(args.dataset, *folders.values(), args.splits, args.overwrite)
+    target = install_splits(options.dataset, *folders.values(), options.splits, options.overwrite)
     print(f"wrote {target}")
     return 0

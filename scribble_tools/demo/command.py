@@ -187,6 +187,18 @@ def make_demo_data(
     return Path(out) / name
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command line says, see ``-h``."""
+
+    out: Path
+    dataset_id: int
+    patients: int
+    test_patients: int
+    seed: int
+    overwrite: bool
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this sub-command's arguments and help."""
     parser.description = (
@@ -214,11 +226,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the sub-command and return its exit code."""
+def run(options: Options) -> int:
+    """Run the sub-command; return its exit code."""
     folder = make_demo_data(
-        args.out, args.dataset_id, args.patients, args.test_patients, args.seed, args.overwrite
+        options.out,
+        options.dataset_id,
+        options.patients,
+        options.test_patients,
+        options.seed,
+        options.overwrite,
     )
-    print(f"wrote {2 * args.patients} training and {2 * args.test_patients} test volumes: {folder}")
+    volumes = f"{2 * options.patients} training and {2 * options.test_patients} test volumes"
+    print(f"wrote {volumes}: {folder}")
     print(next_commands(folder, "2d"))
     return 0

@@ -401,6 +401,25 @@ def preview_dataset(
     return drawn
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command line says, see ``-h``."""
+
+    dataset: str | None
+    pred: Sequence[Path]
+    ref: Path | None
+    out: Path
+    cases: Sequence[str] | None
+    channel: int | None
+    max_slices: int | None
+    crop: bool
+    num_processes: int
+    overwrite: bool
+    image: Path | None
+    scribble: Path | None
+    slice: Sequence[int] | None
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this sub-command's arguments and help."""
     parser.description = (
@@ -476,38 +495,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the sub-command and return its exit code."""
-    for_the_other = ("cases", "channel") if args.dataset is None else ("image", "scribble", "slice")
-    if wrong := [f"--{name}" for name in for_the_other if getattr(args, name) is not None]:
-        form = "without" if args.dataset is None else "with"
+def run(options: Options) -> int:
+    """Run the sub-command; return its exit code."""
+    for_the_other = (
+        ("cases", "channel") if options.dataset is None else ("image", "scribble", "slice")
+    )
+    if wrong := [f"--{name}" for name in for_the_other if getattr(options, name) is not None]:
+        form = "without" if options.dataset is None else "with"
         raise ValueError(f"{', '.join(wrong)} cannot be used {form} a data set, see preview -h")
-    if args.dataset is not None:
+    if options.dataset is not None:
         drawn = preview_dataset(
-            find_raw_dataset(args.dataset),
-            args.out,
-            args.pred,
-            args.ref,
-            args.cases,
-            args.channel or 0,
-            args.max_slices,
-            args.num_processes,
-            args.overwrite,
-            args.crop,
+            find_raw_dataset(options.dataset),
+            options.out,
+            options.pred,
+            options.ref,
+            options.cases,
+            options.channel or 0,
+            options.max_slices,
+            options.num_processes,
+            options.overwrite,
+            options.crop,
         )
-        print(f"wrote {len(drawn)} pictures and {INDEX} to {args.out}")
+        print(f"wrote {len(drawn)} pictures and {INDEX} to {options.out}")
         return 0
-    if args.image is None:
+    if options.image is None:
         raise ValueError("give a data set (preview 127 --out pictures) or one case's --image")
-    predictions = dict(zip(distinct_titles(args.pred), args.pred, strict=True))
-    name = re.sub(r"_\d{4}$", "", stem_of(args.image))  # without nnU-Net's channel
-    files = ShownFiles(name, args.image, args.scribble, predictions, args.ref)
-    folders = [path.parent for path in (args.scribble, args.ref) if path is not None]
+    predictions = dict(zip(distinct_titles(options.pred), options.pred, strict=True))
+    name = re.sub(r"_\d{4}$", "", stem_of(options.image))  # without nnU-Net's channel
+    files = ShownFiles(name, options.image, options.scribble, predictions, options.ref)
+    folders = [path.parent for path in (options.scribble, options.ref) if path is not None]
     dataset_json = find_dataset_json(folders)
     if dataset_json is not None and not is_nnunets(dataset_json):
         dataset_json = None
     preview_case(
-        files, args.out, dataset_json, args.slice, args.max_slices, args.overwrite, args.crop
+        files,
+        options.out,
+        dataset_json,
+        options.slice,
+        options.max_slices,
+        options.overwrite,
+        options.crop,
     )
-    print(f"wrote {args.out}")
+    print(f"wrote {options.out}")
     return 0

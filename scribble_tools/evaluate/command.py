@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -189,6 +190,29 @@ def evaluate_folders(
     return Evaluation(scores, notes, labels, confusion)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command line says, see ``-h``."""
+
+    prediction: Path
+    reference: Path
+    compare: Path | None
+    labels: Sequence[str] | None
+    splits: Path | None
+    fold: int | None
+    ignore_label: int | None
+    tolerance_mm: float
+    keep_largest: bool
+    patient_regex: str | None
+    out: Path | None
+    overwrite: bool
+    missing_hd95: str
+    file_ending: str | None
+    ref_pattern: str | None
+    pred_pattern: str | None
+    num_processes: int
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this sub-command's arguments and help."""
     parser.description = (
@@ -322,12 +346,12 @@ def _read_splits(splits: Path, fold: int) -> list[str]:
     return folds[fold]["val"]
 
 
-def _score(args: argparse.Namespace) -> tuple[list[Evaluation], str]:
+def _score(options: Options) -> tuple[list[Evaluation], str]:
     """Evaluations of PRED and, if given, OTHER, and where their classes are from."""
-    dataset_json = find_dataset_json((args.reference, args.prediction))
+    dataset_json = find_dataset_json((options.reference, options.prediction))
     labels, likely_ending = None, ".nii.gz"
-    if args.fold is not None and args.splits is None:
-        raise ValueError(f"--fold {args.fold} says nothing without --splits splits_final.json")
+    if options.fold is not None and options.splits is None:
+        raise ValueError(f"--fold {options.fold} says nothing without --splits splits_final.json")
     if dataset_json is not None and is_nnunets(dataset_json):
         content = read_dataset_json(dataset_json)
         labels = label_set_of(content["labels"])
@@ -335,15 +359,17 @@ def _score(args: argparse.Namespace) -> tuple[list[Evaluation], str]:
     elif dataset_json is not None:
         print(f"note: {dataset_json} is not nnU-Net's, and left alone")
         dataset_json = None
-    ignore = args.ignore_label
+    ignore = options.ignore_label
     if ignore is None and labels is not None:
         ignore = labels.ignore
-    if args.labels:
-        labels = parse_label_set(args.labels, ignore)
+    if options.labels:
+        labels = parse_label_set(options.labels, ignore)
     elif labels is not None:
         labels = LabelSet(labels.classes, ignore)
-    cases = None if args.splits is None else _read_splits(args.splits, args.fold or 0)
-    folders = [args.prediction] if args.compare is None else [args.prediction, args.compare]
+    cases = None if options.splits is None else _read_splits(options.splits, options.fold or 0)
+    folders = (
+        [options.prediction] if options.compare is None else [options.prediction, options.compare]
+    )
     if missing := [folder for folder in folders if not folder.is_dir()]:
         raise FileNotFoundError(f"{missing[0]} is not a folder")
     evaluations, problems = [], []
@@ -351,16 +377,16 @@ def _score(args: argparse.Namespace) -> tuple[list[Evaluation], str]:
         try:
             evaluation = evaluate_folders(
                 folder,
-                args.reference,
+                options.reference,
                 labels,
-                args.file_ending,
-                args.num_processes,
+                options.file_ending,
+                options.num_processes,
                 cases,
-                args.tolerance_mm,
-                args.keep_largest,
+                options.tolerance_mm,
+                options.keep_largest,
                 ignore,
-                args.ref_pattern,
-                args.pred_pattern,
+                options.ref_pattern,
+                options.pred_pattern,
                 likely_ending,
             )
             evaluations.append(evaluation)
@@ -368,7 +394,7 @@ def _score(args: argparse.Namespace) -> tuple[list[Evaluation], str]:
             problems.append(str(error))  # those of both folders at once
     if problems:
         raise ValueError("\n".join(problems))
-    return evaluations, "--labels" if args.labels else str(dataset_json or args.reference)
+    return evaluations, "--labels" if options.labels else str(dataset_json or options.reference)
 
 
 def _print_notes(evaluation: Evaluation, title: str) -> None:
@@ -377,37 +403,37 @@ def _print_notes(evaluation: Evaluation, title: str) -> None:
         print(f"{title}: {note}: {cases[0]}{more}")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the sub-command and return its exit code."""
-    if args.out is None:
-        _evaluate(args, None)
+def run(options: Options) -> int:
+    """Run the sub-command; return its exit code."""
+    if options.out is None:
+        _evaluate(options, None)
         return 0
-    written, obsolete = [*REPORTS, *(COMPARISON_REPORTS if args.compare else ())], []
-    with written_into(args.out, "evaluation", obsolete) as work:
-        if args.overwrite:
-            obsolete += _obsolete_reports(args.out, written)
+    written, obsolete = [*REPORTS, *(COMPARISON_REPORTS if options.compare else ())], []
+    with written_into(options.out, "evaluation", obsolete) as work:
+        if options.overwrite:
+            obsolete += _obsolete_reports(options.out, written)
         else:
-            _refuse_old_reports(args.out)
-        _evaluate(args, work, written)
-    print(f"wrote {', '.join(written)} to {args.out}")
+            _refuse_old_reports(options.out)
+        _evaluate(options, work, written)
+    print(f"wrote {', '.join(written)} to {options.out}")
     return 0
 
 
-def _evaluate(args: argparse.Namespace, out: Path | None, files: Sequence[str] = ()) -> None:
+def _evaluate(options: Options, out: Path | None, files: Sequence[str] = ()) -> None:
     """Score, print, and write the reports into ``out`` if there is one."""
-    (evaluation, *others), source = _score(args)
+    (evaluation, *others), source = _score(options)
     cases = dict.fromkeys(score.case for score in evaluation.scores)
-    patients = find_patients(cases, args.reference, args.patient_regex)
-    summary = summarise(evaluation.scores, args.missing_hd95, patients)
+    patients = find_patients(cases, options.reference, options.patient_regex)
+    summary = summarise(evaluation.scores, options.missing_hd95, patients)
     parts = list(parts_of(evaluation.labels))
     summary["confusion"] = summarise_confusion(evaluation.confusion, parts, patients)
     settings = {
-        "prediction": str(args.prediction),
-        "reference": str(args.reference),
+        "prediction": str(options.prediction),
+        "reference": str(options.reference),
         "labels_from": source,
-        "missing_hd95": args.missing_hd95,
-        "tolerance_mm": args.tolerance_mm,
-        "keep_largest": args.keep_largest,
+        "missing_hd95": options.missing_hd95,
+        "tolerance_mm": options.tolerance_mm,
+        "keep_largest": options.keep_largest,
         "hd95": "95th percentile of both directions' surface distances together, in mm",
         "assd": "mean of both directions' surface distances together, in mm",
         "surface_dice": "share of both surfaces' voxels within tolerance_mm of the other surface",
@@ -415,19 +441,20 @@ def _evaluate(args: argparse.Namespace, out: Path | None, files: Sequence[str] =
     }
     _print_notes(evaluation, "note")
     print(f"classes from {source}, ignore label: {evaluation.labels.ignore}")
-    if args.keep_largest:
+    if options.keep_largest:
         print("scored: the largest component of every class")
-    print(f"surface Dice at {args.tolerance_mm:g} mm\n\n{format_table(summary, args.missing_hd95)}")
+    print(f"surface Dice at {options.tolerance_mm:g} mm")
+    print(f"\n{format_table(summary, options.missing_hd95)}")
     print(f"\n{format_confusion(summary['confusion'], parts)}")
-    matrices, difference = {args.prediction.name: summary["confusion"]}, None
+    matrices, difference = {options.prediction.name: summary["confusion"]}, None
     if out is not None:
         write_report(evaluation, summary, settings, out, files)
     for other in others:
         _print_notes(other, "note on OTHER")
-        comparison = compare(evaluation.scores, other.scores, args.missing_hd95, patients)
+        comparison = compare(evaluation.scores, other.scores, options.missing_hd95, patients)
         difference = compare_confusion(evaluation.confusion, other.confusion, parts, patients)
         comparison["confusion"] = difference
-        names = distinct_names(args.prediction, args.compare)
+        names = distinct_names(options.prediction, options.compare)
         other_confusion = summarise_confusion(other.confusion, parts, patients)
         matrices = {
             f"PRED: {names[0]}": summary["confusion"],
@@ -435,7 +462,7 @@ def _evaluate(args: argparse.Namespace, out: Path | None, files: Sequence[str] =
         }
         print(f"\nPRED, {names[0]}, minus OTHER, {names[1]}:\n\n{format_comparison(comparison)}")
         if out is not None:
-            settings["other"] = str(args.compare)
+            settings["other"] = str(options.compare)
             write_comparison(evaluation, other, comparison, settings, names, out)
     if out is not None:
         write_confusion_picture(matrices, difference, parts, out / CONFUSION_PICTURE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scribble_tools.arguments import positive_int
@@ -78,33 +78,58 @@ CLASS_KEYS = {
 }
 
 
-def plan_of(args: argparse.Namespace) -> ScribblePlan:
-    """The plan that the command line describes.
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command line says, see ``-h``."""
+
+    source: Path
+    out: Path
+    dataset_id: int | None
+    name: str | None
+    preset: str | None
+    style: str | None
+    mode: str | None
+    thickness: int | None
+    length: tuple[float, float] | None
+    slices: float | None
+    by_class: Sequence[str] | None
+    every_nth: int | None
+    cases: float
+    keep_unscribbled: bool
+    patient_regex: str | None
+    unlabelled: int | None
+    seed: int
+    overwrite: bool
+    num_processes: int
+
+
+def plan_of(options: Options) -> ScribblePlan:
+    """The plan that the options describe.
 
     Raises:
         ValueError: options contradict each other or have impossible values.
     """
     drawing = ("preset", "style", "length", "thickness", "mode", "slices", "by_class")
-    if args.every_nth is not None:
-        if given := [name for name in drawing if getattr(args, name) is not None]:
+    if options.every_nth is not None:
+        if given := [name for name in drawing if getattr(options, name) is not None]:
             names = " ".join("--class" if name == "by_class" else f"--{name}" for name in given)
             raise ValueError(f"--every-nth-slice draws no strokes: leave out {names}")
-        return ScribblePlan(every_nth=args.every_nth, seed=args.seed)
-    foreground, background = PRESETS[args.preset or DEFAULT_PRESET]
+        return ScribblePlan(every_nth=options.every_nth, seed=options.seed)
+    foreground, background = PRESETS[options.preset or DEFAULT_PRESET]
     common = {}
-    if args.style is not None:
-        common["styles"] = _styles(args.style)
-    if args.thickness is not None:
-        common["thickness"] = args.thickness
+    if options.style is not None:
+        common["styles"] = _styles(options.style)
+    if options.thickness is not None:
+        common["thickness"] = options.thickness
     foreground, background = replace(foreground, **common), replace(background, **common)
-    if args.length is not None:
-        foreground = replace(foreground, length=args.length)
-    slices = 1.0 if args.slices is None else args.slices
+    if options.length is not None:
+        foreground = replace(foreground, length=options.length)
+    slices = 1.0 if options.slices is None else options.slices
     plan = ScribblePlan(
-        foreground, background, mode=args.mode or "2d", slices=slices, seed=args.seed
+        foreground, background, mode=options.mode or "2d", slices=slices, seed=options.seed
     )
-    by_class = args.by_class or []
-    dataset_json = args.source / FILE
+    by_class = options.by_class or []
+    dataset_json = options.source / FILE
     names = read_label_names(dataset_json) if dataset_json.is_file() else {}
     names = {name: value for value, name in names.items()}
     return replace(plan, by_class=parse_class_settings(by_class, names, plan.settings_of))
@@ -232,29 +257,36 @@ def format_coverage(counts: Mapping[int, int], names: Mapping[int, str]) -> str:
     )
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the sub-command and return its exit code."""
-    is_dataset = (args.source / FILE).is_file()
+def run(options: Options) -> int:
+    """Run the sub-command; return its exit code."""
+    is_dataset = (options.source / FILE).is_file()
     for_datasets = ("dataset_id", "name", "patient_regex", "keep_unscribbled")
+    given = [name for name in for_datasets if getattr(options, name)]
+    given += ["cases"] * (options.cases != 1)
     if is_dataset:
-        if args.dataset_id is None:
-            raise ValueError(f"{args.source} is a data set: give the new one a --dataset-id")
-        if args.unlabelled is not None:
+        if options.dataset_id is None:
+            raise ValueError(f"{options.source} is a data set: give the new one a --dataset-id")
+        if options.unlabelled is not None:
             raise ValueError("--unlabelled is for folders of labels; a data set gets 'ignore'")
-    elif given := [n for n in for_datasets if getattr(args, n)] + ["cases"] * (args.cases != 1):
-        options = " ".join("--" + name.replace("_", "-") for name in given)
+    elif given:
+        words = " ".join("--" + name.replace("_", "-") for name in given)
         raise ValueError(
-            f"{args.source} has no dataset.json: a folder of labels takes no {options}"
+            f"{options.source} has no dataset.json: a folder of labels takes no {words}"
         )
-    plan = plan_of(args)
+    plan = plan_of(options)
     if not is_dataset:
         counts = generate_folder(
-            args.source, args.out, plan, args.unlabelled, args.overwrite, args.num_processes
+            options.source,
+            options.out,
+            plan,
+            options.unlabelled,
+            options.overwrite,
+            options.num_processes,
         )
-        unlabelled = read_json(args.out / FOLDER_RECORD, shapes.GENERATED)["unlabelled"]
-        print(f"wrote scribbles to {args.out}; unlabelled voxels have the value {unlabelled}")
+        unlabelled = read_json(options.out / FOLDER_RECORD, shapes.GENERATED)["unlabelled"]
+        print(f"wrote scribbles to {options.out}; unlabelled voxels have the value {unlabelled}")
         print(format_coverage(counts, {unlabelled: "unlabelled"}))
-        scribbles, dense = (shlex.quote(str(path)) for path in (args.out, args.source))
+        scribbles, dense = (shlex.quote(str(path)) for path in (options.out, options.source))
         print(
             f"next: scribble_tools convert folder --images IMAGES --scribbles {scribbles} "
             f"--dense {dense} --labels background=0 NAME=VALUE ... --unlabelled {unlabelled} "
@@ -262,17 +294,17 @@ def run(args: argparse.Namespace) -> int:
         )
         return 0
     folder, counts = generate_dataset(
-        args.source,
-        args.dataset_id,
-        args.out,
+        options.source,
+        options.dataset_id,
+        options.out,
         plan,
-        args.name,
-        args.cases,
-        args.keep_unscribbled,
-        args.patient_regex,
-        {"preset": args.preset or DEFAULT_PRESET} if args.every_nth is None else None,
-        args.overwrite,
-        args.num_processes,
+        options.name,
+        options.cases,
+        options.keep_unscribbled,
+        options.patient_regex,
+        {"preset": options.preset or DEFAULT_PRESET} if options.every_nth is None else None,
+        options.overwrite,
+        options.num_processes,
     )
     print(f"wrote {len(RawDataset.read(folder).files('labelsTr'))} cases to {folder}")
     print(format_coverage(counts, read_label_names(folder / FILE)))

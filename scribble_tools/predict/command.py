@@ -216,6 +216,17 @@ def _record(
     }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options(PredictOptions):
+    """What the command line says, see ``-h``."""
+
+    dataset: str | None
+    model: Path | None
+    folds: Sequence[str] | None
+    images: Path
+    out: Path
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this sub-command's arguments and help."""
     parser.description = (
@@ -245,7 +256,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--fold", nargs="+", dest="folds", help="default: all that are trained")
     parser.add_argument("--images", type=Path, required=True, help="folder, or one image")
-    parser.add_argument("--image-pattern", nargs="+", default=(), metavar="PATTERN")
+    parser.add_argument(
+        "--image-pattern", nargs="+", default=(), dest="image_patterns", metavar="PATTERN"
+    )
     parser.add_argument(
         "--exclude", nargs="+", default=(), metavar="GLOB", help="files to pass over, '*_old.*'"
     )
@@ -280,28 +293,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the sub-command and return its exit code."""
-    options = PredictOptions(
-        args.label_format,
-        args.uncertainty,
-        args.pictures,
-        args.image_pattern,
-        args.exclude,
-        args.device,
-        args.mirroring,
-        args.overwrite,
-    )
-    if args.model is None and args.dataset is None:
+def run(options: Options) -> int:
+    """Run the sub-command; return its exit code."""
+    if options.model is None and options.dataset is None:
         raise ValueError("say which model: --dataset 130, or --model FOLDER")
-    model = find_model_of(args.dataset, args.model, args.folds)
+    model = find_model_of(options.dataset, options.model, options.folds)
     try:
-        dataset = find_raw_dataset(args.dataset or model.folder.parent.name)
+        dataset = find_raw_dataset(options.dataset or model.folder.parent.name)
     except (FileNotFoundError, ValueError):
         dataset = None  # only names of segments are asked of it
     print(f"model: {model.folder}, fold {', '.join(model.folds)}, {model.checkpoint}")
-    written = predict_images(model, args.images, args.out, options, dataset)
-    print(f"wrote the labels of {len(written)} cases to {args.out}")
-    if args.pictures:
-        print(f"contact sheets: {args.out / PICTURES}")
+    written = predict_images(model, options.images, options.out, options, dataset)
+    print(f"wrote the labels of {len(written)} cases to {options.out}")
+    if options.pictures:
+        print(f"contact sheets: {options.out / PICTURES}")
     return 0

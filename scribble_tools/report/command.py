@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import glob
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 
 from scribble_tools.arguments import positive_int
@@ -72,6 +73,22 @@ def _has_numbers(numbers: Path) -> bool:
     return isinstance(content, dict) and {"dataset", "predictions", "made"} <= content.keys()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command line says, see ``-h``."""
+
+    dataset: str
+    model: Path | None
+    pred: Path | None
+    ref: Path | None
+    compare: Path | None
+    fold: str | None
+    out: Path
+    patient_regex: str | None
+    overwrite: bool
+    num_processes: int
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this sub-command's arguments and help."""
     parser.description = (
@@ -128,28 +145,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _command(args: argparse.Namespace) -> str:
+def _command(options: Options) -> str:
     words = ["scribble_tools", "report"]
     for name in ("dataset", "model", "pred", "ref", "compare", "fold", "patient_regex", "out"):
-        if (value := getattr(args, name)) is not None:
+        if (value := getattr(options, name)) is not None:
             words += [f"--{name.replace('_', '-')}", str(value)]
     return shlex.join(words)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the sub-command and return its exit code."""
-    finish_sets(args.out.parent, glob.escape(args.out.name))  # that a killed run was about to write
-    json_beside(args.out, args.overwrite)  # before anything that takes long
+def run(options: Options) -> int:
+    """Run the sub-command; return its exit code."""
+    finish_sets(
+        options.out.parent, glob.escape(options.out.name)
+    )  # that a killed run was about to write
+    json_beside(options.out, options.overwrite)  # before anything that takes long
     data = gather(
-        find_raw_dataset(args.dataset),
-        args.model,
-        args.pred,
-        args.ref,
-        args.compare,
-        args.fold,
-        args.patient_regex,
-        args.num_processes,
+        find_raw_dataset(options.dataset),
+        options.model,
+        options.pred,
+        options.ref,
+        options.compare,
+        options.fold,
+        options.patient_regex,
+        options.num_processes,
     )
-    numbers = write_report(data, args.out, _command(args), args.overwrite)
-    print(f"wrote {args.out} (open it in a browser) and {numbers}")
+    numbers = write_report(data, options.out, _command(options), options.overwrite)
+    print(f"wrote {options.out} (open it in a browser) and {numbers}")
     return 0

@@ -217,6 +217,18 @@ def _write(
     save_png(overview_figure(first, names, titles, head), out / OVERVIEW)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options(SuggestOptions):
+    """What the command line says, see ``-h``."""
+
+    dataset: str
+    model: Path | None
+    folds: Sequence[str] | None
+    out: Path
+    cases: Sequence[str] | None
+    images: Path | None
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this sub-command's arguments and help."""
     parser.description = (
@@ -276,25 +288,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the sub-command and return its exit code."""
-    dataset = find_raw_dataset(args.dataset)
-    model = find_model_of(dataset.name, args.model, args.folds)
-    options = SuggestOptions(
-        args.places, args.per_case, args.label_format, args.device, args.mirroring
-    )
+def run(options: Options) -> int:
+    """Run the sub-command; return its exit code."""
+    dataset = find_raw_dataset(options.dataset)
+    model = find_model_of(dataset.name, options.model, options.folds)
     print(f"model: {model.folder}, fold {', '.join(model.folds)}, {model.checkpoint}")
-    if args.images is None:
-        found = suggest(training_cases(dataset, args.cases), dataset, model, args.out, options)
+    if options.images is None:
+        cases = training_cases(dataset, options.cases)
+        found = suggest(cases, dataset, model, options.out, options)
     else:
         with (
-            new_folder(args.out) as work,
+            new_folder(options.out) as work,
             tempfile.TemporaryDirectory(prefix=".inputs.", dir=work) as inputs,
         ):
-            cases = new_cases(args.images, dataset, Path(inputs))
+            cases = new_cases(options.images, dataset, Path(inputs))
             known = training_cases(dataset)
             found = _suggest(cases, dataset, model, work, options, known)
-    print(_summary(found, args.out))
+    print(_summary(found, options.out))
     return 0
 
 

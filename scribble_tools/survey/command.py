@@ -14,6 +14,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -201,6 +202,16 @@ def inspect_path(path: Path, max_files: int = 20, num_threads: int = 2) -> dict:
     return {"path": str(path), "groups": groups, "unread": unread, **advise(path, files, groups)}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the command line says, see ``-h``."""
+
+    path: Path
+    max_files: int
+    json: bool
+    num_processes: int
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this sub-command's arguments and help."""
     parser.description = (
@@ -223,8 +234,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> int:
-    """Run the sub-command and return its exit code."""
-    report = inspect_path(args.path, args.max_files, args.num_processes)
-    print(json.dumps(report, indent=2) if args.json else format_report(report))
+def run(options: Options) -> int:
+    """Run the sub-command; return its exit code."""
+    report = inspect_path(options.path, options.max_files, options.num_processes)
+    print(json.dumps(report, indent=2) if options.json else format_report(report))
     return 0

@@ -8,8 +8,9 @@ import SimpleITK as sitk
 
 from scribble_tools import cli
 from scribble_tools.convert.acdc import acdc_source
-from scribble_tools.convert.conversion import Target, write_scribble_dataset
+from scribble_tools.convert.conversion import write_scribble_dataset
 from scribble_tools.convert.restore_labels import read_mapping, restore_labels
+from scribble_tools.convert.target import Target
 
 SHAPE = (2, 6, 5)  # z, y, x
 

@@ -13,7 +13,9 @@ import SimpleITK as sitk
 import tifffile
 from PIL import Image
 
-from scribble_tools.convert.conversion import Source, SourceCase, Target, write_scribble_dataset
+from scribble_tools.convert.conversion import write_scribble_dataset
+from scribble_tools.convert.source import Source, SourceCase
+from scribble_tools.convert.target import Target
 from scribble_tools.dataset.label_mapping import LabelMapping
 from scribble_tools.images.image_files import count_channels, dataset_file_ending
 from scribble_tools.images.image_io import read_image

@@ -1,23 +1,21 @@
 """One tuple of formats: command line, advice and the table of the documents come from it."""
 
-import argparse
 import inspect
 from pathlib import Path
 
 import pytest
 
 from scribble_tools import cli
-from scribble_tools.convert.conversion import Source
 from scribble_tools.convert.formats import FORMATS, Advice, Row, Seen, recognise, table
+from scribble_tools.convert.source import Source
+from scribble_tools.convert.target import Target
 
 PAGE = Path(__file__).parents[3] / "docs" / "formats.md"
 
 
 @pytest.mark.parametrize("known", FORMATS, ids=lambda known: known.name)
 def test_a_format_has_all_that_is_asked_of_it(known):
-    parser = argparse.ArgumentParser()
-    known.module.add_arguments(parser)
-    assert {"dataset_id", "out", "overwrite"} <= {action.dest for action in parser._actions}
+    assert issubclass(known.module.Options, Target)
     assert inspect.signature(known.module.source_of).return_annotation == Source.__name__
     assert known.documentation and all(isinstance(row, Row) for row in known.documentation)
     assert cli.COMMANDS["convert", known.name] == (known.module_name, known.summary)

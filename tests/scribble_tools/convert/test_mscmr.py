@@ -7,9 +7,10 @@ import pytest
 import SimpleITK as sitk
 
 from scribble_tools import cli
-from scribble_tools.convert.conversion import Target, write_scribble_dataset
+from scribble_tools.convert.conversion import write_scribble_dataset
 from scribble_tools.convert.mscmr import mscmr_source
 from scribble_tools.convert.restore_labels import read_mapping, restore_labels
+from scribble_tools.convert.target import Target
 
 SHAPE = (2, 8, 7)  # z, y, x
 

@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 
 from scribble_tools.cli import main
-from scribble_tools.convert.conversion import SourceCase
+from scribble_tools.convert.source import SourceCase
 from scribble_tools.convert.stroke_changes import count_changes, merge
 from scribble_tools.convert.update import extend_splits
 from tests.scribble_tools.images.test_slicer_segmentation import write_seg

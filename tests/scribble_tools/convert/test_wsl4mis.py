@@ -8,8 +8,9 @@ import pytest
 import SimpleITK as sitk
 
 from scribble_tools import cli
-from scribble_tools.convert.conversion import Target, write_scribble_dataset
+from scribble_tools.convert.conversion import write_scribble_dataset
 from scribble_tools.convert.restore_labels import read_mapping, restore_labels
+from scribble_tools.convert.target import Target
 from scribble_tools.convert.wsl4mis import wsl4mis_source
 
 SHAPE = (3, 12, 10)  # z, y, x

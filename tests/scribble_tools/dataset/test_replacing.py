@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scribble_tools.cli import main
-from scribble_tools.convert.conversion import SourceCase
+from scribble_tools.convert.source import SourceCase
 from tests.scribble_tools.convert.test_conversion import (
     SHAPE,
     convert,
