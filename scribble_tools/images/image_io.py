@@ -86,7 +86,7 @@ def read_image(path: Path) -> sitk.Image:
     if kind == TIF:
         return read_tiff(path)
     refuse_cut_off(path)
-    refuse_damaged_volume(path)
+    refuse_damaged_volume(path, kind)
     try:
         image = _read_with_itk(path, kind)
     except RuntimeError as error:
