@@ -31,9 +31,10 @@ from nnunetv2_pclmix.config import PCLMixConfig
 from nnunetv2_pclmix.method.dynamic_mix import draw_mix
 from nnunetv2_pclmix.method.label_encoding import ExclusiveLabels
 from nnunetv2_pclmix.method.network import TrainingOutput
-from nnunetv2_pclmix.method.objective import Objective, term_weights, weighted_sum
+from nnunetv2_pclmix.method.objective import Objective
 from nnunetv2_pclmix.method.pixel_memory import PixelMemory
 from nnunetv2_pclmix.method.stroke_support import stroke_support
+from nnunetv2_pclmix.method.term_weights import term_weights, weighted_sum
 from scribble_tools.dataset.writing import write_json
 from scribble_tools.text_tables import text_table
 

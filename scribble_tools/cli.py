@@ -20,7 +20,7 @@ COMMANDS: dict[tuple[str, ...], tuple[str, str]] = {
     **{("convert", known.name): (known.module_name, known.summary) for known in FORMATS},
     ("generate",): ("scribble_tools.generate.command", "draw scribbles from dense labels"),
     ("check",): ("scribble_tools.check.command", "find what would spoil a training, all at once"),
-    ("preview",): ("scribble_tools.draw.preview", "pictures of images, scribbles and predictions"),
+    ("preview",): ("scribble_tools.draw.command", "pictures of images, scribbles and predictions"),
     ("predict",): ("scribble_tools.predict.command", "labels for new images, as they are"),
     ("evaluate",): (
         "scribble_tools.evaluate.command",

@@ -4,6 +4,7 @@ A new room (a folder, or a module beside the folders) gets a place in `LAYERS`.
 """
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
@@ -128,6 +129,13 @@ def test_the_trainer_imports_what_the_data_tools_offer():
         if other.startswith("scribble_tools") and other not in public
     ]
     assert not wrong, "take what is public, or name it in scribble_tools/__init__.py"
+
+
+def test_the_answers_to_the_ten_questions_are_there():
+    text = (ROOT / "docs" / "developing.md").read_text(encoding="utf-8")
+    answers = re.findall(r"^- .*\? `([^`]+)`$", text, re.M)
+    assert len(answers) == 10
+    assert not [answer for answer in answers if not (ROOT / answer).is_file()]
 
 
 @pytest.mark.parametrize("package", LAYERS)

@@ -1,4 +1,4 @@
-"""Which name plans may have, and which file they may replace."""
+"""What plans have to hold, which name they may have, and which file they may replace."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import os
 import re
 from pathlib import Path
 
-from scribble_tools.json_files import read_json
+from scribble_tools.dataset.shapes import PLANNED, PLANS
+from scribble_tools.json_files import in_words, problems_of, read_json
 
 # files of nnU-Net's in the folder of the plans
 NNUNETS = {"dataset", "dataset_fingerprint", "dataset_fingerprint_stock", "splits_final"}
@@ -48,3 +49,16 @@ def refuse_other_file(target: Path, source: Path, plans: dict, overwrite: bool) 
         raise ValueError(f"{target} holds no plans of that name: take another --name")
     if old != plans and not overwrite:
         raise ValueError(f"{target} holds other plans: take another --name or say --overwrite")
+
+
+def read_plans(path: Path, configuration: str) -> dict:
+    """Plans whose ``configuration``, if they have it, says all that is needed here.
+
+    Raises:
+        ValueError: they are no plans, or inherit from others.
+    """
+    plans = read_json(path, PLANS)
+    own = plans["configurations"].get(configuration)
+    if own is not None and "architecture" in own and (problems := problems_of(own, PLANNED)):
+        raise ValueError(in_words(path, [f"configurations.{configuration}.{p}" for p in problems]))
+    return plans

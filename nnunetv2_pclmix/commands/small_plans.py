@@ -21,12 +21,11 @@ from nnunetv2_pclmix.commands.plan_sizes import (
     needed_gb,
     training_seconds,
 )
-from nnunetv2_pclmix.commands.plans_files import refuse_name, refuse_other_file
+from nnunetv2_pclmix.commands.plans_files import read_plans, refuse_name, refuse_other_file
 from nnunetv2_pclmix.discovery import TRAINER
 from nnunetv2_pclmix.watching.durations import in_words
-from scribble_tools.dataset.shapes import DATASET_JSON, PLANNED, PLANS
-from scribble_tools.json_files import in_words as problems_in_words
-from scribble_tools.json_files import problems_of, read_json
+from scribble_tools.dataset.shapes import DATASET_JSON
+from scribble_tools.json_files import read_json
 from scribble_tools.storage.file_sets import write_json
 
 NNUNETS_EPOCHS = 1000
@@ -249,21 +248,6 @@ def _describe(reduced: dict, sizes: Sizes) -> str:
     )
 
 
-def _read_plans(path: Path, configuration: str) -> dict:
-    """Plans whose ``configuration``, if they have it, says all that is needed here.
-
-    Raises:
-        ValueError: they are no plans, or inherit from others.
-    """
-    plans = read_json(path, PLANS)
-    own = plans["configurations"].get(configuration)
-    if own is not None and "architecture" in own and (problems := problems_of(own, PLANNED)):
-        raise ValueError(
-            problems_in_words(path, [f"configurations.{configuration}.{p}" for p in problems])
-        )
-    return plans
-
-
 def run(options: Options) -> int:
     """Write the plans; return the exit status."""
     from nnunetv2.paths import nnUNet_preprocessed
@@ -278,7 +262,7 @@ def run(options: Options) -> int:
         source, target = folder / f"{options.plans}.json", folder / f"{name}.json"
         if not source.is_file():
             raise ValueError(f"{source} does not exist: run nnUNetv2_plan_and_preprocess first")
-        plans = _read_plans(source, configuration)
+        plans = read_plans(source, configuration)
         chosen = None
         if not {"patch", "batch", "features"} <= set(given):
             chosen = _choose(plans, folder, options, given)

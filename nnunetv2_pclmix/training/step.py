@@ -17,10 +17,11 @@ from torch.nn.parallel import DistributedDataParallel as DDP
 from nnunetv2_pclmix.config import PCLMixConfig
 from nnunetv2_pclmix.method.dynamic_mix import Mix, PreviousBatch, draw_mix
 from nnunetv2_pclmix.method.network import TrainingOutput
-from nnunetv2_pclmix.method.objective import Objective, term_weights, weighted_sum
+from nnunetv2_pclmix.method.objective import Objective
 from nnunetv2_pclmix.method.pixel_memory import PixelMemory, gathered
 from nnunetv2_pclmix.method.schedules import certainty_threshold
 from nnunetv2_pclmix.method.stroke_support import StrokeSupport, stroke_support
+from nnunetv2_pclmix.method.term_weights import term_weights, weighted_sum
 from nnunetv2_pclmix.training.distributed import bare
 from nnunetv2_pclmix.watching.pictures import TrainingPictures
 from nnunetv2_pclmix.watching.step_diagnostics import CLIPPED_NORM, StepDiagnostics, gradient_counts

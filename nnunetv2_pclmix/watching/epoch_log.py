@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nnunetv2_pclmix.config import PCLMixConfig
-from nnunetv2_pclmix.method.objective import term_weights
+from nnunetv2_pclmix.method.term_weights import term_weights
 from nnunetv2_pclmix.watching.early_warnings import find_warnings
 from nnunetv2_pclmix.watching.step_diagnostics import series_names
 

@@ -7,7 +7,7 @@ from statistics import median
 
 import numpy as np
 
-from scribble_tools.check.case_files import CaseFacts
+from scribble_tools.check.case_facts import CaseFacts
 from scribble_tools.check.findings import ClassCoverage, Finding
 from scribble_tools.dataset.label_set import LabelSet
 

@@ -19,7 +19,8 @@ from scribble_tools.check.annotations import (
     coverage_table,
     slice_findings,
 )
-from scribble_tools.check.case_files import TrainingCase, examine_case, find_case_files
+from scribble_tools.check.case_facts import examine_case
+from scribble_tools.check.case_files import TrainingCase, find_case_files
 from scribble_tools.check.description import Description, read_description
 from scribble_tools.check.findings import (
     Finding,

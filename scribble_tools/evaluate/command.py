@@ -6,12 +6,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-
-import numpy as np
 
 from scribble_tools.arguments import positive_int
 from scribble_tools.dataset.label_set import LabelSet, label_set_of, parse_label_set
@@ -26,14 +23,12 @@ from scribble_tools.evaluate.comparison import (
 )
 from scribble_tools.evaluate.confusion import (
     compare_confusion,
-    confusion_of_case,
     parts_of,
     summarise_confusion,
 )
 from scribble_tools.evaluate.confusion_report import format_confusion, write_confusion_picture
-from scribble_tools.evaluate.label_files import addition_hint, find_label_files
-from scribble_tools.evaluate.occurring import occurring, refuse_unreadable, values_in
-from scribble_tools.evaluate.scores import TOLERANCE_MM, ClassScore, evaluate_case
+from scribble_tools.evaluate.folders import evaluate_folders
+from scribble_tools.evaluate.scores import TOLERANCE_MM
 from scribble_tools.evaluate.summary import (
     MISSING_HD95,
     Evaluation,
@@ -41,12 +36,7 @@ from scribble_tools.evaluate.summary import (
     summarise,
     write_report,
 )
-from scribble_tools.images.file_kind import NATURAL, file_ending_of, normal_form
-from scribble_tools.images.image_io import geometry_difference
-from scribble_tools.images.segmentation_files import read_labels
-from scribble_tools.images.slicer_segmentation import value_conflicts
 from scribble_tools.json_files import read_json
-from scribble_tools.parallel import parallel_map
 from scribble_tools.storage.file_sets import written_into
 from scribble_tools.storage.written_record import refuse_foreign
 
@@ -54,140 +44,6 @@ CONFUSION_PICTURE = "confusion.png"
 REPORTS = [f"evaluation.{kind}" for kind in ("csv", "json", "md")]
 REPORTS += ["confusion.csv", CONFUSION_PICTURE]
 COMPARISON_REPORTS = [f"comparison.{kind}" for kind in ("csv", "json", "md", "png")]
-SOME_CASES = ", or score a fold's validation cases only: --splits splits_final.json --fold FOLD"
-
-
-def _evaluate_files(
-    labels: LabelSet, tolerance_mm: float, keep_largest: bool, files: tuple[str, Path, Path]
-) -> tuple[list[ClassScore], np.ndarray | None, list[str], list[str]]:
-    """Scores, confusion, remarks and problems of one case; the latter to report all at once."""
-    case, predicted_file, reference_file = files
-    problems, arrays, images = [], [], []
-    for path in (predicted_file, reference_file):
-        try:
-            array, image = read_labels(path)
-        except (FileNotFoundError, ValueError) as error:
-            problems.append(str(error))
-            continue
-        arrays.append(array)
-        images.append(image)
-    if problems:
-        return [], None, [], problems
-    natural = file_ending_of(reference_file) in NATURAL  # nnU-Net writes pictures without spacing
-    if difference := geometry_difference(*images, size_only=natural):
-        return (
-            [],
-            None,
-            [],
-            [f"{predicted_file} does not lie on its reference's voxel grid: {difference}"],
-        )
-    (prediction, reference), spacing_r = arrays, images[1].GetSpacing()[::-1]
-    remarks = []
-    if natural:
-        remarks.append("mm of pictures are pixels, unless the reference states a resolution")
-    if unknown := sorted(set(np.unique(prediction).tolist()) - labels.values):
-        remarks.append(f"predicted values {unknown} are not scored")
-    if unknown := sorted(set(np.unique(reference).tolist()) - labels.values - {labels.ignore}):
-        remarks.append(f"reference values {unknown} count as background")
-    if labels.ignore is not None and (reference == labels.ignore).mean() > 0.5:
-        remarks.append(
-            "most of the reference is unlabelled (scribbles?), the scores cover the rest only"
-        )
-    scores = evaluate_case(
-        case, prediction, reference, spacing_r, labels, tolerance_mm, keep_largest
-    )
-    confusion = confusion_of_case(prediction, reference, labels, keep_largest)
-    return scores, confusion, remarks, []
-
-
-def evaluate_folders(
-    prediction: Path,
-    reference: Path,
-    labels: LabelSet | None = None,
-    file_ending: str | None = None,
-    num_processes: int = 2,
-    cases: Collection[str] | None = None,
-    tolerance_mm: float = TOLERANCE_MM,
-    keep_largest: bool = False,
-    ignore: int | None = None,
-    ref_pattern: str | None = None,
-    pred_pattern: str | None = None,
-    likely_ending: str = ".nii.gz",
-) -> Evaluation:
-    """Score every case of the folder ``reference`` against the file of that name in ``prediction``.
-
-    Args:
-        cases: score these only, such as the validation cases of a fold.
-        labels: default: the labels found in the references, without 0 and ``ignore``.
-        tolerance_mm: of the surface Dice.
-        keep_largest: score every class's largest component in place of the whole prediction.
-        ignore: the value to leave out of the scores, where ``labels`` is not given.
-        ref_pattern, pred_pattern: names of the files, where they are not the same: see
-            `find_label_files`; so are the endings.
-
-    Raises:
-        FileNotFoundError: a folder is missing or holds no reference.
-        ValueError: the tolerance is negative, or files are missing, unreadable, of another shape
-            or spacing, or hold no integers; the message lists all of them.
-
-    Example:
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> import numpy as np
-        >>> import SimpleITK as sitk
-        >>> from scribble_tools.evaluate.summary import summarise
-        >>> here = Path(tempfile.mkdtemp())
-        >>> for part, columns in {"predictions": 3, "outlined": 4}.items():
-        ...     (here / part).mkdir()
-        ...     labels = np.zeros((1, 8, 8), np.uint8)
-        ...     labels[:, 2:6, 2 : 2 + columns] = 1
-        ...     sitk.WriteImage(sitk.GetImageFromArray(labels), str(here / part / "anna.nii.gz"))
-        >>> found = evaluate_folders(here / "predictions", here / "outlined", num_processes=1)
-        >>> round(summarise(found.scores)["overall"]["dice"], 3)
-        0.857
-    """
-    if not tolerance_mm >= 0:
-        raise ValueError(f"tolerance {tolerance_mm} mm: give 0 or more")
-    wanted = find_label_files(reference, file_ending, ref_pattern, likely_ending)
-    given = find_label_files(prediction, file_ending, pred_pattern, likely_ending)
-    if cases is not None:
-        cases = [*map(normal_form, cases)]
-        if unknown := sorted(set(cases) - set(wanted)):
-            raise FileNotFoundError(f"no reference in {reference} for {', '.join(unknown)}")
-        wanted = {case: path for case, path in wanted.items() if case in cases}
-    lost = {case: path for case, path in wanted.items() if case not in given}
-    if hint := addition_hint(lost, set(given) - set(wanted)):
-        raise ValueError(f"{len(lost)} references have no prediction of their name, but {hint}")
-    problems = [f"{prediction / path.name}: no such prediction" for path in lost.values()]
-    remedy = ["predict these cases too" + SOME_CASES * (cases is None)] if problems else []
-    notes: dict[str, list[str]] = {}
-    if extra := [case for case in given if case not in wanted]:
-        notes["no reference, not scored"] = extra
-    if labels is None:
-        found = set().union(*parallel_map(values_in, [*wanted.values()], num_processes, "labels"))
-        labels = LabelSet({str(value): (value,) for value in sorted(found - {0, ignore})}, ignore)
-    if not labels.classes:
-        refuse_unreadable(wanted.values())
-        raise ValueError(f"no class to score in {reference}: name some with --labels")
-    files = [(case, given[case], path) for case, path in wanted.items() if case in given]
-    problems += value_conflicts(path for _, *pair in files for path in pair)
-    labels, left_out = occurring(labels, (p for _, *pair in files for p in pair), num_processes)
-    if left_out:
-        notes[left_out] = ["all cases"]
-    scores, confusion = [], {}
-    score = partial(_evaluate_files, labels, tolerance_mm, keep_largest)
-    results = parallel_map(score, files, num_processes, "scoring")
-    for (case, *_), result in zip(files, results, strict=True):
-        case_scores, confusion[case], remarks, case_problems = result
-        scores += case_scores
-        problems += case_problems
-        for remark in remarks:
-            notes.setdefault(remark, []).append(case)
-    if problems:
-        raise ValueError(
-            "\n".join([f"{len(problems)} problems, nothing scored:", *problems, *remedy])
-        )
-    return Evaluation(scores, notes, labels, confusion)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ import SimpleITK as sitk
 from scribble_tools.check.annotations import classes_of
 from scribble_tools.dataset.label_set import LabelSet
 from scribble_tools.draw.contact_sheet import choose_slices, overlay
-from scribble_tools.draw.preview import ShownCase, ShownFiles, read_case
+from scribble_tools.draw.shown_case import ShownCase, ShownFiles, read_case
 from scribble_tools.evaluate.scores import connected_components
 from scribble_tools.images.image_io import read_image
 from scribble_tools.report.pictures import blend, encode_figure

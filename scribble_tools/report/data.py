@@ -25,7 +25,8 @@ from scribble_tools.check.splits import patients_of
 from scribble_tools.dataset.label_set import LabelSet
 from scribble_tools.dataset.raw import FILE, SPLITS, RawDataset
 from scribble_tools.dataset.writing import read_splits
-from scribble_tools.draw.preview import ShownFiles, distinct_titles, find_case_files
+from scribble_tools.draw.preview import distinct_titles, find_case_files
+from scribble_tools.draw.shown_case import ShownFiles
 from scribble_tools.evaluate.command import evaluate_folders
 from scribble_tools.evaluate.comparison import compare
 from scribble_tools.evaluate.occurring import occurring

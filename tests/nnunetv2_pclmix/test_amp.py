@@ -12,10 +12,11 @@ from nnunetv2_pclmix.config import PCLMixConfig
 from nnunetv2_pclmix.method.dual_consistency import heterogeneous_consistency
 from nnunetv2_pclmix.method.label_encoding import ExclusiveLabels, Regions
 from nnunetv2_pclmix.method.network import EmbeddingHead, TrainingOutput
-from nnunetv2_pclmix.method.objective import Objective, term_weights, weighted_sum
+from nnunetv2_pclmix.method.objective import Objective
 from nnunetv2_pclmix.method.pixel_contrastive_loss import pixel_contrastive_loss
 from nnunetv2_pclmix.method.pixel_memory import PixelMemory, region_means
 from nnunetv2_pclmix.method.stroke_support import stroke_support
+from nnunetv2_pclmix.method.term_weights import term_weights, weighted_sum
 from tests.nnunetv2_pclmix.test_trainer import _targets, make_trainer
 
 HALVES = [torch.float16, torch.bfloat16]

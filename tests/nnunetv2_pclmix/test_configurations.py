@@ -36,7 +36,7 @@ from PIL import Image
 
 from nnunetv2_pclmix import discovery
 from nnunetv2_pclmix.config import PCLMixConfig
-from nnunetv2_pclmix.method.objective import term_weights
+from nnunetv2_pclmix.method.term_weights import term_weights
 from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
 
 FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")

@@ -33,11 +33,12 @@ from nnunetv2_pclmix.method.label_encoding import (
     label_encoding,
 )
 from nnunetv2_pclmix.method.network import TrainingOutput
-from nnunetv2_pclmix.method.objective import Objective, resize_nearest, term_weights, weighted_sum
+from nnunetv2_pclmix.method.objective import Objective, resize_nearest
 from nnunetv2_pclmix.method.partial_cross_entropy import partial_binary_cross_entropy
 from nnunetv2_pclmix.method.pixel_memory import PixelMemory
 from nnunetv2_pclmix.method.schedules import certainty_threshold
 from nnunetv2_pclmix.method.stroke_support import stroke_support
+from nnunetv2_pclmix.method.term_weights import term_weights, weighted_sum
 from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
 from nnunetv2_pclmix.training.check_annotations import check_annotations
 from tests import reference

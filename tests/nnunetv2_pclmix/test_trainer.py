@@ -22,8 +22,8 @@ from nnunetv2_pclmix import __version__, discovery, variants
 from nnunetv2_pclmix.config import COMPLETE, STROKE_SUPPORT
 from nnunetv2_pclmix.method.dynamic_mix import draw_mix
 from nnunetv2_pclmix.method.network import PCLMixNetwork
-from nnunetv2_pclmix.method.objective import term_weights
 from nnunetv2_pclmix.method.stroke_support import stroke_support
+from nnunetv2_pclmix.method.term_weights import term_weights
 from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
 from nnunetv2_pclmix.training.finite_watch import TOO_MANY
 from nnunetv2_pclmix.training.step import Descent

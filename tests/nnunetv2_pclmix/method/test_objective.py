@@ -13,10 +13,11 @@ from nnunetv2_pclmix.config import PUBLISHED, PCLMixConfig
 from nnunetv2_pclmix.method.dynamic_mix import draw_mix
 from nnunetv2_pclmix.method.label_encoding import ExclusiveLabels
 from nnunetv2_pclmix.method.network import PCLMixNetwork, TrainingOutput
-from nnunetv2_pclmix.method.objective import Objective, resize_nearest, term_weights, weighted_sum
+from nnunetv2_pclmix.method.objective import Objective, resize_nearest
 from nnunetv2_pclmix.method.pixel_memory import PixelMemory
 from nnunetv2_pclmix.method.schedules import certainty_threshold
 from nnunetv2_pclmix.method.stroke_support import StrokeSupport, stroke_support
+from nnunetv2_pclmix.method.term_weights import term_weights, weighted_sum
 from tests import reference
 from tests.nnunetv2_pclmix.method.test_network import stock_network
 

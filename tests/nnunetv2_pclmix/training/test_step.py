@@ -9,7 +9,8 @@ import torch
 from nnunetv2_pclmix.config import COMPLETE
 from nnunetv2_pclmix.method.label_encoding import ExclusiveLabels
 from nnunetv2_pclmix.method.network import PCLMixNetwork
-from nnunetv2_pclmix.method.objective import Objective, resize_nearest, term_weights
+from nnunetv2_pclmix.method.objective import Objective, resize_nearest
+from nnunetv2_pclmix.method.term_weights import term_weights
 from nnunetv2_pclmix.training.step import Descent, make_step
 from tests.nnunetv2_pclmix.method.test_network import stock_network
 from tests.nnunetv2_pclmix.method.test_objective import IGNORE, K, dice

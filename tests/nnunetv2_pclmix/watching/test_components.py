@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import pytest
 
 from nnunetv2_pclmix.config import PCLMixConfig
-from nnunetv2_pclmix.method.objective import term_weights
+from nnunetv2_pclmix.method.term_weights import term_weights
 from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
 from nnunetv2_pclmix.watching.components import (
     ALWAYS,

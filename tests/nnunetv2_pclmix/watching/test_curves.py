@@ -9,7 +9,7 @@ from matplotlib.image import imread
 from matplotlib.text import Text
 
 from nnunetv2_pclmix.config import STROKE_SUPPORT, PCLMixConfig
-from nnunetv2_pclmix.method.objective import term_weights
+from nnunetv2_pclmix.method.term_weights import term_weights
 from nnunetv2_pclmix.watching.curves import (
     FILE_NAME,
     SHARES,

@@ -13,7 +13,8 @@ from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner
 )
 
 from scribble_tools.check.annotations import coverage_table
-from scribble_tools.check.case_files import CaseFacts, TrainingCase, examine_case
+from scribble_tools.check.case_facts import CaseFacts, examine_case
+from scribble_tools.check.case_files import TrainingCase
 from scribble_tools.check.command import check_dataset
 from scribble_tools.check.findings import Finding, format_findings, group_findings, sort_findings
 from scribble_tools.check.resampling_loss import add_up, count_kept

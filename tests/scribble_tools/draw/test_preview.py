@@ -13,13 +13,8 @@ from matplotlib.image import imread
 
 from scribble_tools.cli import main
 from scribble_tools.draw.contact_sheet import COLOURS
-from scribble_tools.draw.preview import (
-    ShownFiles,
-    distinct_titles,
-    find_case_files,
-    preview_dataset,
-    read_case,
-)
+from scribble_tools.draw.preview import distinct_titles, find_case_files, preview_dataset
+from scribble_tools.draw.shown_case import ShownFiles, read_case
 
 DATASET = "Dataset007_Organs"
 CASES = ("a", "b")
@@ -326,7 +321,7 @@ def test_one_case_is_titled_by_its_image(root, monkeypatch, file, title):
     shutil.copy(root / "raw" / DATASET / "imagesTr" / "a_0000.nii.gz", image)
     titles = []
     monkeypatch.setattr(
-        "scribble_tools.draw.preview.preview_case", lambda files, *_: titles.append(files.name)
+        "scribble_tools.draw.command.preview_case", lambda files, *_: titles.append(files.name)
     )
     assert single(root, image=image) == 0
     assert titles == [title]

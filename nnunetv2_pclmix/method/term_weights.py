@@ -1,0 +1,71 @@
+"""Which terms the weighted sum L of PCLMix has, and their weights in the course of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from nnunetv2_pclmix.config import PCLMixConfig
+from nnunetv2_pclmix.method.schedules import delayed_power, sigmoid_ramp
+
+
+def term_weights(config: PCLMixConfig, progress: float) -> dict[str, float]:
+    """Weight of every term that the settings switch on, in the order in which they are logged.
+
+    Args:
+        progress: fraction of the planned iterations that are done, in [0, 1].
+
+    Example:
+        At the start nothing is contrasted; the pseudo labels count from the first iteration on:
+
+        >>> from nnunetv2_pclmix.config import PCLMixConfig
+        >>> weights = term_weights(PCLMixConfig(), progress=0.0)
+        >>> weights["contrast"], weights["pseudo_main"]
+        (0.0, 0.3)
+    """
+    auxiliary = config.lambda_auxiliary
+    heterogeneous = config.lambda_heterogeneous * sigmoid_ramp(progress, config.heterogeneous_ramp)
+    pseudo = config.lambda_pseudo * sigmoid_ramp(progress, config.pseudo_ramp)
+    background = config.lambda_background * config.stroke_support
+
+    def of_strokes(suffix: str) -> dict[str, float]:
+        terms = {"scribble_main": 1.0}
+        if background:
+            terms["background_main"] = background
+        if config.partial_dice:
+            terms["dice_main"] = config.partial_dice
+        if config.auxiliary_decoder:
+            terms["scribble_auxiliary"] = auxiliary
+            if background:
+                terms["background_auxiliary"] = auxiliary * background
+        return {name + suffix: weight for name, weight in terms.items()}
+
+    agreement = config.auxiliary_decoder and config.lambda_heterogeneous
+    weights = of_strokes("")
+    if agreement:
+        weights["heterogeneous"] = heterogeneous
+    if config.contrast:
+        weights["contrast"] = config.lambda_contrast * delayed_power(
+            progress, config.contrast_start, config.contrast_power
+        )
+    if config.dynamic_mix:
+        mixed = of_strokes("_mixed")
+        if not config.mixed_dice:
+            mixed.pop("dice_main_mixed", None)
+        weights |= {name: config.lambda_mixed_scribble * w for name, w in mixed.items()}
+        if config.lambda_pseudo:
+            weights["pseudo_main"] = pseudo
+            if config.pseudo_dice:
+                weights["pseudo_dice_main"] = pseudo * config.pseudo_dice
+            if config.auxiliary_decoder:
+                weights["pseudo_auxiliary"] = auxiliary * pseudo
+        if agreement:
+            weights["heterogeneous_mixed"] = heterogeneous
+    return weights
+
+
+def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    """Sum of weight times term over the terms of one pass."""
+    return torch.stack([weights[name] * value for name, value in terms.items()]).sum()
