@@ -23,6 +23,7 @@ from scribble_tools.images.file_kind import (
     FileKind,
 )
 from scribble_tools.images.nifti import files_of, parse_header
+from scribble_tools.images.pictures import jpg_segments
 from scribble_tools.images.text_headers import MOST_AXES, MOST_PARTS, TextHeader, text_header
 from scribble_tools.images.unpacking import Content
 from scribble_tools.trust.printable import printable
@@ -191,16 +192,10 @@ def _look_at_gipl(head: bytes) -> None:
 def _look_at_jpg(path: Path) -> None:
     """Find the frame's header, which has the size."""
     with path.open("rb") as file:
-        file.seek(2)
-        while len(head := file.read(4)) == 4 and head[0] == 0xFF:
-            marker, length = head[1], int.from_bytes(head[2:], "big")
-            if marker == 0xFF:  # filling
-                file.seek(-3, 1)
-            elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+        for marker, _ in jpg_segments(file):
+            if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
                 _, height, width = struct.unpack(">B2H", file.read(5))
                 return _refuse_pixels(width, height)
-            else:
-                file.seek(length - 2, 1)
     raise ValueError("it is cut off or damaged")
 
 

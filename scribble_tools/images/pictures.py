@@ -104,18 +104,27 @@ def _png_exif(file: IO[bytes]) -> Iterator[bytes]:
             file.seek(length + 4, 1)
 
 
-def _jpg_exif(file: IO[bytes]) -> Iterator[bytes]:
+def jpg_segments(file: IO[bytes]) -> Iterator[tuple[int, int]]:
+    """Marker and size in bytes of each segment of a JPEG; its content is what is read next."""
     file.seek(2)
     while len(head := file.read(4)) == 4 and head[0] == 0xFF:
-        marker, length = head[1], int.from_bytes(head[2:], "big")
+        marker, length = head[1], int.from_bytes(head[2:], "big") - 2
         if marker == 0xFF:  # filling
             file.seek(-3, 1)
-        elif marker == 0xDA:  # here the picture begins
+            continue
+        if length < 0:
+            return  # damaged
+        end = file.tell() + length
+        yield marker, length
+        file.seek(end)
+
+
+def _jpg_exif(file: IO[bytes]) -> Iterator[bytes]:
+    for marker, length in jpg_segments(file):
+        if marker == 0xDA:  # here the picture begins
             return
-        else:
-            data = file.read(length - 2)
-            if marker == 0xE1 and data.startswith(b"Exif\0\0"):
-                yield data
+        if marker == 0xE1 and (data := file.read(length)).startswith(b"Exif\0\0"):
+            yield data
 
 
 def _exif_orientation(block: bytes) -> int:
