@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,9 +13,11 @@ from tqdm import tqdm
 from scribble_tools.dataset import shapes
 from scribble_tools.dataset.provenance import package_versions
 from scribble_tools.dataset.raw import FILE, read_dataset_json, read_label_names, read_label_set
-from scribble_tools.dataset.writing import IGNORE, find_dataset, find_raw_dataset
-from scribble_tools.draw.preview import ShownFiles, preview_case
+from scribble_tools.dataset.writing import IGNORE, find_raw_dataset
+from scribble_tools.draw.preview import preview_case
+from scribble_tools.draw.shown_case import ShownFiles
 from scribble_tools.images.image_io import write_labels
+from scribble_tools.predict.chosen_model import add_model_arguments, find_model_of, model_in_words
 from scribble_tools.predict.label_writer import (
     LABEL_FORMATS,
     label_ending,
@@ -26,7 +27,7 @@ from scribble_tools.predict.label_writer import (
     write_uncertainty,
 )
 from scribble_tools.predict.new_images import NewImage, find_new_images, write_model_input
-from scribble_tools.predict.nnunet_model import NNUNetModel, TrainedModel, find_model
+from scribble_tools.predict.nnunet_model import NNUNetModel, TrainedModel
 from scribble_tools.predict.record import (
     FILES_OF,
     RECORD,
@@ -65,37 +66,6 @@ class PredictOptions:
     device: str | None = None
     mirroring: bool = True
     overwrite: bool = False
-
-
-def find_model_of(dataset: str | None, model: Path | None, folds: Sequence[str] | None = None):
-    """The model in a folder, or of that name among the models of a data set in nnUNet_results.
-
-    Args:
-        dataset: id or full name; needed where ``model`` is no folder.
-        model: default: the data set's only one.
-
-    Returns:
-        A `TrainedModel`.
-
-    Raises:
-        FileNotFoundError: there is none, or several and none is named; all are listed.
-        ValueError: nnUNet_results is needed and not set.
-    """
-    if model is not None and model.is_dir():
-        return find_model(model, folds)
-    results = os.environ.get("nnUNet_results")
-    if dataset is None or (model is not None and model.name != str(model)):
-        raise FileNotFoundError(f"{model} is not a folder")
-    if not results:
-        raise ValueError("nnUNet_results is not set: give the folder of the model with --model")
-    root = find_dataset(Path(results), Path(dataset).name)
-    there = sorted(path.name for path in root.iterdir() if any(path.glob("fold_*")))
-    named = [name for name in there if model is None or name == str(model)]
-    if len(named) != 1:
-        listed = "".join(f"\n  --model {name}" for name in there) or "\n  none at all"
-        what = "several models" if model is None and there else f"no model {model or ''}".rstrip()
-        raise FileNotFoundError(f"{root} has {what}. There are:{listed}")
-    return find_model(root / named[0], folds)
 
 
 def predict_images(
@@ -248,13 +218,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dataset", help="that the model was trained on: id or full name, or folder of the raw one"
     )
-    parser.add_argument(
-        "--model",
-        type=Path,
-        help="folder that nnUNetv2_train wrote, or its name among the data set's models (default: "
-        "the only one)",
-    )
-    parser.add_argument("--fold", nargs="+", dest="folds", help="default: all that are trained")
+    add_model_arguments(parser)
     parser.add_argument("--images", type=Path, required=True, help="folder, or one image")
     parser.add_argument(
         "--image-pattern", nargs="+", default=(), dest="image_patterns", metavar="PATTERN"
@@ -280,9 +244,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-pictures", action="store_false", dest="pictures", help="draw no contact sheets"
     )
     parser.add_argument(
-        "--device", choices=("cpu", "cuda", "mps"), help="default: the fastest there is"
-    )
-    parser.add_argument(
         "--no-mirroring",
         action="store_false",
         dest="mirroring",
@@ -302,7 +263,7 @@ def run(options: Options) -> int:
         dataset = find_raw_dataset(options.dataset or model.folder.parent.name)
     except (FileNotFoundError, ValueError):
         dataset = None  # only names of segments are asked of it
-    print(f"model: {model.folder}, fold {', '.join(model.folds)}, {model.checkpoint}")
+    print(model_in_words(model))
     written = predict_images(model, options.images, options.out, options, dataset)
     print(f"wrote the labels of {len(written)} cases to {options.out}")
     if options.pictures:

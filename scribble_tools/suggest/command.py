@@ -21,7 +21,7 @@ from scribble_tools.draw.contact_sheet import save_png
 from scribble_tools.draw.display_plane import display_plane
 from scribble_tools.images.segmentation_files import read_labels
 from scribble_tools.images.slicer_segmentation import ENDING
-from scribble_tools.predict.command import find_model_of
+from scribble_tools.predict.chosen_model import add_model_arguments, find_model_of, model_in_words
 from scribble_tools.predict.new_images import find_new_images, write_model_input
 from scribble_tools.predict.nnunet_model import NNUNetModel, TrainedModel
 from scribble_tools.suggest.listing import in_words, row_of, write_list
@@ -249,13 +249,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '    --out "$nnUNet_raw"'
     )
     parser.add_argument("--dataset", required=True, help="id, full name or folder of the raw data")
-    parser.add_argument(
-        "--model",
-        type=Path,
-        help="folder that nnUNetv2_train wrote, or its name among the data set's models (default: "
-        "the only one)",
-    )
-    parser.add_argument("--fold", nargs="+", dest="folds", help="default: all that are trained")
+    add_model_arguments(parser)
     parser.add_argument("--out", type=Path, required=True, help="a new folder")
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--cases", nargs="+", help="default: all training cases")
@@ -278,9 +272,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the label files (default: the one that the strokes were drawn in)",
     )
     parser.add_argument(
-        "--device", choices=("cpu", "cuda", "mps"), help="default: the fastest there is"
-    )
-    parser.add_argument(
         "--no-mirroring",
         action="store_false",
         dest="mirroring",
@@ -292,7 +283,7 @@ def run(options: Options) -> int:
     """Run the sub-command; return its exit code."""
     dataset = find_raw_dataset(options.dataset)
     model = find_model_of(dataset.name, options.model, options.folds)
-    print(f"model: {model.folder}, fold {', '.join(model.folds)}, {model.checkpoint}")
+    print(model_in_words(model))
     if options.images is None:
         cases = training_cases(dataset, options.cases)
         found = suggest(cases, dataset, model, options.out, options)

@@ -1,0 +1,60 @@
+"""Which trained model is meant, for all commands that predict."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from scribble_tools.dataset.writing import find_dataset
+from scribble_tools.predict.nnunet_model import TrainedModel, find_model
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `find_model_of` asks for, besides the data set, and where the model is to run."""
+    parser.add_argument(
+        "--model",
+        type=Path,
+        help="folder that nnUNetv2_train wrote, or its name among the data set's models (default: "
+        "the only one)",
+    )
+    parser.add_argument("--fold", nargs="+", dest="folds", help="default: all that are trained")
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda", "mps"), help="default: the fastest there is"
+    )
+
+
+def find_model_of(
+    dataset: str | None, model: Path | None, folds: Sequence[str] | None = None
+) -> TrainedModel:
+    """The model in a folder, or of that name among the models of a data set in nnUNet_results.
+
+    Args:
+        dataset: id or full name; needed where ``model`` is no folder.
+        model: default: the data set's only one.
+
+    Raises:
+        FileNotFoundError: there is none, or several and none is named; all are listed.
+        ValueError: nnUNet_results is needed and not set.
+    """
+    if model is not None and model.is_dir():
+        return find_model(model, folds)
+    results = os.environ.get("nnUNet_results")
+    if dataset is None or (model is not None and model.name != str(model)):
+        raise FileNotFoundError(f"{model} is not a folder")
+    if not results:
+        raise ValueError("nnUNet_results is not set: give the folder of the model with --model")
+    root = find_dataset(Path(results), Path(dataset).name)
+    there = sorted(path.name for path in root.iterdir() if any(path.glob("fold_*")))
+    named = [name for name in there if model is None or name == str(model)]
+    if len(named) != 1:
+        listed = "".join(f"\n  --model {name}" for name in there) or "\n  none at all"
+        what = "several models" if model is None and there else f"no model {model or ''}".rstrip()
+        raise FileNotFoundError(f"{root} has {what}. There are:{listed}")
+    return find_model(root / named[0], folds)
+
+
+def model_in_words(model: TrainedModel) -> str:
+    """The model, its folds and the checkpoint, on one line."""
+    return f"model: {model.folder}, fold {', '.join(model.folds)}, {model.checkpoint}"
