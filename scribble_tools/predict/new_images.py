@@ -19,7 +19,7 @@ from scribble_tools.images.image_files import (
     NATURAL,
     file_ending_of,
     files_below,
-    read_channels,
+    read_finite_channels,
     write_image,
 )
 from scribble_tools.images.image_io import geometry_difference
@@ -153,7 +153,7 @@ def write_model_input(
     """
     channels = []
     for path in image.files:
-        images, whole = read_channels(path)
+        images, whole = read_finite_channels(path)
         channels += [(path, channel, whole) for channel in images]
     (path, first, _), *others = channels
     for other_path, other, _ in others:

@@ -19,11 +19,13 @@ from scribble_tools.dataset.raw import FILE, RawDataset, read_label_names, read_
 from scribble_tools.dataset.writing import find_raw_dataset
 from scribble_tools.draw.contact_sheet import save_png
 from scribble_tools.draw.display_plane import display_plane
+from scribble_tools.images.image_files import channel_problems
 from scribble_tools.images.segmentation_files import read_labels
 from scribble_tools.images.slicer_segmentation import ENDING
 from scribble_tools.predict.chosen_model import add_model_arguments, find_model_of, model_in_words
 from scribble_tools.predict.new_images import find_new_images, write_model_input
 from scribble_tools.predict.nnunet_model import NNUNetModel, TrainedModel
+from scribble_tools.problems import refuse
 from scribble_tools.suggest.listing import in_words, row_of, write_list
 from scribble_tools.suggest.new_folder import new_folder
 from scribble_tools.suggest.overview import ShownPlace, overview_figure
@@ -133,6 +135,8 @@ def _suggest(
     options: SuggestOptions,
     annotated: Sequence[CaseToDraw],
 ) -> Suggestions:
+    # before the first hour: of NaN the network makes NaN everywhere
+    refuse([problem for c in cases for path in c.images for problem in channel_problems(path)])
     labels = read_label_set(dataset / FILE)
     style = style_of(dataset, options.label_format and FORMATS[options.label_format])
     network = NNUNetModel(model, options.device, options.mirroring)

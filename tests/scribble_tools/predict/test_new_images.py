@@ -100,3 +100,15 @@ def test_channels_on_different_grids_are_refused(tmp_path):
     files = save(tmp_path / "a.nrrd"), save(tmp_path / "b.nrrd", spacing=(2.0, 1.0, 1.0))
     with pytest.raises(ValueError, match="differ in spacing"):
         write_model_input(NewImage("a", files), ["T1", "T2"], ".nii.gz", tmp_path)
+
+
+@pytest.mark.parametrize("ending", [".nii.gz", ".nrrd", ".mha"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_images_with_nan_are_refused(tmp_path, ending, value):
+    """Of NaN a network makes NaN, and ITK 0 of that in a NIfTI."""
+    path = tmp_path / f"a{ending}"
+    array = np.ones((3, 4, 5), np.float32)
+    array[0, 0, :2] = value
+    sitk.WriteImage(sitk.GetImageFromArray(array), str(path))
+    with pytest.raises(ValueError, match=f"a{ending} holds 2 voxels that are NaN or infinite"):
+        write_model_input(NewImage("a", (path,)), ["T1"], ".nii.gz", tmp_path)

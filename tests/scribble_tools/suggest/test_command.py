@@ -93,6 +93,22 @@ def test_one_fold_not_mirrored_says_that_nothing_can_disagree(trained, tmp_path,
     assert not list(tmp_path.glob(".next*")), "nothing temporary is left"
 
 
+def test_images_with_nan_are_named_before_anything_is_predicted(trained, tmp_path, capsys):
+    model, dataset = trained
+    raw = shutil.copytree(dataset, tmp_path / "raw" / dataset.name)
+    for case in ("case0", "case1"):
+        path = raw / "imagesTr" / f"{case}_0000.nii.gz"
+        image = sitk.ReadImage(str(path))
+        values = sitk.GetArrayFromImage(image)
+        values[0, 0, 0] = np.nan
+        sitk.WriteImage(sitk.GetImageFromArray(values), str(path))
+    assert run(raw, model, tmp_path / "next") == 1
+    error = capsys.readouterr().err
+    assert "2 problems, nothing written" in error
+    assert "case0_0000.nii.gz holds 1 voxels that are NaN" in error and "case1_0000" in error
+    assert not (tmp_path / "next").exists()
+
+
 def test_missing_cases_are_named_and_nothing_is_written(trained, tmp_path, capsys):
     model, dataset = trained
     assert run(dataset, model, tmp_path / "next", "--cases", "case0", "case77", "case78") == 1
