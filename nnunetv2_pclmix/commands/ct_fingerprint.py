@@ -280,13 +280,10 @@ def run(options: Options) -> int:
         nnUNet_raw.require()
         name = maybe_convert_to_dataset_name(options.dataset)
         folder = Path(nnUNet_preprocessed.require()) / name
-        # nnU-Net's reader would wait for a pipe
+        # before nnU-Net reads anything: it would wait for a pipe
         raw = RawDataset.read(Path(nnUNet_raw.require()) / name, tolerate=("splits", "record"))
-        extractor = DatasetFingerprintExtractor(
-            name, options.num_processes or default_num_processes
-        )
-        labels = raw.labels
-        channels = ct_channels(extractor.dataset_json)
+        labels, channels = raw.labels, ct_channels(dict(raw.content))
+        num_processes = options.num_processes or default_num_processes
         if not channels:
             print(
                 f"{name} has no CT channel: nnU-Net normalises every image by its own intensities, "
@@ -297,7 +294,8 @@ def run(options: Options) -> int:
             print(f"{name} has no ignore label: nnU-Net's statistics are right, nothing changed")
             return 0
         fingerprint = read_fingerprint(folder)
-        refuse_unreadable(raw, extractor.num_processes)
+        refuse_unreadable(raw, num_processes)
+        extractor = DatasetFingerprintExtractor(name, num_processes)
         statistics, voxels = scribbled_statistics(extractor, labels.ignore)
         outdated = outdated_plans(folder, statistics)
         before = replace_statistics(folder, fingerprint, statistics)

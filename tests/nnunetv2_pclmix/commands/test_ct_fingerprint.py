@@ -245,7 +245,7 @@ def test_files_that_nnunets_reader_takes_for_others_are_named(ct, capsys):
     assert cli.main(COMMAND) == 1
     error = capsys.readouterr().err
     assert "3 problems, nothing written" in error and "Traceback" not in error
-    assert "case0_0000.nii.gz is cut off" in error
+    assert "case0_0000.nii.gz is cut off" in error  # the first one, by which nnU-Net takes a reader
     assert "case1_0000.nii.gz is no regular file" in error and "case2.nii.gz" in error
     assert stored(ct) == fingerprint
 
