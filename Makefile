@@ -12,17 +12,25 @@ OLDEST_TESTS := $(patsubst %,tests/nnunetv2_pclmix/%.py,test_nnunet_version test
 	tests/scribble_tools/dataset/test_writing.py
 PURELIB := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 
-.PHONY: demo test test-oldest
+# One thread for torch: the tests' networks are so small that more threads only wait for each other.
+# A process for each core instead. Each begins with files of its own, whose tests share what takes
+# long to make, and takes over from the other when it is done.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+SIDE_BY_SIDE := -n auto --maxprocesses 8 --dist worksteal
+
+.PHONY: demo test test-fast test-oldest
 
 demo: $(VENV)/installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/demo.sh
 
-# One thread for torch: the tests' networks are so small that more threads only wait for each other.
-# A process for each core instead, which keeps to a file, whose tests share what takes long to make.
 test: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
+	$(PYTEST) $(SIDE_BY_SIDE)
+
+# what neither trains nor starts processes
+test-fast: $(VENV)/installed-dev
+	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow"
 
 test-oldest: $(OLDEST)/installed
 	TESTED_NNUNET=$(filter nnunetv2==%,$(OLDEST_PINS)) OMP_NUM_THREADS=1 \

@@ -1,15 +1,25 @@
 """A tiny scribbled data set, planned and preprocessed by nnU-Net itself, for the trainer tests."""
 
 import json
+import multiprocessing
 import os
+import pickle
 import shutil
+import sys
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from hypothesis import settings
 from torch import distributed as dist
+from torch import multiprocessing as mp
+
+from scribble_tools import parallel
 
 # nnU-Net reads this when it is imported; its default is eight processes
 os.environ["nnUNet_def_n_proc"] = "1"
@@ -21,12 +31,84 @@ DATASET = "Dataset901_Tiny"
 LABELS = {"background": 0, "left": 1, "right": 2, "ignore": 3}
 
 
+settings.register_profile("few", max_examples=50, deadline=None, derandomize=True)
+settings.load_profile("few")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """What nnU-Net plans for is trained, which is slow, as is what starts processes."""
+    for item in items:
+        if {"preprocessed", "processes"} & {*item.fixturenames}:
+            item.add_marker("slow")
+
+
 @pytest.fixture(autouse=True)
 def same_everywhere():
     """Every test draws the same random numbers and prints tables as wide, whatever runs it."""
     os.environ["COLUMNS"] = "120"
     torch.manual_seed(0)
     np.random.seed(0)
+
+
+class InThisProcess(Executor):
+    """In the place of processes, which import for seconds; what they would be sent is pickled."""
+
+    def __init__(self, *args, **options):
+        pass
+
+    def submit(self, function, /, *args, **options):
+        future = Future()
+        try:
+            work, args, options = pickle.loads(pickle.dumps((function, args, options)))
+            future.set_result(pickle.loads(pickle.dumps(work(*args, **options))))
+        except Exception as error:
+            future.set_exception(pickle.loads(pickle.dumps(error)))
+        return future
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_processes():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parallel, "ProcessPoolExecutor", InThisProcess)
+        yield
+
+
+@pytest.fixture
+def processes(monkeypatch):
+    """Work for several processes is given to processes."""
+    monkeypatch.setattr(parallel, "ProcessPoolExecutor", ProcessPoolExecutor)
+
+
+def pools_of_threads(patch):
+    """For nnU-Net, whose processes would import torch for seconds."""
+    workers = SimpleNamespace(Pool=ThreadPool)
+    patch.setattr(multiprocessing, "get_context", lambda method=None: workers)
+
+
+@pytest.fixture
+def nnunet_command(monkeypatch):
+    """Runs an entry point of nnU-Net's with words as of a command line; its pools are threads."""
+
+    def run(entry_point, *words):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", ["command", *map(str, words)])
+            pools_of_threads(patch)
+            for name in ("set_num_threads", "set_num_interop_threads"):
+                patch.setattr(torch, name, lambda number: None)
+            entry_point()
+
+    return run
+
+
+def in_processes(function, *args, number=2):
+    """Call ``function(rank, *args)`` in processes of their own, at once, and wait for them.
+
+    They are forked from a server that has imported torch and the trainer and computed nothing:
+    new ones would import for seconds, and forks of this one, in which torch has computed, can hang.
+    """
+    multiprocessing.set_forkserver_preload(["nnunetv2_pclmix.trainer"])
+    mp.start_processes(function, args, number, start_method="forkserver")
 
 
 @pytest.fixture
@@ -103,9 +185,11 @@ def preprocessed(tmp_path_factory):
 
     fingerprint = DatasetFingerprintExtractor(901, num_processes=1)
     fingerprint.num_foreground_voxels_for_intensitystats = 1e4  # nnU-Net's 1e8 take half a minute
-    fingerprint.run()
-    plan_experiments([901])
-    preprocess([901], configurations=["2d"], num_processes=[1])
+    with pytest.MonkeyPatch.context() as patch:
+        pools_of_threads(patch)
+        fingerprint.run()
+        plan_experiments([901])
+        preprocess([901], configurations=["2d"], num_processes=[1])
     path = root / "nnUNet_preprocessed" / DATASET / "nnUNetPlans.json"
     path.write_text(json.dumps(shrink(json.loads(path.read_text()))))
     return root

@@ -55,6 +55,7 @@ NOTES = sorted((ROOT / "benchmarks").glob("**/*.md"))
 NOT_RUN = {
     "make demo": "makes an environment and trains for minutes; scripts/demo.sh is parsed below",
     "make test": "this test is part of it",
+    "make test-fast": "the same",
     "pip install .": "tests/test_install.py installs the package",
     "pip install '.[dev]'": "the same",
     "bash scripts/demo.sh": "trains for minutes",
@@ -177,6 +178,7 @@ def test_what_is_not_run_is_still_there_and_means_something():
             assert f'extras_require={{"{line[2][2:-1]}"' in (ROOT / "setup.py").read_text()
 
 
+@pytest.mark.slow
 def test_variable_set_by_hand():
     (block,) = (b for b in blocks(DOCS / "troubleshooting.md", "bash") if "extTrainer" in b)
     shell = shutil.which("bash")
@@ -337,6 +339,7 @@ def assert_predicted(folder: Path, values: set[int]) -> None:
         assert set(np.unique(sitk.GetArrayFromImage(sitk.ReadImage(str(folder / name))))) <= values
 
 
+@pytest.mark.slow
 def test_readme(small, monkeypatch):
     files_of_a_user(small, "scribbles")
     printed = run_blocks(ROOT / "README.md", monkeypatch, FOLDERS)
@@ -344,6 +347,7 @@ def test_readme(small, monkeypatch):
     assert_predicted(small / "predictions", {0, 1, 2, 3})
 
 
+@pytest.mark.slow
 def test_tutorial(small, monkeypatch):
     files_of_a_user(small, "scribbles_itksnap")
     printed = run_blocks(DOCS / "tutorial.md", monkeypatch)
@@ -371,6 +375,7 @@ def test_tutorial(small, monkeypatch):
     assert [*fold.glob("pclmix_snapshots/epoch_*.png")]
 
 
+@pytest.mark.slow
 def test_ct_in_troubleshooting(small, monkeypatch):
     demo = demo_data(small / "raw", dataset_id=130)
     path = demo / "dataset.json"

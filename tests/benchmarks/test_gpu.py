@@ -5,7 +5,11 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from tests.benchmarks.conftest import FOLDER
+
+pytestmark = pytest.mark.slow
 
 ONE_PASS = "nnUNetTrainerStrokeSupport"
 

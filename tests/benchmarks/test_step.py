@@ -4,6 +4,10 @@ import argparse
 import json
 import time
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 STOCK, OURS = "nnUNetTrainer", "nnUNetTrainerPCLMix"
 
 

@@ -2,7 +2,10 @@
 
 import argparse
 
+import pytest
 import torch
+
+pytestmark = pytest.mark.slow
 
 OURS = "nnUNetTrainerPCLMix"
 

@@ -6,6 +6,8 @@ import json
 import pytest
 import torch
 
+pytestmark = pytest.mark.slow
+
 STOCK, ONE_PASS = "nnUNetTrainer", "nnUNetTrainerStrokeSupport"
 OURS = "nnUNetTrainerPCLMix"
 

@@ -11,7 +11,7 @@ from torch._dynamo.testing import CompileCounter
 from nnunetv2_pclmix.config import PCLMixConfig
 from nnunetv2_pclmix.method.network import PCLMixNetwork
 from tests.nnunetv2_pclmix.method.test_network import GEOMETRIES, K, stock_network
-from tests.nnunetv2_pclmix.test_trainer import fast, make_trainer
+from tests.nnunetv2_pclmix.test_trainer import make_trainer
 
 
 @pytest.mark.parametrize(("patch", "strides"), [GEOMETRIES[0], GEOMETRIES[4]])
@@ -36,7 +36,7 @@ def test_a_training_compiles_in_its_first_iterations_only(nnunet, monkeypatch):
     counter = CompileCounter()
     whole = partial(torch.compile, backend=counter, fullgraph=True)  # a graph break is an error
     monkeypatch.setattr(torch, "compile", whole)
-    trainer = fast(make_trainer(nnunet))
+    trainer = make_trainer(nnunet)
     trainer._do_i_compile = lambda: True
     trainer.initialize()
     assert isinstance(trainer.network, OptimizedModule)

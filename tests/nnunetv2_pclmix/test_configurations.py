@@ -5,13 +5,10 @@ Planner, preprocessing, loader, training loop and validation are nnU-Net's; the 
 
 import json
 import math
-import multiprocessing
 import shutil
 import warnings
 from collections import Counter
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -38,6 +35,9 @@ from nnunetv2_pclmix import discovery
 from nnunetv2_pclmix.config import PCLMixConfig
 from nnunetv2_pclmix.method.term_weights import term_weights
 from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
+from tests.conftest import pools_of_threads
+
+pytestmark = pytest.mark.slow
 
 FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 VOLUMES, MIXED, MANY, NATURAL, STRIPPED, SINGLE = (
@@ -62,8 +62,7 @@ def root(tmp_path_factory):
             patch.setenv(name, str(root / name))
         patch.setenv("nnUNet_n_proc_DA", "0")
         patch.setenv("nnUNet_def_n_proc", "1")
-        workers = SimpleNamespace(Pool=ThreadPool)
-        patch.setattr(multiprocessing, "get_context", lambda method=None: workers)
+        pools_of_threads(patch)
         yield root
 
 

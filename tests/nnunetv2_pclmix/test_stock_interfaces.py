@@ -1,13 +1,10 @@
 """nnU-Net's own interfaces to trained models, with a PCLMix model beside a stock one."""
 
 import json
-import multiprocessing
 import os
 import subprocess
 import sys
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,7 +21,8 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunetv2_pclmix import cli
 from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
-from tests.conftest import DATASET
+from tests.conftest import DATASET, pools_of_threads
+from tests.nnunetv2_pclmix.conftest import draw_all
 from tests.nnunetv2_pclmix.test_trainer import ONLY_NNUNET, make_trainer
 
 OURS, STOCK = (f"{name}__nnUNetPlans__2d" for name in ("nnUNetTrainerPCLMix", "nnUNetTrainer"))
@@ -43,9 +41,8 @@ def models(preprocessed, tmp_path_factory):
             patch.setenv(name, str(preprocessed / name))
         patch.setenv("nnUNet_results", str(results))
         patch.setenv("nnUNet_n_proc_DA", "0")
-        patch.setattr(
-            multiprocessing, "get_context", lambda method: SimpleNamespace(Pool=ThreadPool)
-        )
+        pools_of_threads(patch)
+        draw_all(patch)  # nnU-Net's zip asks for its picture
         patch.setattr(stock_module, "default_num_processes", 1)
         torch.manual_seed(0)
         np.random.seed(0)
@@ -54,7 +51,7 @@ def models(preprocessed, tmp_path_factory):
             (nnUNetTrainerPCLMix, 0),
             (nnUNetTrainerPCLMix, "all"),
         ):
-            trainer = make_trainer(preprocessed, cls, fold=fold)
+            trainer = make_trainer(preprocessed, cls, epochs=1, fold=fold)
             trainer.num_iterations_per_epoch = 2
             trainer.run_training()
             trainer.perform_actual_validation(save_probabilities=True)
@@ -173,25 +170,24 @@ def test_our_export_predicts_by_nnunetv2_predict_without_this_package(
     assert cli.main(["export", str(models / OURS), str(zipped), "--folds", "0"]) == 0
     script = tmp_path / "predict.py"
     install_and_predict = ONLY_NNUNET.replace(
-        "    predict_entry_point_modelfolder()",
+        "    predict_entry_point()",
         "    from nnunetv2.model_sharing.model_import import install_model_from_zip_file\n"
-        "    from nnunetv2.inference.predict_from_raw_data import predict_entry_point\n"
         f"    install_model_from_zip_file({str(zipped)!r})\n"
         "    predict_entry_point()",
     )
-    assert "predict_entry_point()" in install_and_predict
+    assert "install_model_from_zip_file(" in install_and_predict
     script.write_text(install_and_predict)
     (tmp_path / "images").mkdir()
     image = preprocessed / "nnUNet_raw" / DATASET / "imagesTr" / "case0_0000.nii.gz"
     (tmp_path / "images" / image.name).write_bytes(image.read_bytes())
     out = tmp_path / "out"
     options = ["-d", DATASET, "-c", "2d", "-f", "0", "-i", tmp_path / "images", "-o", out]
-    options += ["-device", "cpu", "-npp", "1", "-nps", "1", "--save_probabilities"]
+    options += ["-device", "cpu", "-npp", "0", "-nps", "0", "--save_probabilities"]
     result = subprocess.run(
         [sys.executable, *map(str, (script, *options))],
         capture_output=True,
         text=True,
-        env={**os.environ, "HIDE": "yes", "nnUNet_results": str(tmp_path / "elsewhere")},
+        env={**os.environ, "nnUNet_results": str(tmp_path / "elsewhere")},
     )
     assert result.returncode == 0, result.stdout + result.stderr
     (tmp_path / "here").mkdir()

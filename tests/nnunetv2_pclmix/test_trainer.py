@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor, predict_entry_point
 from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
-from nnunetv2.run.run_training import maybe_load_checkpoint
+from nnunetv2.run.run_training import maybe_load_checkpoint, run_training_entry
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunetv2_pclmix import __version__, discovery, variants
@@ -63,21 +63,21 @@ def trained(nnunet):
 
 
 def test_training_logs_every_term_and_learns_something(nnunet):
-    trainer = make_trainer(nnunet, epochs=6)
-    trainer.num_iterations_per_epoch = 40
+    trainer = make_trainer(nnunet, epochs=3)
+    trainer.num_iterations_per_epoch = 20
     trainer.run_training()
     log = Path(trainer.log_file).read_text()
     for name in term_weights(trainer.config, 0.0):
         values = trainer.logger.get_value(f"pclmix_{name}", None)
-        assert len(values) == 6
+        assert len(values) == 3
         assert np.isfinite(values).all()
-        assert log.count(f"{name} ") >= 6
+        assert log.count(f"{name} ") >= 3
     assert all(line in log for line in describe("nnUNetTrainerPCLMix", __version__, trainer.config))
     assert "Time left: about" in log
     scribble = trainer.logger.get_value("pclmix_scribble_main", None)
     assert scribble[-1] < 0.6 * scribble[0]
     assert trainer.logger.get_value("mean_fg_dice", -1) > 0.5
-    assert trainer.iteration == 240
+    assert trainer.iteration == 60
     assert trainer.progress == 1
     assert trainer.step.memory.filled.min() > 0
 
@@ -98,43 +98,43 @@ def test_checkpoint_is_an_ordinary_nnunet_model(trained):
 # an installation that has only nnU-Net: the package cannot be imported, and nothing names it
 ONLY_NNUNET = """
 import os, sys
-if os.environ["HIDE"] == "yes":
-    os.environ.pop("nnUNet_extTrainer", None)
-    class Hide:
-        def find_spec(name, path=None, target=None):
-            if name.split(".")[0] == "nnunetv2_pclmix":
-                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-    sys.meta_path.insert(0, Hide)
-    for name in [n for n in sys.modules if n.split(".")[0] == "nnunetv2_pclmix"]:
-        del sys.modules[name]
-    try:
-        import nnunetv2_pclmix
-        sys.exit("the package is not hidden")
-    except ModuleNotFoundError:
-        pass
+os.environ.pop("nnUNet_extTrainer", None)
+class Hide:
+    def find_spec(name, path=None, target=None):
+        if name.split(".")[0] == "nnunetv2_pclmix":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Hide)
+for name in [n for n in sys.modules if n.split(".")[0] == "nnunetv2_pclmix"]:
+    del sys.modules[name]
+try:
+    import nnunetv2_pclmix
+    sys.exit("the package is not hidden")
+except ModuleNotFoundError:
+    pass
 if __name__ == "__main__":
     import torch
-    from nnunetv2.inference.predict_from_raw_data import predict_entry_point_modelfolder
+    from nnunetv2.inference.predict_from_raw_data import predict_entry_point
     torch.set_num_threads(1)
-    predict_entry_point_modelfolder()
+    predict_entry_point()
 """
 
 
-def test_stock_nnunet_predicts_bit_for_bit_the_same_without_this_package(trained, nnunet, tmp_path):
+def test_stock_nnunet_predicts_bit_for_bit_the_same_without_this_package(
+    trained, nnunet, nnunet_command, tmp_path
+):
     script = tmp_path / "predict.py"
     script.write_text(ONLY_NNUNET)
     model = str(Path(trained.output_folder).parent)
-    images = str(nnunet / "nnUNet_raw" / DATASET / "imagesTr")
-    options = ["-f", "0", "-device", "cpu", "-npp", "1", "-nps", "1", "--save_probabilities"]
-    for hide in ("no", "yes"):
-        command = [sys.executable, script, "-i", images, "-o", tmp_path / hide, "-m", model]
-        result = subprocess.run(
-            [*map(str, command), *options],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "HIDE": hide},
-        )
-        assert result.returncode == 0, result.stdout + result.stderr
+    words = ["-d", "901", "-c", "2d", "-tr", "nnUNetTrainerPCLMix", "-f", "0", "-device", "cpu"]
+    words += ["-i", str(nnunet / "nnUNet_raw" / DATASET / "imagesTr"), "--save_probabilities"]
+    words += ["-npp", "0", "-nps", "0"]  # no processes beside this one
+    nnunet_command(predict_entry_point, *words, "-o", tmp_path / "no")
+    result = subprocess.run(
+        [sys.executable, str(script), *words, "-o", str(tmp_path / "yes")],
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
     for case in ("case0", "case4"):
         one, two = (np.load(tmp_path / h / f"{case}.npz") for h in ("no", "yes"))
         assert np.array_equal(one["probabilities"], two["probabilities"])
@@ -368,27 +368,26 @@ class nnUNetTrainerPCLMixShort(nnUNetTrainerPCLMix):
 """
 
 
-def test_nnunets_own_commands_train_continue_validate_and_predict(nnunet, tmp_path, monkeypatch):
-    """As typed by a user, with a variant of the user's own beside our folder."""
+def test_nnunets_own_commands_train_continue_validate_and_predict(
+    nnunet, nnunet_command, tmp_path, monkeypatch, capsys
+):
+    """As typed by a user, with a variant of the user's own beside our folder.
+
+    The first in a process of its own, which imports for seconds; the others in this one.
+    """
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "nnUNetTrainerPCLMixShort.py").write_text(SHORT)
     monkeypatch.setenv("nnUNet_extTrainer", f"{tmp_path / 'mine'}{os.pathsep}{discovery.FOLDER}")
     monkeypatch.setenv("PYTHONPATH", str(Path(discovery.FOLDER).parents[1]))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     model = nnunet / "nnUNet_results" / DATASET / "nnUNetTrainerPCLMixShort__nnUNetPlans__2d"
-    start = "import sys; from nnunetv2.{} import {} as run; sys.exit(run())"
-    train = start.format("run.run_training", "run_training_entry")
-    predict = start.format("inference.predict_from_raw_data", "predict_entry_point")
     device = ["-device", "cpu"]
-
-    def nnunet_command(code, *options):
-        command = [sys.executable, "-c", code, *map(str, options), *device]
-        result = subprocess.run(command, capture_output=True, text=True, env=os.environ)
-        assert result.returncode == 0, result.stdout + result.stderr
-        return result.stdout
-
     trainer = ["-tr", "nnUNetTrainerPCLMixShort"]
-    nnunet_command(train, "901", "2d", "0", *trainer, "--npz")
+    words = ["901", "2d", "0", *trainer, *device]
+    code = "from nnunetv2.run.run_training import run_training_entry as run; run()"
+    command = [sys.executable, "-c", code, *words, "--npz"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
     assert (model / "fold_0" / "validation" / "summary.json").exists()
     assert list((model / "fold_0" / "validation").glob("*.npz"))
     # as if killed in the second epoch: the latest checkpoint is there, the final one is not
@@ -399,7 +398,8 @@ def test_nnunets_own_commands_train_continue_validate_and_predict(nnunet, tmp_pa
         del values[1:]
     torch.save(checkpoint, fold / "checkpoint_latest.pth")
     (fold / "checkpoint_final.pth").unlink()
-    printed = nnunet_command(train, "901", "2d", "0", *trainer, "--c")
+    nnunet_command(run_training_entry, *words, "--c")
+    printed = capsys.readouterr().out
     assert "Epoch 1" in printed
     assert "Epoch 0" not in printed
     # so short a training may well predict nothing: what each checkpoint predicts is set by hand
@@ -410,15 +410,16 @@ def test_nnunets_own_commands_train_continue_validate_and_predict(nnunet, tmp_pa
             if "seg_layers" in key and key.endswith("bias"):
                 weight[predicted] = 1
         torch.save(checkpoint, fold / name)
-    nnunet_command(train, "901", "2d", "0", *trainer, "--val", "--val_best")
+    nnunet_command(run_training_entry, *words, "--val", "--val_best")
     summary = json.loads((fold / "validation" / "summary.json").read_text())
     assert summary["foreground_mean"]["n_pred"] == 0
-    nnunet_command(train, "901", "2d", "0", *trainer, "--val")
+    nnunet_command(run_training_entry, *words, "--val")
     summary = json.loads((fold / "validation" / "summary.json").read_text())
     assert summary["foreground_mean"]["n_pred"] > 0
     images = nnunet / "nnUNet_raw" / DATASET / "imagesTr"
     out = tmp_path / "predicted"
-    nnunet_command(predict, "-d", 901, "-c", "2d", "-f", 0, *trainer, "-i", images, "-o", out)
+    words = ["-d", 901, "-c", "2d", "-f", 0, *trainer, *device, "-i", images, "-o", out]
+    nnunet_command(predict_entry_point, *words, "-npp", 0, "-nps", 0)
     assert len(list(out.glob("*.nii.gz"))) == 5
 
 
@@ -441,13 +442,6 @@ def with_settings(**settings):
     return type("nnUNetTrainerPCLMix", (nnUNetTrainerPCLMix,), {"config": config})
 
 
-def fast(trainer):
-    """Without nnU-Net's own pictures, which take most of so short a training's time."""
-    trainer.logger.plot_progress_png = lambda folder: None
-    trainer.plot_network_architecture = lambda: None
-    return trainer
-
-
 def pictures_of(trainer):
     return sorted(path.name for path in Path(trainer.output_folder).glob("pclmix_snapshots/*"))
 
@@ -466,7 +460,7 @@ class OtherLogger:
         pass
 
 
-def test_shares_and_weights_are_logged_and_drawn(nnunet):
+def test_shares_and_weights_are_logged_and_drawn(nnunet, pictures):
     trainer = make_trainer(nnunet)
     other = OtherLogger()
     trainer.logger.loggers.append(other)
@@ -493,21 +487,27 @@ def test_shares_and_weights_are_logged_and_drawn(nnunet):
     assert pictures_of(trainer) == ["epoch_0000.png", "epoch_0001.png"]
 
 
-@pytest.mark.parametrize(("every", "epochs"), [(2, [0, 2, 3]), (3, [0, 3]), (50, [0, 3]), (0, [])])
-def test_snapshots_of_some_epochs_the_first_and_the_last(nnunet, every, epochs):
-    trainer = fast(make_trainer(nnunet, with_settings(snapshot_every=every), epochs=4))
+@pytest.mark.parametrize(("every", "epochs"), [(2, [0, 2, 3]), (50, [0, 3]), (0, [])])
+def test_snapshots_of_some_epochs_the_first_and_the_last(
+    nnunet, our_pictures, every, epochs, monkeypatch
+):
+    curves = "nnunetv2_pclmix.watching.pictures.draw_training_curves"
+    monkeypatch.setattr(curves, lambda *_: None)
+    trainer = make_trainer(nnunet, with_settings(snapshot_every=every), epochs=4)
     trainer.num_iterations_per_epoch = 1
     trainer.run_training()
     assert pictures_of(trainer) == [f"epoch_{epoch:04d}.png" for epoch in epochs]
 
 
-def test_a_picture_that_cannot_be_drawn_does_not_stop_the_training(nnunet, monkeypatch):
+def test_a_picture_that_cannot_be_drawn_does_not_stop_the_training(
+    nnunet, monkeypatch, our_pictures
+):
     def full(*args, **kwargs):
         raise OSError("no space left on device")
 
     for module in ("curves", "snapshot_picture"):
         monkeypatch.setattr(f"nnunetv2_pclmix.watching.{module}.save_png", full)
-    trainer = fast(make_trainer(nnunet))
+    trainer = make_trainer(nnunet)
     trainer.run_training()
     assert read_checkpoint(trainer)["current_epoch"] == 2
     assert (
@@ -520,7 +520,7 @@ def test_other_snapshots_are_no_reason_not_to_continue(trained, nnunet):
     make_trainer(nnunet, with_settings(snapshot_every=7)).load_checkpoint(path)
 
 
-def test_a_checkpoint_of_a_version_that_logged_less_goes_on(trained, nnunet):
+def test_a_checkpoint_of_a_version_that_logged_less_goes_on(trained, nnunet, our_pictures):
     checkpoint = read_checkpoint(trained)
     checkpoint["current_epoch"] = 1
     del checkpoint["pclmix"]["config"]["snapshot_every"]
@@ -574,7 +574,7 @@ class Broken:
 
 
 def run_broken(nnunet, iterations, epochs=3):
-    trainer = fast(make_trainer(nnunet, epochs=epochs))
+    trainer = make_trainer(nnunet, epochs=epochs)
     trainer.num_iterations_per_epoch = 8
     trainer.initialize()
     Broken(trainer, iterations)
@@ -598,7 +598,7 @@ def test_losses_that_are_not_finite_stop_the_training_and_spoil_no_checkpoint(nn
 
 
 def test_in_the_first_epoch_there_is_nothing_to_go_on_from(nnunet):
-    trainer = fast(make_trainer(nnunet))
+    trainer = make_trainer(nnunet)
     trainer.num_iterations_per_epoch = TOO_MANY
     trainer.initialize()
     Broken(trainer, range(TOO_MANY))
@@ -613,7 +613,7 @@ def test_weights_that_are_not_finite_are_not_saved(nnunet):
 
 
 def test_mixed_precision_skips_a_step_and_the_training_goes_on(nnunet):
-    trainer = fast(make_trainer(nnunet))
+    trainer = make_trainer(nnunet)
     trainer.grad_scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
     trainer.num_iterations_per_epoch = 8
     trainer.initialize()
@@ -634,7 +634,7 @@ def test_warnings_are_logged(nnunet, monkeypatch):
         return ["WARNING: something"] * (len(seen) == 2)
 
     monkeypatch.setattr("nnunetv2_pclmix.watching.epoch_log.find_warnings", find)
-    trainer = fast(make_trainer(nnunet))
+    trainer = make_trainer(nnunet)
     trainer.run_training()
     classes = ["background", "left", "right"]
     assert seen == [(1, classes, 4, 2), (2, classes, 4, 2)]

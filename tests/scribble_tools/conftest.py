@@ -5,6 +5,7 @@ import torch
 
 from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
 from tests.conftest import DATASET
+from tests.nnunetv2_pclmix.conftest import draw_none
 from tests.nnunetv2_pclmix.test_trainer import make_trainer
 
 
@@ -13,6 +14,7 @@ def trained(preprocessed, tmp_path_factory):
     """A model of two folds, trained for some iterations, and the folder of its raw data set."""
     results = tmp_path_factory.mktemp("results")
     with pytest.MonkeyPatch.context() as patch:
+        draw_none(patch)
         for name in ("nnUNet_raw", "nnUNet_preprocessed"):
             patch.setenv(name, str(preprocessed / name))
         patch.setenv("nnUNet_results", str(results))

@@ -14,6 +14,8 @@ from tests.hostile import world
 from tests.hostile.running import start
 from tests.scribble_tools.storage.killing import kill_everywhere
 
+pytestmark = pytest.mark.slow
+
 CONVERT = ("scribble_tools", "convert", "folder", "--images", "hearts/images", "--scribbles")
 CONVERT += ("hearts/strokes", "--labels", "background=0", "organ=1", "other=2", "--unlabelled", "3")
 CONVERT += ("--dataset-id", "30", "--name", "A", "--out", "out", "-np", "1")

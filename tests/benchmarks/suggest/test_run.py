@@ -12,6 +12,8 @@ import pytest
 from scribble_tools.suggest.places import Place
 from tests.conftest import DATASET
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).resolve().parents[3] / "benchmarks" / "suggest"
 IGNORE = 3
 

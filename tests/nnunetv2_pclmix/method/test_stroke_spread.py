@@ -122,6 +122,7 @@ for shape in ((64, 64), (9, 37), (1, 1), (4, 7, 13), (1, 5, 32), (6, 1, 3)):
 """
 
 
+@pytest.mark.slow
 def test_the_kernel_agrees_in_tritons_interpreter():
     triton = pytest.importorskip("triton")
     if not hasattr(triton.language, "gather"):

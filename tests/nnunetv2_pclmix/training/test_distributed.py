@@ -22,7 +22,6 @@ from nnunetv2.training.nnUNetTrainer.variants.loss.nnUNetTrainerDiceLoss import 
 )
 from nnunetv2.training.nnUNetTrainer.variants.optimizer.nnUNetTrainerAdam import nnUNetTrainerAdam
 from torch import distributed as dist
-from torch import multiprocessing as mp
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.nn.parallel import DistributedDataParallel as DDP
 
@@ -31,9 +30,9 @@ from nnunetv2_pclmix.method.global_mean import gather_batch, global_mean
 from nnunetv2_pclmix.train import count_lives, main
 from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
 from nnunetv2_pclmix.training.distributed import bare
+from tests.conftest import DATASET, in_processes
 
 ROOT = Path(__file__).resolve().parents[3]
-DATASET = "Dataset901_Tiny"
 STEPS = 3
 # strokes are spread unevenly over the processes on purpose; anchors of all pixels, so that no
 # random choice makes a difference
@@ -163,7 +162,7 @@ def train_one_of_two(
 
 
 def in_two_processes(root: Path, settings: dict, samples: int, out: Path) -> list[dict]:
-    mp.spawn(train_one_of_two, (free_port(), str(root), settings, samples, str(out)), nprocs=2)
+    in_processes(train_one_of_two, free_port(), str(root), settings, samples, str(out))
     return [torch.load(out / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
 
 
@@ -266,7 +265,7 @@ def gather(rank: int, port: int, out: str) -> None:
 
 
 def test_batches_of_different_size_are_gathered_with_padding(tmp_path):
-    mp.spawn(gather, (free_port(), str(tmp_path)), nprocs=2)
+    in_processes(gather, free_port(), str(tmp_path))
     for rank in range(2):
         values, flags, mean = torch.load(tmp_path / f"{rank}.pt", weights_only=False)
         assert values[:, 0].tolist() == [1, 1, 2, 0]
@@ -301,7 +300,7 @@ def end_an_epoch(rank: int, port: int, root: str, out: str) -> None:
 
 
 def test_processes_log_the_same_and_stop_together(nnunet, tmp_path):
-    mp.spawn(end_an_epoch, (free_port(), str(nnunet), str(tmp_path)), nprocs=2)
+    in_processes(end_an_epoch, free_port(), str(nnunet), str(tmp_path))
     one, two = (torch.load(tmp_path / f"{rank}.pt", weights_only=False) for rank in range(2))
     assert one == two
     logged, stopped = one
@@ -322,7 +321,7 @@ def test_processes_log_the_same_and_stop_together(nnunet, tmp_path):
 def write_slowly(content: list, file: str) -> None:
     """As nnU-Net's save_json, on a busy disk."""
     with Path(file).open("w") as f:
-        time.sleep(2)
+        time.sleep(0.5)
         json.dump(content, f)
 
 
@@ -330,7 +329,9 @@ def start_without_splits(rank: int, port: int, root: str) -> None:
     join(rank, port, root)
     trainer = make_trainer(root, SETTINGS)
     dist.barrier()
-    time.sleep(rank)  # so that the second finds the file that the first has begun
+    splits = Path(root, "nnUNet_preprocessed", DATASET, "splits_final.json")
+    while rank == 1 and not splits.exists():  # the second finds the file that the first has begun
+        time.sleep(0.01)
     module = "nnunetv2.training.nnUNetTrainer.nnUNetTrainer"
     with (
         patch(f"{module}.save_json", write_slowly),
@@ -343,7 +344,7 @@ def start_without_splits(rank: int, port: int, root: str) -> None:
 def test_processes_that_start_without_splits_do_not_read_half_a_file(nnunet):
     splits = nnunet / "nnUNet_preprocessed" / DATASET / "splits_final.json"
     splits.unlink(missing_ok=True)
-    mp.spawn(start_without_splits, (free_port(), str(nnunet)), nprocs=2)
+    in_processes(start_without_splits, free_port(), str(nnunet))
     assert len(json.loads(splits.read_text())) == 5
 
 

@@ -123,7 +123,7 @@ def train_until_killed(root, *arguments, action="train"):
     one, in which torch has computed, can hang.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["test_resume"])
+    context.set_forkserver_preload(["nnunetv2_pclmix.trainer"])
     environment = {**os.environ, "root": str(root)}
     process = context.Process(target=run_until_killed, args=(environment, action, arguments))
     process.start()

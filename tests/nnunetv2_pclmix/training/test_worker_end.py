@@ -12,6 +12,8 @@ import pytest
 from nnunetv2_pclmix.training import worker_end
 from nnunetv2_pclmix.training.worker_end import EndsWithParent, end_with_parent
 
+pytestmark = pytest.mark.slow
+
 TRAINING = """
 import os, sys
 from batchgenerators.dataloading.nondet_multi_threaded_augmenter import NonDetMultiThreadedAugmenter

@@ -677,7 +677,9 @@ def test_table_groups_what_is_alike_and_puts_errors_first():
     assert len(lines) < 20
 
 
-def test_json_holds_what_the_table_shows_and_errors_give_exit_code_1(data, tmp_path, capsys):
+def test_json_holds_what_the_table_shows_and_errors_give_exit_code_1(
+    data, tmp_path, capsys, processes
+):
     for case in list(CASES)[:5]:
         data.change_label(case, lambda a: np.where(a == 0, IGNORE, a).astype(np.uint8))
     save(scribble()[:5], data.label("p3_frame2"))

@@ -402,6 +402,7 @@ convert(folder, source_of(make_cases(folder), read_labels=read), num_processes=1
 """
 
 
+@pytest.mark.slow
 def test_a_killed_conversion_leaves_no_data_set_and_can_be_run_again(tmp_path):
     root = str(Path(__file__).parents[3])
     process = subprocess.Popen([sys.executable, "-c", SLOW.format(root=root), str(tmp_path)])

@@ -131,7 +131,7 @@ def test_another_channel(root):
     assert index(root)["a"]["image"].endswith("a_0001.nii.gz")
 
 
-def test_any_number_of_processes_gives_the_same(root):
+def test_any_number_of_processes_gives_the_same(root, processes):
     matplotlib.rcdefaults()  # nnU-Net's plots, in other tests, change how this process draws
     folder = root / "raw" / DATASET
     entries = [preview_dataset(folder, root / f"by_{n}", num_processes=n) for n in (1, 2)]

@@ -184,7 +184,7 @@ def test_pictures_are_compared_by_pixel(tmp_path, ending):
     assert score.hd95_mm == pytest.approx(1.0, rel=1e-3)  # two pixels of the reference's size
 
 
-def test_two_processes_give_the_same_scores(folders):
+def test_two_processes_give_the_same_scores(folders, processes):
     one, two = (evaluate_folders(*folders, num_processes=n) for n in (1, 2))
     assert one.scores == two.scores
 

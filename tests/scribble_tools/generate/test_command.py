@@ -290,7 +290,7 @@ def test_dataset(dataset, tmp_path, capsys):
     assert record["patients"]["p0_f1"] == "p0" and "numpy" in record["versions"]
 
 
-def test_dataset_is_the_same_for_any_number_of_processes(dataset, tmp_path):
+def test_dataset_is_the_same_for_any_number_of_processes(dataset, tmp_path, processes):
     one, two = (
         generate_dataset(dataset, 100 + n, tmp_path, ScribblePlan(), f"np{n}", num_processes=n)[0]
         for n in (1, 3)

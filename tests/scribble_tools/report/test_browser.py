@@ -16,10 +16,13 @@ from scribble_tools.cli import main
 from tests.scribble_tools.report.example import CASES, make_dataset, make_model, make_predictions
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (BROWSER and DRIVER),
-    reason="no chromium and chromedriver here: apt-get install chromium chromium-driver",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (BROWSER and DRIVER),
+        reason="no chromium and chromedriver here: apt-get install chromium chromium-driver",
+    ),
+]
 WORST = "<img src=x onerror=alert(1)>&q"  # case of the page, whose name is full of markup
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
