@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -22,19 +23,27 @@ LARGE = {
 }
 
 
-def planned(root, preset: str, monkeypatch) -> dict:
-    """The plans of nnU-Net's own planner for the tiny data set."""
-    monkeypatch.setenv("nnUNet_n_proc_DA", "1")  # the planner's number of threads
-    name = plan_experiments([901], f"nnUNetPlannerResEnc{preset}")
-    assert name == f"nnUNetResEncUNet{preset}Plans"
-    monkeypatch.setenv("nnUNet_n_proc_DA", "0")
-    return json.loads((root / "nnUNet_preprocessed" / DATASET / f"{name}.json").read_text())
+@pytest.fixture(scope="module")
+def planned(preprocessed, tmp_path_factory) -> dict[str, str]:
+    """The plans of nnU-Net's own planners for the tiny data set, as they are written."""
+    root = tmp_path_factory.mktemp("presets") / "nnunet"
+    shutil.copytree(preprocessed, root)
+    plans = {}
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+            patch.setenv(name, str(root / name))
+        patch.setenv("nnUNet_n_proc_DA", "1")  # the planner's number of threads
+        for preset in LARGE:
+            name = plan_experiments([901], f"nnUNetPlannerResEnc{preset}")
+            assert name == f"nnUNetResEncUNet{preset}Plans"
+            plans[preset] = (root / "nnUNet_preprocessed" / DATASET / f"{name}.json").read_text()
+    return plans
 
 
-@pytest.mark.parametrize("configuration", ["2d", "3d_fullres"])
-@pytest.mark.parametrize("preset", LARGE)
-def test_planned_network_trains_whole(nnunet, preset, configuration, monkeypatch):
-    plans = planned(nnunet, preset, monkeypatch)
+# a preset is a number of features and stages, a configuration the kernels' dimensions
+@pytest.mark.parametrize(("preset", "configuration"), [("L", "2d"), ("XL", "3d_fullres")])
+def test_planned_network_trains_whole(nnunet, planned, preset, configuration):
+    plans = json.loads(planned[preset])
     # both configurations have the same spacing, and so the same preprocessed data
     changed = {"batch_size": 2, "data_identifier": "nnUNetPlans_2d"}
     plans["configurations"][configuration].update(changed)
@@ -58,9 +67,9 @@ def test_planned_network_trains_whole(nnunet, preset, configuration, monkeypatch
 
 
 @pytest.mark.parametrize("preset", LARGE)
-def test_auxiliary_parts_fit_the_plans_of_large_images(nnunet, preset, monkeypatch):
+def test_auxiliary_parts_fit_the_plans_of_large_images(planned, preset):
     """On the meta device, which computes shapes only."""
-    plans = planned(nnunet, preset, monkeypatch)
+    plans = json.loads(planned[preset])
     patch, strides = LARGE[preset]
     stages = len(strides)
     configuration = plans["configurations"]["3d_fullres"]
