@@ -82,6 +82,9 @@ class PCLMixConfig:
     lambda_background: NotNegative = 0.5
     """Weight of the implied background's cross-entropy, a mean of its own, so that it does not
     outweigh the strokes. 0: it corrects predicted labels only."""
+    stroke_growth: NotNegative = 0.5
+    """Strokes grow by this share of the half thickness of their class, see `stroke_growth`; at most
+    by a few voxels. 0: they stay as drawn. Ours."""
 
     # Dynamic mix
     dynamic_mix: bool = True
@@ -198,6 +201,7 @@ PUBLISHED = PCLMixConfig(
     auxiliary_max_width=96,
     partial_dice=0.0,
     stroke_support=False,
+    stroke_growth=0.0,
     lambda_pseudo=1.0,
     pseudo_certain=False,
     heterogeneous_on="logits",

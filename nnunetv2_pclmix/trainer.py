@@ -110,6 +110,7 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
             Objective(self.config, labels, levels, dice),
             self.device,
             -(-self.configuration_manager.batch_size // world_size()),
+            self.configuration_manager.spacing,
             compiled=self._do_i_compile(),
         )
         self.class_names = class_names(self.label_manager)

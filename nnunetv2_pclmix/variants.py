@@ -110,9 +110,9 @@ class nnUNetTrainerPCLMix_noAuxiliary(nnUNetTrainerPCLMix):
 
 
 class nnUNetTrainerPCLMix_noSupport(nnUNetTrainerPCLMix):
-    """No background is implied, and predicted labels are taken as they are."""
+    """Nothing is implied, strokes do not grow, and predicted labels are taken as they are."""
 
-    config = replace(COMPLETE, stroke_support=False)
+    config = replace(COMPLETE, stroke_support=False, stroke_growth=0.0)
 
 
 class nnUNetTrainerPCLMix_noDice(nnUNetTrainerPCLMix):

@@ -83,6 +83,10 @@ class LabelEncoding(ABC):
     def exclusive(self, target: Tensor) -> Tensor:
         """Class (B, *spatial) int64 of each voxel of a target, K where it is ignored."""
 
+    @abstractmethod
+    def of_classes(self, classes: Tensor) -> Tensor:
+        """The target (B, T, *spatial) of (B, *spatial) classes, the reverse of `exclusive`."""
+
 
 class ExclusiveLabels(LabelEncoding):
     """Softmax over labels 0..K-1; targets (B, 1, *spatial) hold labels, K where ignored."""
@@ -135,6 +139,10 @@ class ExclusiveLabels(LabelEncoding):
         """The target itself."""
         return target[:, 0].long()
 
+    def of_classes(self, classes: Tensor) -> Tensor:
+        """The classes themselves."""
+        return classes[:, None]
+
 
 class Regions(LabelEncoding):
     """Sigmoid over R regions; targets (B, R + 1, *spatial) hold 0 or 1, the last where ignored.
@@ -152,8 +160,17 @@ class Regions(LabelEncoding):
 
     foreground_from = 0
 
-    def __init__(self, num_regions: int) -> None:
+    def __init__(self, num_regions: int, members: Sequence[Sequence[bool]] | None = None) -> None:
+        """Args:
+        num_regions: R.
+        members: for each exclusive class but the background which of the regions it is part of.
+            Without it class i + 1 is part of regions 0..i, as in regions nested from the outside.
+        """
         self.num_classes = self.target_channels = num_regions + 1
+        if members is None:
+            members = np.tri(num_regions, dtype=bool).tolist()
+        nothing = [False] * num_regions
+        self.members = [[*row, False] for row in (nothing, *members)] + [[*nothing, True]]
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Sigmoid of each region."""
@@ -204,11 +221,25 @@ class Regions(LabelEncoding):
         number = number.view(-1, *[1] * (target.ndim - 2))
         return torch.where(target.bool(), number, 0).amax(1)
 
+    def of_classes(self, classes: Tensor) -> Tensor:
+        """The regions that each class is part of."""
+        channels = []
+        for channel in zip(*self.members, strict=True):
+            inside = torch.zeros_like(classes, dtype=torch.bool)
+            for number, member in enumerate(channel):
+                if member:
+                    inside |= classes == number
+            channels.append(inside)
+        return torch.stack(channels, 1)
+
 
 def label_encoding(label_manager: Any) -> LabelEncoding:
     """The encoding of a data set with an ignore label, from nnU-Net's ``LabelManager``."""
     if label_manager.has_regions:
-        return Regions(label_manager.num_segmentation_heads)
+        regions = [np.atleast_1d(region) for region in label_manager.foreground_regions]
+        order = label_manager.regions_class_order
+        members = [[bool(np.isin(label, region)) for region in regions] for label in order]
+        return Regions(len(regions), members)
     return ExclusiveLabels(label_manager.ignore_label)
 
 

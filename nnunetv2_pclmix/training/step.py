@@ -17,9 +17,10 @@ from torch.nn.parallel import DistributedDataParallel as DDP
 from nnunetv2_pclmix.config import PCLMixConfig
 from nnunetv2_pclmix.method.dynamic_mix import Mix, PreviousBatch, draw_mix
 from nnunetv2_pclmix.method.network import TrainingOutput
-from nnunetv2_pclmix.method.objective import Objective
+from nnunetv2_pclmix.method.objective import Objective, resize_nearest
 from nnunetv2_pclmix.method.pixel_memory import PixelMemory, gathered
 from nnunetv2_pclmix.method.schedules import certainty_threshold
+from nnunetv2_pclmix.method.stroke_growth import grow_strokes, ring_periods
 from nnunetv2_pclmix.method.stroke_support import StrokeSupport, stroke_support
 from nnunetv2_pclmix.method.term_weights import term_weights, weighted_sum
 from nnunetv2_pclmix.training.distributed import bare
@@ -112,7 +113,9 @@ class TrainingStep:
         diagnostics: what is measured beside the terms.
         device: of the network.
         largest_share: samples that one of several processes has of the batch at most.
+        periods: see `ring_periods`.
         support: `stroke_support`, or a compiled one.
+        grow: `grow_strokes`, or a compiled one.
         embedded: adds the embedding to an output; the network's own, or a compiled one.
     """
 
@@ -125,12 +128,15 @@ class TrainingStep:
         diagnostics: StepDiagnostics,
         device: torch.device,
         largest_share: int,
+        periods: Sequence[int],
         support: Callable[..., StrokeSupport],
+        grow: Callable[..., Tensor],
         embedded: Callable[[TrainingOutput], TrainingOutput],
     ) -> None:
         self.config, self.network, self.device = config, network, device
         self.objective, self.memory, self.diagnostics = objective, memory, diagnostics
-        self.largest_share, self.support, self.embedded = largest_share, support, embedded
+        self.largest_share, self.periods = largest_share, list(periods)
+        self.support, self.grow, self.embedded = support, grow, embedded
         self.term_names = list(term_weights(config, 0.0))
         self._previous_batch = PreviousBatch()
 
@@ -160,16 +166,17 @@ class TrainingStep:
         mixing, distributed = self.config.dynamic_mix, isinstance(self.network, DDP)
         with self.network.no_sync() if distributed and mixing else contextlib.nullcontext():
             output = self.forward(data)
+            drawn, targets = targets[0], self._grown(output, targets)
             support = self._strokes_say(output, targets[0])
             terms, queued = self.objective.first_pass(
                 output, targets, self.memory, progress, support
             )
             descent.backward(weighted_sum(terms, weights))
         threshold = certainty_threshold(progress, self.config.certainty_low)
-        counts = self.diagnostics.measure(output, targets[0], threshold, self.memory, support)
+        counts = self.diagnostics.measure(output, drawn, threshold, self.memory, support)
         if pictures is not None:
             certain = threshold if self.config.contrast else None
-            pictures.take(data, targets[0], output, certain, batch.get("keys"), support)
+            pictures.take(data, drawn, output, certain, batch.get("keys"), support)
         if queued is not None:
             # every process keeps the same memory, of the whole batch
             self.memory.enqueue(*gathered(queued, self.largest_share))
@@ -195,6 +202,14 @@ class TrainingStep:
         with autocast("cuda") if self.device.type == "cuda" else contextlib.nullcontext():
             output = self.network(data)
             return self.embedded(output) if embed else output
+
+    def _grown(self, output: TrainingOutput, targets: list[Tensor]) -> list[Tensor]:
+        """The targets of all levels with strokes that have grown."""
+        if not self.config.stroke_growth:
+            return targets
+        share = self.config.stroke_growth
+        first = self.grow(self.objective.labels, output.main[0], targets[0], share, self.periods)
+        return [resize_nearest(first, target.shape[2:]) for target in targets]
 
     def _strokes_say(self, output: TrainingOutput, scribble: Tensor) -> StrokeSupport | None:
         if not self.config.stroke_support:
@@ -255,14 +270,16 @@ def make_step(
     objective: Objective,
     device: torch.device,
     largest_share: int,
+    spacing: Sequence[float],
     compiled: bool = False,
 ) -> TrainingStep:
     """A `TrainingStep` with the memory that its settings ask for.
 
     Args:
+        spacing: of the axes, in mm.
         compiled: whether torch compiles the terms, and what the strokes say.
     """
-    labels, memory, support = objective.labels, None, stroke_support
+    labels, memory, support, grow = objective.labels, None, stroke_support, grow_strokes
     if config.contrast:
         size = config.memory_per_class(labels.num_classes)
         memory = PixelMemory(labels.num_classes, size, config.embedding_dim).to(device)
@@ -272,6 +289,7 @@ def make_step(
         embedded = torch.compile(embedded, dynamic=False)
         if not several:  # several processes exchange sums in it, where a graph would break
             support = torch.compile(stroke_support, dynamic=False)
+            grow = torch.compile(grow_strokes, dynamic=False)
     diagnostics = StepDiagnostics(config, labels)
     return TrainingStep(
         config,
@@ -281,6 +299,8 @@ def make_step(
         diagnostics,
         device,
         largest_share,
+        ring_periods(spacing),
         support,
+        grow,
         embedded,
     )

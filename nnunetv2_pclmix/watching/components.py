@@ -39,6 +39,12 @@ COMPONENTS = (
         lambda config: config.stroke_support,
     ),
     Component(
+        "growing strokes",
+        (),
+        ("stroke_growth",),
+        lambda config: config.stroke_growth > 0,
+    ),
+    Component(
         "auxiliary decoder",
         ("auxiliary_decoder",),
         (

@@ -171,7 +171,7 @@ def in_two_processes(root: Path, settings: dict, samples: int, out: Path) -> lis
     [
         SETTINGS,
         {**SETTINGS, "partial_dice": 0.0},
-        {**SETTINGS, "stroke_support": False},
+        {**SETTINGS, "stroke_support": False, "stroke_growth": 0.0},
         {**SETTINGS, "contrast": False, "partial_dice": 0.0},
         {**SETTINGS, "auxiliary_decoder": False, "contrast_start": 1.0},
         {**SETTINGS, "dynamic_mix": False, "contrast_start": 0.5},
@@ -202,8 +202,9 @@ def test_two_processes_train_as_one_does(nnunet, tmp_path, settings):
             torch.testing.assert_close(rank["memory"][name], value, rtol=1e-3, atol=1e-4)
     passes = 2 if settings.get("dynamic_mix", True) else 1
     assert len(alone["inputs"]) == len(ranks[0]["inputs"]) == STEPS * passes
-    # the strokes' probability, the counts of each pass, and what is queued, each at once
-    counts = ["all_reduce"] * (passes + settings.get("stroke_support", True))
+    # the classes' thickness, the strokes' probability, the counts of each pass, and what is queued
+    from_strokes = settings.get("stroke_support", True) + (settings.get("stroke_growth", 0.5) > 0)
+    counts = ["all_reduce"] * (passes + from_strokes)
     counts += ["all_gather"] * settings.get("contrast", True)
     assert [sorted(names) for names in ranks[0]["counts"]] == [sorted(counts)] * STEPS
     assert alone["counts"] == [[]] * STEPS

@@ -27,7 +27,7 @@ def make(config=CONFIG, deep_supervision=True):
     network = PCLMixNetwork(stock, PATCH, K, config).train()
     levels = [0.6, 0.3, 0.1] if deep_supervision else [1.0]
     objective = Objective(config, ExclusiveLabels(IGNORE), levels, dice)
-    step = make_step(config, network, objective, torch.device("cpu"), largest_share=4)
+    step = make_step(config, network, objective, torch.device("cpu"), 4, (1.0, 1.0))
     return step, Descent(network, torch.optim.SGD(network.parameters(), 0.05), None)
 
 
@@ -122,3 +122,35 @@ def test_a_single_target_without_deep_supervision():
     batch = batch_of()
     result = step({**batch, "target": batch["target"][0]}, 0.5, descent)
     assert np.isfinite(result.terms).all()
+
+
+def test_grown_strokes_are_what_both_passes_learn_from():
+    step, descent = make()
+    grown, seen = [], []
+
+    def grow(labels, logits, scribble, share, periods):
+        assert share == CONFIG.stroke_growth and periods == [1, 1]
+        grown.append(torch.where(scribble == IGNORE, 1, scribble))
+        return grown[-1]
+
+    first_pass, second_pass = step.objective.first_pass, step.objective.second_pass
+    step.grow = grow
+    step.objective.first_pass = lambda output, targets, *rest: (
+        seen.append(targets) or first_pass(output, targets, *rest)
+    )
+    step.objective.second_pass = lambda output, scribbles, *rest: (
+        seen.append([scribbles]) or second_pass(output, scribbles, *rest)
+    )
+    batch, pictures = batch_of(), Seen()
+    step(batch, 0.5, descent, pictures)
+    targets, (mixed,) = seen
+    assert [t.shape[2:] for t in targets] == [torch.Size(size) for size in SIZES]
+    assert torch.equal(targets[0], grown[0]) and (mixed != IGNORE).all()
+    # what is drawn, and counted as annotated, is what the user drew
+    assert torch.equal(pictures.taken[0][1], batch["target"][0])
+
+
+def test_without_growth_the_strokes_are_as_drawn():
+    step, descent = make(replace(CONFIG, stroke_growth=0.0))
+    step.grow = None
+    step(batch_of(), 0.5, descent)

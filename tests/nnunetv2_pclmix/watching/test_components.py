@@ -19,6 +19,7 @@ WHOLE = PCLMixConfig()
 BARE = PCLMixConfig(
     partial_dice=0.0,
     stroke_support=False,
+    stroke_growth=0.0,
     auxiliary_decoder=False,
     dynamic_mix=False,
     contrast=False,
@@ -43,6 +44,7 @@ def test_all_on_and_all_off():
     "off",
     [
         {"stroke_support": False},
+        {"stroke_growth": 0.0},
         {"dynamic_mix": False},
         {"contrast": False},
         {"auxiliary_decoder": False},

@@ -1,0 +1,143 @@
+"""Strokes speak for the voxels beside them, too: they grow by a share of their class' thickness.
+
+Ours, not PCLMix'. Strokes keep away from outlines, so a network learns the inside of its classes
+and draws the outline where the image has an edge: around what readers count as part of an organ,
+and too far inside. Grown strokes show it the organ's rim. How far they may grow the prediction
+tells: by half of a class' half thickness they stay inside of it wherever they were drawn along its
+middle. The background grows as far as the other classes do on average, so that the outline between
+them is pushed to neither side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from nnunetv2_pclmix.method.global_mean import global_sum
+from nnunetv2_pclmix.method.label_encoding import LabelEncoding
+
+MOST_RINGS = 6
+"""Voxels by which strokes grow at most."""
+SAMPLE_STRIDE = 2
+"""Of the prediction every second voxel along each axis with a period of 1 is looked at."""
+
+
+def ring_periods(spacing: Sequence[float]) -> list[int]:
+    """For each axis after how many rings strokes grow along it, so that they grow alike in mm.
+
+    Args:
+        spacing: of the axes, in mm.
+
+    >>> ring_periods((8.0, 1.5, 1.5))
+    [5, 1, 1]
+    """
+    finest = min(spacing)
+    return [max(1, round(s / finest)) for s in spacing]
+
+
+@torch.no_grad()
+def grow_strokes(
+    labels: LabelEncoding, logits: Tensor, scribble: Tensor, share: float, periods: Sequence[int]
+) -> Tensor:
+    """The scribble with strokes that have grown.
+
+    A voxel becomes what the strokes nearest to it are, if they are of one class, and not further
+    than ``share`` of that class' half thickness. A class grows as far as the network knows its
+    strokes: not at all where half of their voxels or fewer are predicted to be of it.
+
+    Args:
+        labels: what logits and scribble mean.
+        logits: (B, C, *spatial).
+        scribble: (B, T, *spatial).
+        share: of the half thickness.
+        periods: see `ring_periods`.
+
+    Returns:
+        (B, T, *spatial) of the scribble's type.
+    """
+    drawn = labels.exclusive(scribble)
+    predicted = labels.exclusive(labels.predict(logits))
+    reach = share * half_thickness(drawn, predicted, labels.num_classes, periods)
+    grown = labels.of_classes(grown_classes(drawn, reach, list(periods)))
+    return labels.with_scribble(grown.to(scribble.dtype), scribble)
+
+
+def half_thickness(
+    drawn: Tensor, predicted: Tensor, num_classes: int, periods: Sequence[int]
+) -> Tensor:
+    """(K,) in voxels: volume by surface of each predicted class, as far as its strokes are known.
+
+    That of the background is the mean of the others', as far as they are there. In 3D both are
+    counted in the planes of the axes with a period of 1.
+
+    Args:
+        drawn: (B, *spatial) int64 classes of the strokes, K where there are none.
+        predicted: (B, *spatial) int64 classes.
+        num_classes: K, the background first.
+        periods: see `ring_periods`.
+    """
+    both = torch.stack((predicted + 1, num_classes - predicted)).to(torch.int16)
+    largest, smallest = _spread(both, [a for a, p in enumerate(periods) if p == 1], diagonally=True)
+    edge = (largest != both[0]) | (smallest != both[1])
+
+    strides = [SAMPLE_STRIDE if period == 1 else 1 for period in periods]
+    part = (slice(None), *(slice(None, None, stride) for stride in strides))
+    number = torch.arange(num_classes, device=drawn.device).view(-1, *[1] * drawn.ndim)
+    member, at = predicted[part] == number, drawn[part] == number
+    counts = torch.stack((member, member & edge[part], at, at & member)).flatten(2)
+    volume, surface, strokes, known = global_sum(counts.sum(2).float())
+    trust = (2 * known / strokes.clamp(min=1) - 1).clamp(min=0)
+    half = trust * volume / surface.clamp(min=1)
+    there = half[1:] > 0
+    mean = half[1:].sum() / there.sum().clamp(min=1)
+    return torch.cat((mean[None], half[1:]))
+
+
+@torch.library.custom_op("nnunetv2_pclmix::grown_classes", mutates_args=())
+def grown_classes(drawn: Tensor, reach: Tensor, periods: list[int]) -> Tensor:
+    """Let strokes grow ring by ring, each class up to its reach, `MOST_RINGS` rings at most.
+
+    Rings go along the axes and, every second time, across corners too, which makes octagons of
+    them. Where strokes of two classes arrive at once, or the first to arrive is beyond its reach,
+    nothing is said, and nothing grows on.
+
+    Args:
+        drawn: (B, *spatial) int64 classes, K where there are no strokes.
+        reach: (K,) in voxels.
+        periods: see `ring_periods`.
+
+    Returns:
+        (B, *spatial) int64 classes, K where nothing is said.
+    """
+    num_classes = len(reach)
+    # the largest and the smallest class that arrives, 0 where none has: they agree on one class
+    both = torch.stack((drawn + 1, num_classes - drawn))
+    both = both.mul_(drawn < num_classes).to(torch.int16)
+    rings = torch.zeros_like(both[0])
+    for ring in range(1, MOST_RINGS + 1):
+        free = both[0] == 0
+        rings += free
+        axes = [axis for axis, period in enumerate(periods) if ring % period == 0]
+        both = torch.where(free, _spread(both, axes, diagonally=ring % 2 == 0), both)
+    largest, smallest = both
+    alone = (largest + smallest == num_classes + 1) & (largest > 0)
+    owner = (largest - 1).clamp(min=0).long()
+    return torch.where(alone & (rings <= reach[owner]), owner, num_classes)
+
+
+@grown_classes.register_fake
+def _(drawn: Tensor, reach: Tensor, periods: list[int]) -> Tensor:
+    return torch.empty_like(drawn, memory_format=torch.contiguous_format)
+
+
+def _spread(values: Tensor, axes: Sequence[int], diagonally: bool) -> Tensor:
+    """The largest of each voxel and its neighbours along the axes of (N, B, *spatial)."""
+    result = values.clone()
+    for axis in axes:
+        of, size = result.clone() if diagonally else values, values.shape[2 + axis] - 1
+        for to, back in ((0, 1), (1, 0)):
+            part = result.narrow(2 + axis, to, size)
+            part.copy_(torch.maximum(part, of.narrow(2 + axis, back, size)))
+    return result

@@ -1,0 +1,165 @@
+"""Growing strokes: against a loop over voxels, and against shapes whose thickness is known."""
+
+import itertools
+
+import pytest
+import torch
+
+from nnunetv2_pclmix.method.label_encoding import ExclusiveLabels, Regions
+from nnunetv2_pclmix.method.stroke_growth import (
+    MOST_RINGS,
+    grow_strokes,
+    grown_classes,
+    half_thickness,
+    ring_periods,
+)
+
+K = 3
+NONE = K
+
+
+def by_loop(drawn, reach, periods):
+    """`grown_classes` of one sample, voxel by voxel; {place: classes that arrived first}."""
+    arrived = {tuple(p.tolist()): {int(drawn[tuple(p)])} for p in (drawn < K).nonzero()}
+    ring_of = dict.fromkeys(arrived, 0)
+    for ring in range(1, MOST_RINGS + 1):
+        new = {}
+        steps = [(-1, 0, 1) if ring % period == 0 else (0,) for period in periods]
+        for place, classes in arrived.items():
+            for step in itertools.product(*steps):
+                if ring % 2 and sum(map(abs, step)) > 1:
+                    continue
+                to = tuple(p + s for p, s in zip(place, step, strict=True))
+                inside = all(0 <= p < n for p, n in zip(to, drawn.shape, strict=True))
+                if inside and to not in arrived:
+                    new.setdefault(to, set()).update(classes)
+        arrived |= new
+        ring_of |= dict.fromkeys(new, ring)
+    result = torch.full_like(drawn, NONE)
+    for place, classes in arrived.items():
+        (owner, *others) = classes
+        if not others and ring_of[place] <= reach[owner]:
+            result[place] = owner
+    return result
+
+
+@pytest.mark.parametrize(
+    "size, periods", [((23, 17), [1, 1]), ((6, 14, 11), [3, 1, 1]), ((9, 8, 10), [1, 1, 1])]
+)
+def test_rings_are_those_of_a_loop(size, periods):
+    generator = torch.Generator().manual_seed(4)
+    kind = torch.rand((2, *size), generator=generator)
+    drawn = torch.full((2, *size), NONE)
+    for k in range(K):
+        drawn[(kind > 0.01 * k) & (kind < 0.01 * (k + 1))] = k
+    reach = torch.tensor([2.0, 3.7, 9.0])
+    grown = grown_classes(drawn, reach, periods)
+    expected = torch.stack([by_loop(sample, reach, periods) for sample in drawn])
+    assert torch.equal(grown, expected)
+    assert (grown != NONE).sum() > 2 * (drawn != NONE).sum()
+
+
+def test_between_two_classes_nothing_is_said():
+    drawn = torch.full((1, 1, 7), NONE)
+    drawn[0, 0, 0], drawn[0, 0, 6] = 1, 2
+    grown = grown_classes(drawn, torch.full((K,), 9.0), [1, 1])
+    assert grown[0, 0].tolist() == [1, 1, 1, NONE, 2, 2, 2]
+    # a class of short reach keeps its place: the other does not grow past it either
+    grown = grown_classes(drawn, torch.tensor([9.0, 1.0, 9.0]), [1, 1])
+    assert grown[0, 0].tolist() == [1, 1, NONE, NONE, 2, 2, 2]
+
+
+def test_many_classes():
+    drawn = torch.full((1, 1, 300), 200)
+    drawn[0, 0, ::3] = torch.arange(100)
+    grown = grown_classes(drawn, torch.ones(200), [1, 1])[0, 0]
+    assert torch.equal(grown[1::3], torch.arange(100)) and torch.equal(grown[2:-1:3], grown[3::3])
+
+
+def disc(radius, size=128):
+    axis = torch.arange(size) - size // 2
+    return axis[:, None] ** 2 + axis**2 <= radius**2
+
+
+def test_thickness_is_volume_by_surface():
+    predicted = torch.zeros(1, 128, 128, dtype=torch.long)
+    predicted[0][disc(50) & ~disc(40)] = 2
+    predicted[0][disc(40)] = 1
+    half = half_thickness(predicted, predicted, K, [1, 1])
+    # of a disc half of its radius, of a wall half of its width
+    torch.testing.assert_close(half[1:], torch.tensor([20.0, 5.0]), rtol=0.2, atol=0)
+    assert half[0] == half[1:].mean()
+
+
+def test_planes_alone_count_where_slices_are_thick():
+    predicted = torch.zeros(1, 4, 128, 128, dtype=torch.long)
+    predicted[0, 2, disc(30)] = 1
+    half = half_thickness(predicted, predicted, K, [5, 1, 1])
+    assert half[1].item() == pytest.approx(15, rel=0.2)
+    assert half_thickness(predicted, predicted, K, [1, 1, 1])[1] == 1
+
+
+@pytest.mark.parametrize("known, trust", [(0.0, 0.0), (0.5, 0.0), (0.75, 0.5), (1.0, 1.0)])
+def test_what_the_network_does_not_know_does_not_grow(known, trust):
+    predicted = torch.zeros(1, 64, 64, dtype=torch.long)
+    predicted[0, :, :32] = 1
+    drawn = torch.full_like(predicted, NONE)
+    drawn[0, 20, 32 - int(32 * known) :][:32] = 1
+    whole = half_thickness(predicted, predicted, K, [1, 1])
+    half = half_thickness(drawn, predicted, K, [1, 1])
+    assert half[1].item() == pytest.approx(trust * whole[1].item(), abs=0.01)
+
+
+def scene():
+    """Logits that show a square of class 2 in class 1 in the background, and a stroke of each."""
+    label = torch.zeros(1, 1, 64, 64, dtype=torch.int16)
+    label[..., 8:56, 8:56] = 1
+    label[..., 20:44, 20:44] = 2
+    scribble = torch.full_like(label, NONE)
+    for k, row in ((0, 2), (1, 14), (2, 32)):
+        scribble[..., row, 24:40] = k
+    return label, scribble
+
+
+def test_grown_strokes_are_right_and_wider():
+    label, scribble = scene()
+    labels = ExclusiveLabels(K)
+    logits = torch.nn.functional.one_hot(label[:, 0].long(), K).movedim(-1, 1).float()
+    grown = grow_strokes(labels, logits, scribble, 0.5, [1, 1])
+    said = grown != NONE
+    assert grown.dtype == scribble.dtype
+    assert torch.equal(grown[said], label[said])
+    assert said.sum() > 4 * (scribble != NONE).sum()
+    assert torch.equal(grow_strokes(labels, logits, scribble, 0.0, [1, 1]), scribble)
+    nothing = torch.full_like(scribble, NONE)
+    assert torch.equal(grow_strokes(labels, logits, nothing, 0.5, [1, 1]), nothing)
+    # what is not a number is known of nothing
+    assert torch.equal(grow_strokes(labels, logits * torch.nan, scribble, 0.5, [1, 1]), scribble)
+
+
+@pytest.mark.parametrize("members", [None, [[True, False], [True, True]]])
+def test_regions_grow_like_their_classes(members):
+    label, scribble = scene()
+    exclusive, regions = ExclusiveLabels(K), Regions(2, members)
+    logits = torch.nn.functional.one_hot(label[:, 0].long(), K).movedim(-1, 1).float()
+    expected = grow_strokes(exclusive, logits, scribble, 0.5, [1, 1])
+    nested = torch.cat((label >= 1, label >= 2), 1).float() - 0.5
+    target = torch.cat((scribble >= 1, scribble >= 2, scribble == NONE), 1)
+    target[:, :2] &= ~target[:, 2:]
+    grown = grow_strokes(regions, nested, target, 0.5, [1, 1])
+    assert grown.dtype == target.dtype
+    assert torch.equal(regions.exclusive(grown), exclusive.exclusive(expected))
+    assert torch.equal(grown[:, 0], (expected[:, 0] >= 1) & (expected[:, 0] != NONE))
+
+
+def test_it_compiles_as_one_graph():
+    label, scribble = scene()
+    logits = torch.nn.functional.one_hot(label[:, 0].long(), K).movedim(-1, 1).float()
+    compiled = torch.compile(grow_strokes, backend="aot_eager", fullgraph=True)
+    arguments = ExclusiveLabels(K), logits, scribble, 0.5, [1, 1]
+    assert torch.equal(compiled(*arguments), grow_strokes(*arguments))
+
+
+def test_periods_make_rings_of_equal_length():
+    assert ring_periods((1.5625, 1.5625)) == [1, 1]
+    assert ring_periods((3.0, 1.25, 1.0)) == [3, 1, 1]
