@@ -15,6 +15,8 @@ from scribble_tools.demo.heart import LABELS, Heart, HeartSlice, Wave
 from scribble_tools.demo.image import Blob, Scene
 from scribble_tools.evaluate.command import evaluate_folders
 
+pytestmark = pytest.mark.slow
+
 PATIENTS = range(6)
 
 

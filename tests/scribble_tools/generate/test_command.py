@@ -18,6 +18,8 @@ from scribble_tools.generate.scribble_dataset import generate_dataset
 from scribble_tools.generate.strokes import STYLES, StrokeSettings
 from scribble_tools.images.segmentation_files import read_labels
 
+pytestmark = pytest.mark.slow
+
 SPACING_MM = (8.0, 1.5, 1.5)
 LABELS = {"background": 0, "wall": 1, "cavity": 2}
 

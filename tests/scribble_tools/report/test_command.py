@@ -19,6 +19,8 @@ from tests.scribble_tools.report.example import (
     write,
 )
 
+pytestmark = pytest.mark.slow
+
 VALIDATION = CASES[2:]
 
 
