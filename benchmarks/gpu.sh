@@ -55,6 +55,8 @@ command_of nnUNetv2_train nnunetv2.run.run_training run_training_entry
 command_of nnUNetv2_predict nnunetv2.inference.predict_from_raw_data predict_entry_point
 command_of nnUNetv2_plan_and_preprocess \
     nnunetv2.experiment_planning.plan_and_preprocess_entrypoints plan_and_preprocess_entry
+command_of nnUNetv2_preprocess \
+    nnunetv2.experiment_planning.plan_and_preprocess_entrypoints preprocess_entry
 sed -i '1a [ "$1" = doctor ] && exit 0' "$work/bin/nnunetv2_pclmix"
 # no link: a virtual environment is known by its interpreter's place
 printf '#!/bin/sh\nexec "%s" "$@"\n' "$python" >"$work/bin/python"

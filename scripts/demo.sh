@@ -10,6 +10,10 @@ export nnUNet_results="$work/nnUNet_results"
 export nnUNet_def_n_proc="${nnUNet_def_n_proc:-2}" # nnU-Net would start 8 workers for a handful of small volumes
 export nnUNet_compile="${nnUNet_compile:-f}" # compiling takes longer than this training
 device=$(python -c 'import torch; print("cuda" if torch.cuda.is_available() else "cpu")')
+if [ "$device" = cpu ]; then
+    # this network is so small that threads, and workers, only wait for each other
+    export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" nnUNet_n_proc_DA="${nnUNet_n_proc_DA:-1}"
+fi
 trainer=nnUNetTrainerPCLMix_5epochs
 dataset="$nnUNet_raw/Dataset999_DemoHearts"
 model="$nnUNet_results/Dataset999_DemoHearts/${trainer}__nnUNetPlans_small__2d"
@@ -21,7 +25,8 @@ set -x # show every command
 nnunetv2_pclmix doctor
 scribble_tools demo-data --out "$nnUNet_raw" --overwrite
 nnUNetv2_plan_and_preprocess -d 999 -c 2d -np 2 -npfp 2 --clean
-nnunetv2_pclmix small-plans 999 --patch 80 80 --batch 6 --features 16 32 64 64
+nnunetv2_pclmix small-plans 999 --spacing 3 3 --patch 64 64 --batch 3 --features 16 32 64 64
+nnUNetv2_preprocess -d 999 -plans_name nnUNetPlans_small -c 2d -np 2
 nnUNetv2_train 999 2d 0 -tr "$trainer" -p nnUNetPlans_small -device "$device"
 nnUNetv2_predict -d 999 -c 2d -f 0 -tr "$trainer" -p nnUNetPlans_small -device "$device" \
     -i "$dataset/imagesTs" -o "$work/predictions" -npp 1 -nps 1
