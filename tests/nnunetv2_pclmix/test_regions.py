@@ -342,6 +342,26 @@ def test_regions_of_one_label_each_are_plain_labels():
 
 
 @pytest.mark.parametrize(
+    "regions, order",
+    [
+        ({"whole": [1, 2, 3], "core": [2, 3], "centre": 3}, [1, 2, 3]),
+        ({"left": [1, 3], "right": 2}, [1, 2]),
+    ],
+    ids=["nested", "side by side"],
+)
+def test_classes_become_the_regions_that_nnunet_makes_of_their_labels(regions, order):
+    """Class i + 1 is, as regions, what nnU-Net's augmentation makes of its label."""
+    ignore = 4
+    manager = LabelManager({"background": 0, **regions, "ignore": ignore}, order)
+    labels = label_encoding(manager)
+    values = torch.tensor([0, *order, ignore])
+    to_regions = ConvertSegmentationToRegionsTransform([*manager.foreground_regions, [ignore]], 0)
+    target = to_regions._apply_to_segmentation(values[None]).bool()[None]
+    classes = torch.arange(len(values))[None]
+    assert torch.equal(labels.of_classes(classes).bool(), target)
+
+
+@pytest.mark.parametrize(
     "case", ["nothing annotated", "one sample", "empty memory", "all of these"]
 )
 def test_degenerate_batches_stay_finite(case):
