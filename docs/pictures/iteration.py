@@ -98,7 +98,8 @@ def main(out: Path) -> None:
         "backward;\nthe memory takes\nthis batch in",
     )  # fmt: skip
     head = Box(axes, (2.8, 5.05), "embedding $e$", NETWORK, (1.4, 0.6))
-    contrast = Box(axes, (5.0, 5.05), "contrast with the memory", LOSS, (2.3, 0.5))
+    learned = "contrast with the memory,\nback-propagated, too"
+    contrast = Box(axes, (4.96, 5.05), learned, LOSS, (2.45, 0.75))
     arrow(axes, first["encoder"].side("bottom"), head.side("top"))
     arrow(axes, head.side("right"), contrast.side("left"))
 
@@ -108,7 +109,7 @@ def main(out: Path) -> None:
     labels = Box(
         axes, (6.75, 3.5), "labels of both decoders,\ncorrected by the strokes", LABEL, (2.7, 0.75)
     )
-    support = Box(axes, (10.0, 3.5), "stroke support", LABEL, (1.7, 0.6))
+    support = Box(axes, (10.0, 3.5), "growing strokes,\nstroke support", LABEL, (1.9, 0.75))
     strokes = Box(axes, (12.6, 3.5), "strokes", DATA, (1.4, 0.6))
     arrow(axes, (6.4, 7.05), (6.4, 3.875), dashed=True)
     arrow(axes, (6.7, 5.95), (6.7, 3.875), dashed=True)
@@ -119,7 +120,7 @@ def main(out: Path) -> None:
     arrow(axes, support.side("left"), labels.side("right"), dashed=True)
     arrow(axes, labels.side("left"), mix.side("right"), dashed=True)
     arrow(axes, (10.4, 3.8), (10.4, 5.575), dashed=True)
-    note(axes, 10.5, 4.75, "implied background")
+    note(axes, 10.5, 4.75, "grown strokes,\nimplied background")
 
     note(axes, 3.6, 2.6, "Pass 2: the mixed image", weight="bold")
     second = network(axes, 1.4, "mixed $x'$")

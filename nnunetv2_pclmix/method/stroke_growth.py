@@ -4,8 +4,8 @@ Ours, not PCLMix'. Strokes keep away from outlines, so a network learns the insi
 and draws the outline where the image has an edge: around what readers count as part of an organ,
 and too far inside. Grown strokes show it the organ's rim. How far they may grow the prediction
 tells: by half of a class' half thickness they stay inside of it wherever they were drawn along its
-middle. The background grows as far as the other classes do on average, so that the outline between
-them is pushed to neither side.
+middle. The background grows as far as the other classes do on average. Where they are about
+equally thick that favours no side of an outline; against a much thinner class, the background.
 """
 
 from __future__ import annotations
