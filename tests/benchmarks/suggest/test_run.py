@@ -19,10 +19,8 @@ IGNORE = 3
 
 
 @pytest.fixture
-def bench(monkeypatch):
+def bench(benchmarks, monkeypatch):
     monkeypatch.syspath_prepend(FOLDER)
-    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
-        monkeypatch.setenv(name, "")  # set by the benchmark, and as before afterwards
     monkeypatch.setenv("nnUNet_n_proc_DA", "0")
     monkeypatch.setenv("nnUNet_def_n_proc", "1")
 
