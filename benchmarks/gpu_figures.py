@@ -27,13 +27,15 @@ WIDTH = 150
 def killed_and_continued(trainer: str, device: str, out: Path) -> None:
     """Kill a training once it has saved, continue it, and look whether it comes to its end.
 
-    It begins as soon as the demo, which may still run, has made the plans.
+    It begins as soon as the demo's own training, which may still run, has saved for the first time:
+    earlier not all that both need is there.
     """
     import torch
 
     parts = Path("parts.tsv")  # that have ended
+    model = f"nnUNet_results:Dataset999_*/{trainer}__{PLANS}__2d"
     wait_for(
-        f"nnUNet_preprocessed:Dataset999_*/{PLANS}.json",
+        f"{model}/fold_0/checkpoint_*.pth",
         lambda: not parts.exists() or "main_job" not in parts.read_text(),
     )
     command = ["nnUNetv2_train", "999", "2d", "1", "-tr", trainer, "-p", PLANS, "-device", device]
@@ -41,7 +43,7 @@ def killed_and_continued(trainer: str, device: str, out: Path) -> None:
     first = subprocess.Popen(command, env=environment, start_new_session=True)
     try:
         latest = wait_for(
-            f"nnUNet_results:Dataset999_*/{trainer}__{PLANS}__2d/fold_1/checkpoint_latest.pth",
+            f"{model}/fold_1/checkpoint_latest.pth",
             lambda: first.poll() is None,
         )
     finally:
