@@ -1,5 +1,7 @@
 """Window attention, auxiliary decoder and the training network, on tiny inputs, 2D and 3D."""
 
+from copy import deepcopy
+
 import pytest
 import torch
 from dynamic_network_architectures.architectures.unet import PlainConvUNet, ResidualEncoderUNet
@@ -166,3 +168,33 @@ def test_embedding_head_works_for_a_single_voxel():
 def test_auxiliary_decoder_stays_small_beside_wide_encoders():
     decoder = AuxiliaryDecoder([32, 64, 512, 512], [(1, 1)] + [(2, 2)] * 3, (64, 64), K)
     assert [b[0].attention.qkv.in_features for b in decoder.blocks] == [64, 64]
+
+
+@pytest.mark.parametrize("kind", [PlainConvUNet, ResidualEncoderUNet])
+@pytest.mark.parametrize("geometry", [GEOMETRIES[0], GEOMETRIES[-1]])
+def test_gradients_are_the_stock_networks_without_its_copies(geometry, kind):
+    def copies(node, seen):
+        if node is None or node in seen:
+            return 0
+        seen.add(node)
+        below = sum(copies(following, seen) for following, _ in node.next_functions)
+        return below + ("CopySlices" in node.name())
+
+    stock = stock_network(*geometry, kind)
+    for module in stock.modules():
+        if isinstance(module, nn.LeakyReLU):
+            module.inplace = True  # as nnU-Net plans it
+    config = PCLMixConfig(auxiliary_decoder=False, contrast=False)
+    ours = PCLMixNetwork(deepcopy(stock), geometry[0], K, config)
+    x, found = torch.randn(2, 1, *geometry[0]), []
+    for network in (stock, ours):
+        output = network(x)
+        output = output if network is stock else output.main
+        loss = sum(level.square().sum() for level in output)
+        found.append(copies(loss.grad_fn, set()))
+        loss.backward()
+    assert found[0] > found[1] == 0
+    for (name, one), (_, two) in zip(
+        stock.named_parameters(), ours.named_parameters(), strict=True
+    ):
+        assert one.grad is None or torch.equal(one.grad, two.grad), name
