@@ -12,8 +12,10 @@ in seconds, whatever its size, and every operation of it can be counted:
 - ``bytes``: read and written by all operations, each by itself. What does no arithmetic worth
   mentioning is held up by its bytes: where a trainer has the ``flops`` of another and more bytes,
   its step takes at most as much longer as it has more bytes, if all of them move equally fast.
-- ``operations``: how many, views left out; a GPU starts one kernel or more for each, unless
-  torch.compile fuses them, or the optimiser handles many weights at once, as on CUDA.
+- ``operations``: how many, views left out, the optimiser's for each weight; torch.compile fuses
+  them, where nnU-Net uses it.
+- ``launches``: the same, but the optimiser and the clipping of gradients handle many weights at
+  once, as on CUDA. A GPU starts one kernel or more for each; it is the stricter figure.
 - ``synchronisations``: how often the host asks for a value, or copies a number to the device, for
   which it waits too: ``x[3] = 0``, ``torch.tensor(0.5, device=...)``. Moving results to the host at
   the end is one; CUDA's loss scaling, the same in all trainers, adds nnU-Net's own.
@@ -21,13 +23,17 @@ in seconds, whatever its size, and every operation of it can be counted:
 "half" is float16 where nnU-Net's CUDA training has it: in the network, under autocast. The rules of
 autocast are a CPU's, which leave instance normalisation and activations in float16 as CUDA's do.
 The stock loss stays in float16, which CUDA's rules would make float32: its memory is, if anything,
-told too low, and our ratios too high. Nothing here is a time: those need a GPU, and `step.py`.
+told too low, and our ratios too high. Attention is the kernel that CUDA takes where the position
+bias has a gradient, the memory-efficient one, and not a CPU's series of products. Nothing is
+compiled: there stock nnU-Net loses the copies that our network avoids without, see `no_view`.
+Nothing here is a time: those need a GPU, and `step.py`.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import tempfile
 import time
 import weakref
@@ -38,6 +44,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from machine import provenance
 from step import TRAINERS, WIDTH, modules_of, persistent_bytes, ratios, ready_trainer
 from synthetic_task import PLANS, random_batch, write_task
@@ -50,8 +57,25 @@ from torch.utils.flop_counter import FlopCounterMode
 from scribble_tools.dataset.writing import write_json
 from scribble_tools.text_tables import text_table
 
-FIGURES = ("peak_mib", "flops", "bytes", "operations", "synchronisations")
+FIGURES = ("peak_mib", "flops", "bytes", "operations", "launches", "synchronisations")
 PRECISIONS = ("float32", "half")
+
+# What one kernel of CUDA takes of lists of tensors (ATen's MultiTensorApply.cuh): so many tensors
+# of so many lists at once, and so many chunks of so many elements.
+TENSORS_AT_ONCE = {1: 110, 2: 64, 3: 48, 4: 36, 5: 30}
+CHUNKS_AT_ONCE, CHUNK = 320, 65536
+
+
+def is_work(func: Any) -> bool:
+    """Whether an operation touches values: views do not, nor questions, nor new memory."""
+    view = func.is_view or func is torch.ops.aten._unsafe_view.default
+    return not (view or func.namespace in ("prim", "profiler") or "empty" in func.__name__)
+
+
+def kernels_for(tensors: Sequence[Tensor], lists: int) -> int:
+    """How many kernels CUDA starts, at least, for an operation on lists of such tensors."""
+    chunks = sum(math.ceil(x.numel() / CHUNK) for x in tensors)
+    return math.ceil(max(len(tensors) / TENSORS_AT_ONCE[lists], chunks / CHUNKS_AT_ONCE))
 
 
 class Tally(TorchDispatchMode):
@@ -59,7 +83,7 @@ class Tally(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.operations = self.bytes = self.now = self.peak = self.copies = 0
+        self.operations = self.launches = self.bytes = self.now = self.peak = self.copies = 0
         self._alive: dict[int, weakref.ref] = {}
         self._numbers: dict[int, Tensor] = {}  # tensors of numbers, not on the device yet
 
@@ -67,11 +91,17 @@ class Tally(TorchDispatchMode):
         output = func(*args, **(kwargs or {}))
         made = [x for x in tree_iter(output) if isinstance(x, Tensor)]
         self._see_numbers(func, (args, kwargs), made)
-        # questions about shapes and devices, and memory that nothing is written to, are no work
-        if not (func.is_view or func.namespace == "prim" or "empty" in func.__name__):
+        if is_work(func):
             taken = [x for x in tree_iter((args, kwargs)) if isinstance(x, Tensor)]
-            self.operations += 1
-            self.bytes += sum(x.nbytes for x in (*taken, *made))
+            written = made
+            if func.__name__.startswith("_foreach"):
+                written = made or args[0]  # in place it returns nothing
+                self.operations += len(args[0])
+                self.launches += kernels_for(args[0], (len(taken) + len(made)) // len(args[0]))
+            else:
+                self.operations += 1
+                self.launches += 1
+            self.bytes += sum(x.nbytes for x in (*taken, *written))
         for tensor in made:
             self._see(tensor.untyped_storage())
         return output
@@ -129,6 +159,27 @@ def counted_synchronisations() -> Iterator[list[str]]:
         yield asked
 
 
+def attention(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor) -> Tensor:
+    """As CUDA computes it where the mask has a gradient: one kernel, and a mask of aligned rows."""
+    keys = k.shape[-2]
+    mask = F.pad(attn_mask, (0, -keys % 16))[..., :keys].expand(*q.shape[:-1], keys)
+    kernel = torch.ops.aten._scaled_dot_product_efficient_attention
+    return kernel(q, k, v, mask, True)[0]
+
+
+@contextlib.contextmanager
+def as_on_cuda(optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Attention and lists of weights are handled as on CUDA, by kernels that a CPU lacks."""
+    for group in optimizer.param_groups:
+        group["foreach"] = True  # what CUDA takes where nothing is said
+    clipping = "torch.nn.utils.clip_grad._has_foreach_support"
+    with (
+        patch.object(F, "scaled_dot_product_attention", attention),
+        patch(clipping, lambda *_: True),
+    ):
+        yield
+
+
 def in_half(forward: Callable[..., Any]) -> Callable[..., Any]:
     """The forward pass under autocast."""
 
@@ -148,7 +199,7 @@ def count(name: str, plan: str, precision: str, args: argparse.Namespace) -> dic
     trainer.optimizer, trainer.lr_scheduler = trainer.configure_optimizers()
     if precision == "half":
         trainer.network.forward = in_half(trainer.network.forward)
-    with mode, counted_synchronisations() as asked:
+    with mode, as_on_cuda(trainer.optimizer), counted_synchronisations() as asked:
         batch = random_batch(trainer)
         trainer.train_step(batch)  # makes the optimiser's state
         trainer.optimizer.zero_grad(set_to_none=True)  # a step begins with it
@@ -159,8 +210,9 @@ def count(name: str, plan: str, precision: str, args: argparse.Namespace) -> dic
         with FlopCounterMode(display=False) as flops:
             trainer.train_step(batch)
         peak = tally.peak + persistent_bytes(trainer)
-    values = (peak / 2**20, flops.get_total_flops(), tally.bytes, tally.operations)
-    return dict(zip(FIGURES, (*values, synchronisations), strict=True))
+    values = (peak / 2**20, flops.get_total_flops(), tally.bytes)
+    counts = (tally.operations, tally.launches, synchronisations)
+    return dict(zip(FIGURES, (*values, *counts), strict=True))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -1,6 +1,7 @@
 """What a step costs is counted without a GPU, as it is where it really runs."""
 
 import argparse
+import contextlib
 import json
 
 import pytest
@@ -65,3 +66,40 @@ def test_numbers_that_are_copied_to_the_device_are_seen(benchmarks):
     assert copies(lambda x, _: x * torch.tensor(0.5)) == 1
     assert copies(lambda x, _: x[[0, 2]]) == 1
     assert copies(filled) == 0
+
+
+def test_lists_of_weights_are_counted_one_by_one_and_by_kernel(benchmarks):
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from without_gpu import Tally, as_on_cuda
+
+    def counted(foreach):
+        with FakeTensorMode():
+            weights = [torch.nn.Parameter(torch.zeros(2, 3)) for _ in range(111)]
+            for weight in weights:
+                weight.grad = torch.zeros(2, 3)
+            optimizer = torch.optim.SGD(weights, 0.1, 0.9)
+            cuda = as_on_cuda(optimizer) if foreach else contextlib.nullcontext()
+            with cuda, Tally() as tally:
+                torch.nn.utils.clip_grad_norm_(weights, 1.0)
+                optimizer.step()
+        return tally
+
+    single, lists = counted(False), counted(True)
+    assert lists.operations == single.operations == single.launches
+    assert lists.bytes == single.bytes - 4 * 110  # by how much to clip is read once
+    # norms, clipping and step: 111 tensors in two kernels each. The first step clones each gradient
+    assert lists.launches == lists.operations - 3 * 111 + 3 * 2
+
+
+def test_attention_is_the_kernel_of_cuda(benchmarks):
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from without_gpu import Tally, as_on_cuda
+
+    with FakeTensorMode(), as_on_cuda(torch.optim.SGD([torch.zeros(1)], 0.1)):
+        q, k, v = (torch.zeros(6, 2, 9, 32, requires_grad=True) for _ in range(3))
+        mask = torch.zeros(1, 2, 9, 9, requires_grad=True)
+        with Tally() as tally:
+            y = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        y.sum().backward()
+    assert y.shape == q.shape and mask.grad.shape == mask.shape
+    assert tally.operations == 2  # and the mask is padded
