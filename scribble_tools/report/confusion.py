@@ -18,6 +18,8 @@ from scribble_tools.evaluate.confusion_report import LISTED, confused
 from scribble_tools.report.data import ReportData
 from scribble_tools.text_tables import interval, number
 
+SMALL = 6  # parts of a single matrix that is read well without the page's whole width
+
 
 def confusion_numbers(data: ReportData) -> dict[str, list] | None:
     """Rows of `summarise_confusion` by model, and ``difference`` of two; None without references.
@@ -78,5 +80,6 @@ def confusion_section(data: ReportData) -> tuple[Figure, dict] | None:
         "rows": rows,
         "more": max(0, len(found) - LISTED),
         "compared": difference is not None,
+        "small": difference is None and len(parts) <= SMALL,
         "overlap": any(" + " in part for part in parts[1:] if part not in data.labels.classes),
     }
