@@ -54,7 +54,7 @@ DEVELOPMENT = [
     "medpy>=0.5",  # the tests compare our metrics with its
     "pynrrd",  # the tests write 3D Slicer's files with it
     "nbclient>=0.8",  # runs docs/quickstart.ipynb as a reader would; brings nbformat
-    "ipykernel>=6.20",  # the kernel that it runs in
+    "ipykernel>=6.20.1",  # the kernel that it runs in; 6.20.0 was withdrawn
     "selenium>=4.11",  # drives the browser that opens the report
     "build",
     "twine>=6.1",  # reads what is built as a package index would
