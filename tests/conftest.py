@@ -9,7 +9,6 @@ import sys
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -67,10 +66,36 @@ class InThisProcess(Executor):
         return future
 
 
-@pytest.fixture(scope="module", autouse=True)
+class Threads:
+    """multiprocessing's context that spawns, with threads in its pools."""
+
+    Pool = staticmethod(ThreadPool)
+
+    def __init__(self, spawning):
+        self.spawning = spawning
+
+    def __getattr__(self, name):
+        return getattr(self.spawning, name)
+
+
+def pools_of_threads(patch):
+    """For nnU-Net, whose processes would import torch for seconds, or be forks of this one."""
+    stock = multiprocessing.get_context
+
+    def get_context(method=None):
+        context = stock(method)
+        return Threads(context) if method == "spawn" else context
+
+    patch.setattr(multiprocessing, "get_context", get_context)
+    patch.setattr("nnunetv2.utilities.utils.Pool", ThreadPool)  # lists files, with 12 forks
+
+
+@pytest.fixture(scope="session", autouse=True)
 def without_processes():
+    """What a pool of processes would do is done here; `processes` brings ours back."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parallel, "ProcessPoolExecutor", InThisProcess)
+        pools_of_threads(patch)
         yield
 
 
@@ -80,20 +105,13 @@ def processes(monkeypatch):
     monkeypatch.setattr(parallel, "ProcessPoolExecutor", ProcessPoolExecutor)
 
 
-def pools_of_threads(patch):
-    """For nnU-Net, whose processes would import torch for seconds."""
-    workers = SimpleNamespace(Pool=ThreadPool)
-    patch.setattr(multiprocessing, "get_context", lambda method=None: workers)
-
-
 @pytest.fixture
 def nnunet_command(monkeypatch):
-    """Runs an entry point of nnU-Net's with words as of a command line; its pools are threads."""
+    """Runs an entry point of nnU-Net's with words as of a command line."""
 
     def run(entry_point, *words):
         with monkeypatch.context() as patch:
             patch.setattr(sys, "argv", ["command", *map(str, words)])
-            pools_of_threads(patch)
             for name in ("set_num_threads", "set_num_interop_threads"):
                 patch.setattr(torch, name, lambda number: None)
             entry_point()
@@ -185,11 +203,9 @@ def preprocessed(tmp_path_factory):
 
     fingerprint = DatasetFingerprintExtractor(901, num_processes=1)
     fingerprint.num_foreground_voxels_for_intensitystats = 1e4  # nnU-Net's 1e8 take half a minute
-    with pytest.MonkeyPatch.context() as patch:
-        pools_of_threads(patch)
-        fingerprint.run()
-        plan_experiments([901])
-        preprocess([901], configurations=["2d"], num_processes=[1])
+    fingerprint.run()
+    plan_experiments([901])
+    preprocess([901], configurations=["2d"], num_processes=[1])
     path = root / "nnUNet_preprocessed" / DATASET / "nnUNetPlans.json"
     path.write_text(json.dumps(shrink(json.loads(path.read_text()))))
     return root

@@ -10,7 +10,6 @@ import copy
 import functools
 import io
 import json
-import multiprocessing
 import os
 import re
 import runpy
@@ -19,11 +18,9 @@ import shutil
 import subprocess
 import sys
 import types
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
 from dataclasses import fields
 from importlib.metadata import entry_points
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import matplotlib.image
@@ -38,7 +35,6 @@ from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor impo
 import nnunetv2_pclmix.cli
 import nnunetv2_pclmix.train
 import scribble_tools.cli
-import scribble_tools.parallel
 from nnunetv2_pclmix import discovery, variants
 from nnunetv2_pclmix.config import PCLMixConfig
 from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
@@ -199,22 +195,6 @@ def test_variable_set_by_hand():
 # ---------------------------------------------------------------- running what is written
 
 
-class Threads:
-    """multiprocessing's context with threads for processes: those import torch for seconds each."""
-
-    def __init__(self, method: str | None = None) -> None:
-        self.real = REAL_CONTEXT(method)
-
-    def __getattr__(self, name: str):
-        return getattr(self.real, name)
-
-    def Pool(self, processes: int | None = None, *args, **options) -> ThreadPool:  # noqa: N802
-        return ThreadPool(1)
-
-
-REAL_CONTEXT = multiprocessing.get_context
-
-
 @pytest.fixture
 def small(monkeypatch, tmp_path):
     """An empty folder to work in, and everything that makes nnU-Net's commands take seconds."""
@@ -231,9 +211,6 @@ def small(monkeypatch, tmp_path):
     }.items():
         monkeypatch.setenv(name, value)
     discovery.register()
-    monkeypatch.setattr(multiprocessing, "get_context", Threads)
-    one_thread = lambda *_, **__: ThreadPoolExecutor(1)  # noqa: E731
-    monkeypatch.setattr(scribble_tools.parallel, "ProcessPoolExecutor", one_thread)
     monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
     monkeypatch.setattr(torch, "set_num_interop_threads", lambda _: None)
 

@@ -35,7 +35,6 @@ from nnunetv2_pclmix import discovery
 from nnunetv2_pclmix.config import PCLMixConfig
 from nnunetv2_pclmix.method.term_weights import term_weights
 from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
-from tests.conftest import pools_of_threads
 
 pytestmark = pytest.mark.slow
 
@@ -54,7 +53,7 @@ RESENC = "nnUNetResEncUNetMPlans"
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """nnU-Net's folders for this module; its worker processes become threads, to spare start-up."""
+    """nnU-Net's folders for this module."""
     root = tmp_path_factory.mktemp("configurations")
     with pytest.MonkeyPatch.context() as patch:
         for name in FOLDERS:
@@ -62,7 +61,6 @@ def root(tmp_path_factory):
             patch.setenv(name, str(root / name))
         patch.setenv("nnUNet_n_proc_DA", "0")
         patch.setenv("nnUNet_def_n_proc", "1")
-        pools_of_threads(patch)
         yield root
 
 

@@ -28,7 +28,7 @@ from torch.nn.parallel import DistributedDataParallel as DDP
 
 from nnunetv2_pclmix.train import load_weights
 from nnunetv2_pclmix.training.distributed import bare
-from tests.conftest import DATASET, pools_of_threads
+from tests.conftest import DATASET
 from tests.nnunetv2_pclmix.test_trainer import make_trainer
 
 SOURCE = "Dataset902_Dense"
@@ -58,7 +58,6 @@ def pretrained(preprocessed, tmp_path_factory):
         for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
             patch.setenv(name, str(root / name))
         patch.setenv("nnUNet_n_proc_DA", "0")
-        pools_of_threads(patch)
         write_source(root / "nnUNet_raw")
         folder = root / "nnUNet_preprocessed" / SOURCE
         fingerprint = DatasetFingerprintExtractor(902, num_processes=1)

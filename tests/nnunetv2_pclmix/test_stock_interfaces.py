@@ -21,7 +21,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunetv2_pclmix import cli
 from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
-from tests.conftest import DATASET, pools_of_threads
+from tests.conftest import DATASET
 from tests.nnunetv2_pclmix.conftest import draw_all
 from tests.nnunetv2_pclmix.test_trainer import ONLY_NNUNET, make_trainer
 
@@ -31,17 +31,13 @@ FINAL = "checkpoint_final.pth"
 
 @pytest.fixture(scope="module")
 def models(preprocessed, tmp_path_factory):
-    """Results folder with a stock model (fold 0) and ours (folds 0 and all), validated with --npz.
-
-    nnU-Net's pools run as threads: starting processes would take most of these tests' time.
-    """
+    """Results: a stock model (fold 0) and ours (folds 0 and all), validated with --npz."""
     results = tmp_path_factory.mktemp("results")
     with pytest.MonkeyPatch.context() as patch:
         for name in ("nnUNet_raw", "nnUNet_preprocessed"):
             patch.setenv(name, str(preprocessed / name))
         patch.setenv("nnUNet_results", str(results))
         patch.setenv("nnUNet_n_proc_DA", "0")
-        pools_of_threads(patch)
         draw_all(patch)  # nnU-Net's zip asks for its picture
         patch.setattr(stock_module, "default_num_processes", 1)
         torch.manual_seed(0)

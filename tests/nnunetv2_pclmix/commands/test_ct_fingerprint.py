@@ -3,13 +3,10 @@
 import json
 import os
 import shutil
-from multiprocessing.pool import ThreadPool
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from nnunetv2.experiment_planning.dataset_fingerprint import fingerprint_extractor
 from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import (
     DatasetFingerprintExtractor,
 )
@@ -28,7 +25,7 @@ COMMAND = ["ct-fingerprint", "901", "-np", "1"]
 
 @pytest.fixture
 def ct(nnunet, monkeypatch):
-    """The tiny data set as CT; 20 000 samples in place of nnU-Net's 100 000 000, threads for pools.
+    """The tiny data set as CT; 20 000 samples in place of nnU-Net's 100 000 000.
 
     Air and table (-1000 and 3000) are never scribbled, the organs are 100 and -100 with noise.
     """
@@ -39,8 +36,6 @@ def ct(nnunet, monkeypatch):
         self.num_foreground_voxels_for_intensitystats = 20_000
 
     monkeypatch.setattr(DatasetFingerprintExtractor, "__init__", fewer_samples)
-    threads = SimpleNamespace(get_context=lambda method: SimpleNamespace(Pool=ThreadPool))
-    monkeypatch.setattr(fingerprint_extractor, "multiprocessing", threads)
     raw = nnunet / "nnUNet_raw" / DATASET
     for path in (raw / "imagesTr").iterdir():
         image = sitk.ReadImage(str(path))

@@ -1,9 +1,7 @@
 """Folders of every kind that people have, through the command line, up to nnU-Net's own check."""
 
 import json
-import multiprocessing.dummy
 import re
-from types import SimpleNamespace
 
 import nrrd
 import numpy as np
@@ -159,14 +157,12 @@ def test_labels_of_another_dimension_are_no_pair(tmp_path, capsys):
     assert "--resample" not in message
 
 
-def check_with_nnunet(folder, monkeypatch):
+def check_with_nnunet(folder):
     """nnU-Net's own integrity check, in this process; return the reader that it takes."""
-    from nnunetv2.experiment_planning import verify_dataset_integrity as module
+    from nnunetv2.experiment_planning.verify_dataset_integrity import verify_dataset_integrity
     from nnunetv2.imageio.reader_writer_registry import determine_reader_writer_from_dataset_json
 
-    threads = SimpleNamespace(get_context=lambda method: multiprocessing.dummy)
-    monkeypatch.setattr(module, "multiprocessing", threads)
-    module.verify_dataset_integrity(str(folder), 1)
+    verify_dataset_integrity(str(folder), 1)
     return determine_reader_writer_from_dataset_json(json_of(folder / "dataset.json"))()
 
 
@@ -174,10 +170,10 @@ def check_with_nnunet(folder, monkeypatch):
 
 
 @pytest.mark.parametrize("ending", [".nii.gz", ".nrrd", ".mha"])
-def test_nnunet_reads_what_was_drawn(tmp_path, monkeypatch, ending):
+def test_nnunet_reads_what_was_drawn(tmp_path, ending):
     make_folders(tmp_path, ending)
     folder = convert(tmp_path)
-    reader = check_with_nnunet(folder, monkeypatch)
+    reader = check_with_nnunet(folder)
     assert type(reader).__name__ == "SimpleITKIO"
     for k in range(3):
         copied = folder / "imagesTr" / f"c{k}_0000{ending}"
@@ -336,7 +332,7 @@ def sparse(seed):
 
 
 @pytest.mark.parametrize("same_folder", [False, True])
-def test_slicer_by_segment_name(tmp_path, monkeypatch, same_folder):
+def test_slicer_by_segment_name(tmp_path, same_folder):
     make_slicer_folders(tmp_path)
     words = []
     if same_folder:
@@ -344,7 +340,7 @@ def test_slicer_by_segment_name(tmp_path, monkeypatch, same_folder):
             path.rename(tmp_path / "images" / path.name)
         words = ["--scribbles", tmp_path / "images"]
     folder = convert(tmp_path, *words, labels=SEGMENTS)
-    check_with_nnunet(folder, monkeypatch)
+    check_with_nnunet(folder)
     for k in range(3):
         labels = read(folder / "labelsTr" / f"c{k}.nrrd")
         assert np.array_equal(labels, in_nnunet(sparse(k)))
@@ -473,7 +469,7 @@ def test_itksnap_names_stand_for_values(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("ending", "colour"), [(".png", True), (".png", False), (".tif", True), (".bmp", False)]
 )
-def test_pictures_reach_nnunet(tmp_path, monkeypatch, ending, colour):
+def test_pictures_reach_nnunet(tmp_path, ending, colour):
     shape = (9, 8)
     pictures = [make_image(k, (*shape, 3) if colour else shape) for k in range(2)]
     for k, picture in enumerate(pictures):
@@ -484,7 +480,7 @@ def test_pictures_reach_nnunet(tmp_path, monkeypatch, ending, colour):
             (tmp_path / folder).mkdir(exist_ok=True)
             Image.fromarray(array).save(tmp_path / folder / f"dish{k}{end}")
     folder = convert(tmp_path)
-    reader = check_with_nnunet(folder, monkeypatch)
+    reader = check_with_nnunet(folder)
     assert type(reader).__name__ == "NaturalImage2DIO"
     kept = ".png" if ending == ".bmp" else ending
     image = reader.read_images([str(folder / "imagesTr" / f"dish1_0000{kept}")])[0]
@@ -506,7 +502,7 @@ def test_coloured_labels_are_refused(tmp_path, capsys):
 # --- channels --------------------------------------------------------------------------------
 
 
-def test_nnunets_channel_suffixes(tmp_path, capsys, monkeypatch):
+def test_nnunets_channel_suffixes(tmp_path, capsys):
     make_folders(tmp_path)
     for k in range(3):
         path = tmp_path / "images" / f"c{k}.nii.gz"
@@ -516,7 +512,7 @@ def test_nnunets_channel_suffixes(tmp_path, capsys, monkeypatch):
     assert "the case has 2 channels" in message
     assert "--channel-names T1 T2" in message
     folder = convert(tmp_path, "--channel-names", "T1", "CT")
-    check_with_nnunet(folder, monkeypatch)
+    check_with_nnunet(folder)
     assert json_of(folder / "dataset.json")["channel_names"] == {"0": "T1", "1": "CT"}
     assert np.array_equal(read(folder / "imagesTr" / "c1_0001.nii.gz"), make_image(51))
 
