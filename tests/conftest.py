@@ -7,7 +7,6 @@ import pickle
 import shutil
 import sys
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from torch import distributed as dist
 from torch import multiprocessing as mp
 
 from scribble_tools import parallel
+from tests.pools import pools_of_threads
 
 # nnU-Net reads this when it is imported; its default is eight processes
 os.environ["nnUNet_def_n_proc"] = "1"
@@ -26,6 +26,7 @@ os.environ["nnUNet_def_n_proc"] = "1"
 # the tests' networks are so small that more threads only wait for each other
 torch.set_num_threads(1)
 
+ROOT = Path(__file__).resolve().parents[1]
 DATASET = "Dataset901_Tiny"
 LABELS = {"background": 0, "left": 1, "right": 2, "ignore": 3}
 
@@ -66,36 +67,12 @@ class InThisProcess(Executor):
         return future
 
 
-class Threads:
-    """multiprocessing's context that spawns, with threads in its pools."""
-
-    Pool = staticmethod(ThreadPool)
-
-    def __init__(self, spawning):
-        self.spawning = spawning
-
-    def __getattr__(self, name):
-        return getattr(self.spawning, name)
-
-
-def pools_of_threads(patch):
-    """For nnU-Net, whose processes would import torch for seconds, or be forks of this one."""
-    stock = multiprocessing.get_context
-
-    def get_context(method=None):
-        context = stock(method)
-        return Threads(context) if method == "spawn" else context
-
-    patch.setattr(multiprocessing, "get_context", get_context)
-    patch.setattr("nnunetv2.utilities.utils.Pool", ThreadPool)  # lists files, with 12 forks
-
-
 @pytest.fixture(scope="session", autouse=True)
 def without_processes():
     """What a pool of processes would do is done here; `processes` brings ours back."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(parallel, "ProcessPoolExecutor", InThisProcess)
-        pools_of_threads(patch)
+        pools_of_threads(patch.setattr)
         yield
 
 
@@ -103,6 +80,15 @@ def without_processes():
 def processes(monkeypatch):
     """Work for several processes is given to processes."""
     monkeypatch.setattr(parallel, "ProcessPoolExecutor", ProcessPoolExecutor)
+
+
+@pytest.fixture
+def commands_without_processes(tmp_path_factory, monkeypatch):
+    """Python that is started has threads for processes in its pools, too."""
+    folder = tmp_path_factory.mktemp("startup")
+    start = "from tests.pools import no_processes\nno_processes()\n"
+    (folder / "sitecustomize.py").write_text(start)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(folder), str(ROOT))))
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ Extractor.run = run
 
 
 @pytest.mark.slow
-def test_it_runs(tmp_path):
+def test_it_runs(tmp_path, commands_without_processes):
     """As it stands, but for lengths: of the training, and of what nnU-Net counts."""
     notebook = nbformat.read(NOTEBOOK, 4)
     (training,) = (cell for cell in notebook.cells if LENGTH in cell.source)

@@ -32,7 +32,6 @@ from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
 from nnunetv2_pclmix.training.distributed import bare
 from tests.conftest import DATASET, in_processes
 
-ROOT = Path(__file__).resolve().parents[3]
 STEPS = 3
 # strokes are spread unevenly over the processes on purpose; anchors of all pixels, so that no
 # random choice makes a difference
@@ -349,7 +348,9 @@ def test_processes_that_start_without_splits_do_not_read_half_a_file(nnunet):
     assert len(json.loads(splits.read_text())) == 5
 
 
-def test_a_machine_that_loses_its_worker_restarts_all_from_the_checkpoint(nnunet, tmp_path):
+def test_a_machine_that_loses_its_worker_restarts_all_from_the_checkpoint(
+    nnunet, tmp_path, commands_without_processes
+):
     """Two launchers, as on two machines, of one process each; one is lost in the third epoch.
 
     The other waits for it, as it would with NCCL, so that its launcher restarts it without having
@@ -359,8 +360,11 @@ def test_a_machine_that_loses_its_worker_restarts_all_from_the_checkpoint(nnunet
     program.write_text(
         "import os, pathlib, sys, time, torch\n"
         "torch.set_num_threads(1)\n"
+        "from unittest.mock import Mock\n"
         "from nnunetv2_pclmix import train\n"
         "from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix as T\n"
+        "from tests.nnunetv2_pclmix.conftest import draw_none\n"
+        "draw_none(Mock(setattr=setattr))\n"
         "T.epochs = 3\n"
         "initialize = T.initialize\n"
         "def short(self):\n"
@@ -392,7 +396,7 @@ def test_a_machine_that_loses_its_worker_restarts_all_from_the_checkpoint(nnunet
         *("--rdzv-endpoint", f"localhost:{free_port()}", str(program)),
         *("901", "2d", "0", "-device", "cpu", "--val_best"),
     ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     launchers = []
     try:
         for i in range(2):
