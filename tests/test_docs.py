@@ -31,6 +31,8 @@ import torch
 from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import (
     DatasetFingerprintExtractor,
 )
+from nnunetv2.training.logging.nnunet_logger import MetaLogger
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 import nnunetv2_pclmix.cli
 import nnunetv2_pclmix.train
@@ -214,11 +216,11 @@ def small(monkeypatch, tmp_path):
     monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
     monkeypatch.setattr(torch, "set_num_interop_threads", lambda _: None)
 
-    extract = DatasetFingerprintExtractor.run
+    extractor = DatasetFingerprintExtractor.__init__
 
-    def run(self, *args, **options):
+    def few_voxels(self, *args, **options):
+        extractor(self, *args, **options)
         self.num_foreground_voxels_for_intensitystats = 1e4  # nnU-Net's 1e8 take half a minute
-        return extract(self, *args, **options)
 
     begin = nnUNetTrainerPCLMix.__init__
 
@@ -227,12 +229,14 @@ def small(monkeypatch, tmp_path):
         plans = shrink(copy.deepcopy(plans))
         plans["configurations"]["2d"]["patch_size"] = [64, 64]  # fewer tiles to predict
         begin(self, plans, configuration, fold, dataset_json, device)
-        self.num_epochs, self.save_every = 2, 1
-        self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = 2, 1
+        self.num_epochs = self.save_every = 1
+        self.num_iterations_per_epoch = self.num_val_iterations_per_epoch = 1
 
     slow = lambda plans, name, *_: plans["configurations"][name]["batch_size"] / 5  # noqa: E731
     monkeypatch.setattr("nnunetv2_pclmix.commands.machine.seconds_per_iteration", slow)
-    monkeypatch.setattr(DatasetFingerprintExtractor, "run", run)
+    monkeypatch.setattr(DatasetFingerprintExtractor, "__init__", few_voxels)
+    monkeypatch.setattr(MetaLogger, "plot_progress_png", lambda self, folder: None)
+    monkeypatch.setattr(nnUNetTrainer, "plot_network_architecture", lambda self: None)
     monkeypatch.setattr(nnUNetTrainerPCLMix, "__init__", init)
     return tmp_path
 
