@@ -9,6 +9,7 @@ from PIL import Image
 
 from scribble_tools.cli import main
 from scribble_tools.evaluate.command import evaluate_folders
+from scribble_tools.report.pictures import encode, encode_figure, svg_uri
 from tests.scribble_tools.report.example import (
     CASES,
     LABELS,
@@ -28,6 +29,25 @@ VALIDATION = CASES[2:]
 def without_nnunets_folders(monkeypatch):
     for name in ("nnUNet_raw", "nnUNet_preprocessed"):
         monkeypatch.delenv(name, raising=False)
+
+
+def draw_by(monkeypatch, webp, svg):
+    for module in ("page", "cases"):
+        monkeypatch.setattr(f"scribble_tools.report.{module}.encode_figure", webp)
+    monkeypatch.setattr("scribble_tools.report.page.svg_uri", svg)
+
+
+@pytest.fixture(autouse=True)
+def undrawn(monkeypatch):
+    """In the place of figures, whose drawing takes most of a report's time, one empty picture."""
+    picture, uri = encode(Image.new("RGB", (8, 6))), "data:image/svg+xml;base64,PHN2Zy8+"
+    draw_by(monkeypatch, lambda *_: picture, lambda figure: uri)
+
+
+@pytest.fixture
+def drawn(monkeypatch, undrawn):
+    """With all figures: where some are not there, or show what is rare."""
+    draw_by(monkeypatch, encode_figure, svg_uri)
 
 
 @pytest.fixture
@@ -81,7 +101,7 @@ def test_scores_are_those_of_evaluate(root, capsys):
     assert "WARNING: all pixels are uncertain" in page
 
 
-def test_nothing_is_loaded_from_elsewhere(root):
+def test_nothing_is_loaded_from_elsewhere(root, drawn):
     report(root, "--model", model(root), "--compare", model(root, "Stock"))
     page, _ = made(root)
     sources = re.findall(r'\b(?:src|href)="([^"]{0,30})', page)
@@ -125,7 +145,7 @@ def test_confusion_of_classes_is_that_of_evaluate(root):
     assert "OTHER, %" in section and section.count("data:image/webp") == 1
 
 
-def test_without_references_it_shows_what_scribbles_tell(tmp_path):
+def test_without_references_it_shows_what_scribbles_tell(tmp_path, drawn):
     make_dataset(tmp_path, reference=False)
     make_model(tmp_path, "Ours", VALIDATION, offset=1)
     make_model(tmp_path, "Stock", VALIDATION, offset=2)
@@ -156,7 +176,7 @@ def test_cases_that_were_trained_on_are_pointed_out(root):
     assert "2 of these cases were trained on in this fold (p1_a" in page
 
 
-def test_names_are_text_and_no_markup(tmp_path):
+def test_names_are_text_and_no_markup(tmp_path, drawn):
     cases = ("<b>a&", "x$y$")
     labels = {"background": 0, "<script>alert(1)</script>": 1, "$\\frac{": 2, "ignore": 3}
     make_dataset(tmp_path, cases, labels)
@@ -168,7 +188,7 @@ def test_names_are_text_and_no_markup(tmp_path):
     assert [*numbers["predictions"][0]["cases"]] == [*cases]
 
 
-def test_regions_have_no_common_volume(tmp_path):
+def test_regions_have_no_common_volume(tmp_path, drawn):
     labels = {"background": 0, "both": [1, 2], "inner": 2, "ignore": 3}
     make_dataset(tmp_path, labels=labels)
     make_model(tmp_path, "Ours", VALIDATION)
@@ -208,7 +228,7 @@ def test_a_class_may_have_any_name(tmp_path, reference):
     assert page.count('<tr class="total"><th scope="row">islands') == 1
 
 
-def test_a_class_that_is_missed_everywhere_has_no_distance(root):
+def test_a_class_that_is_missed_everywhere_has_no_distance(root, drawn):
     empty = dense()
     empty[empty == 2] = 0
     for case in VALIDATION:
@@ -227,7 +247,7 @@ def test_patients_are_resampled_where_the_names_tell_them(root):
     assert made(root)[1]["resampled"] == {"what": "patients", "n": 3}
 
 
-def test_references_may_cover_some_cases_only(root):
+def test_references_may_cover_some_cases_only(root, drawn):
     (root / "raw" / "Dataset007_Organs" / "labelsTr_dense" / "p3_a.nii.gz").unlink()
     report(root, "--model", model(root))
     page, numbers = made(root)
