@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.figure import Figure
+from PIL import Image
 
 import nnunetv2_pclmix.cli
 import scribble_tools.cli
@@ -58,8 +60,13 @@ USERS = {"notes of mine.txt": "mine", "my folder/a": "mine"}
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    """The world, with a second model, in the current folder."""
+    """The world, of two cases, and a second model, in the current folder; nothing is drawn."""
     world.build(tmp_path)
+    for case in world.CASES[2:]:  # commands run twice for each change that they make
+        for folder in ("hearts", "dense", "pred", "other", f"{RAW}/labelsTr_dense"):
+            for path in (tmp_path / folder).rglob(f"{case}.*"):
+                path.unlink()
+    monkeypatch.setattr(Figure, "savefig", lambda self, file, **_: write_picture(file))
     shutil.copytree(tmp_path / world.MODEL, tmp_path / "other_model")
     content = world.checkpoint()
     for value in content["network_weights"].values():
@@ -69,6 +76,11 @@ def root(tmp_path, monkeypatch):
     for name, folder in (("raw", "raw"), ("preprocessed", "pre"), ("results", "results")):
         monkeypatch.setenv(f"nnUNet_{name}", str(tmp_path / folder))
     return tmp_path
+
+
+def write_picture(file):
+    picture = Image.new("RGB", (1, 1))
+    picture.save(file, "PNG")
 
 
 def run(words):
