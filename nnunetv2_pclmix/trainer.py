@@ -27,6 +27,7 @@ from nnunetv2_pclmix.training.check_annotations import check_annotations
 from nnunetv2_pclmix.training.dense_validation import dense_labels_of, score_validation
 from nnunetv2_pclmix.training.finite_watch import FiniteWatch, stop_for
 from nnunetv2_pclmix.training.patch_sampling import PatchesAnywhere, tell_padding
+from nnunetv2_pclmix.training.separate_weights import accept_separate_weights
 from nnunetv2_pclmix.training.session import VALIDATE_AGAIN, FolderGuard, alone, finish_workers
 from nnunetv2_pclmix.training.step import Descent, make_step
 from nnunetv2_pclmix.training.worker_end import EndsWithParent
@@ -343,6 +344,9 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         state = checkpoint_state.state_to_continue(
             checkpoint, filename, type(self).__name__, asdict(self.config), self.print_to_log_file
         )
+        if not self.was_initialized:
+            self.initialize()
+        accept_separate_weights(self.optimizer, self.network, state["network"])
         super().load_checkpoint(filename)
         self.saved.note(filename, self.current_epoch)
         self.epoch_log.announce(self.current_epoch)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from nnunetv2_pclmix.config import PCLMixConfig
 from nnunetv2_pclmix.method.auxiliary_decoder import AuxiliaryDecoder
+from nnunetv2_pclmix.method.one_parameter import OneParameter
 
 SUPPORTED_ARCHITECTURES = ("PlainConvUNet", "ResidualEncoderUNet")
 
@@ -108,7 +109,7 @@ class PCLMixNetwork(nn.Module):
         ]
         self.auxiliary_decoder = self.embedding_head = None
         if config.auxiliary_decoder:
-            self.auxiliary_decoder = AuxiliaryDecoder(
+            decoder = AuxiliaryDecoder(
                 channels,
                 strides,
                 patch_size,
@@ -118,6 +119,7 @@ class PCLMixNetwork(nn.Module):
                 config.auxiliary_max_width,
                 config.auxiliary_window,
             )
+            self.auxiliary_decoder = OneParameter(decoder)
         if config.contrast:
             largest = [math.prod(max(s) for s in strides[: i + 1]) for i in range(len(strides))]
             coarse = [i for i, s in enumerate(largest) if s >= config.embedding_stride]

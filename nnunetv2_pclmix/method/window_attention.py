@@ -66,7 +66,9 @@ class WindowAttention(nn.Module):
         """(B, *size, C) to the same shape."""
         size, channels = x.shape[1:-1], x.shape[-1]
         axes = len(size)
-        qkv = F.pad(self.qkv(x), self.padding)
+        qkv = self.qkv(x)
+        if any(self.padding):
+            qkv = F.pad(qkv, self.padding)
         grid = [n for p, w in zip(self.padded, self.window, strict=True) for n in (p // w, w)]
         counts, inner = range(1, 2 * axes, 2), range(2, 2 * axes + 1, 2)
         # (B, n1, w1, n2, w2, ..., 3, heads, d) to (3, B * windows, heads, N, d)
