@@ -67,8 +67,7 @@ class NotNetwork:
         self.image = torch.randn(BATCH, 1, *spatial, device=device)
         target = torch.randint(0, classes, self.image.shape, dtype=torch.int16, device=device)
         target.masked_fill_(torch.rand(self.image.shape, device=device) > 0.01, classes)
-        strides = [(..., *[slice(None, None, 2**i)] * len(spatial)) for i in range(LEVELS)]
-        self.targets = [target[stride].contiguous() for stride in strides]
+        self.scribble = target
         entry = torch.randn(size, classes, dim, device=device)
         self.memory.enqueue(
             F.normalize(entry, dim=2), torch.ones(size, classes, dtype=torch.bool, device=device)
@@ -91,17 +90,17 @@ class NotNetwork:
         """What a training step does with the outputs of its two passes."""
         weights = term_weights(self.config, HALFWAY)
         encoding = self.objective.labels
-        support = stroke_support(encoding, first.main[0], self.targets[0])
+        support = stroke_support(encoding, first.main[0], self.scribble)
         terms, queued = self.objective.first_pass(
-            first, self.targets, self.memory, HALFWAY, support
+            first, self.scribble, self.memory, HALFWAY, support
         )
         weighted_sum(terms, weights).backward()
         self.memory.enqueue(*queued)
-        labels = self.objective.pseudo_labels(first, self.targets[0], support, HALFWAY)
+        labels = self.objective.pseudo_labels(first, self.scribble, support, HALFWAY)
         mix = draw_mix(BATCH, self.sizes[0], self.config.mix_area, self.device)
         mix(self.image)
         terms = self.objective.second_pass(
-            second, mix(self.targets[0]), mix(*labels), mix(support.background), support.trust
+            second, mix(self.scribble), mix(*labels), mix(support.background), support.trust
         )
         weighted_sum(terms, weights).backward()
 

@@ -42,8 +42,11 @@ class LabelEncoding(ABC):
         """Entropy in nats, (B, *spatial), comparable with `certainty_threshold`."""
 
     @abstractmethod
-    def cross_entropy(self, logits: Tensor, targets: Sequence[Tensor]) -> list[Mean]:
-        """Partial cross-entropy against each of ``targets``, in float32; 0 if all is ignored."""
+    def cross_entropy(self, logits: Tensor, targets: Tensor) -> list[Mean]:
+        """Partial cross-entropy in float32 against each of n targets (n, B, T, *spatial).
+
+        0 if all is ignored.
+        """
 
     @abstractmethod
     def dice_target(self, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -105,10 +108,10 @@ class ExclusiveLabels(LabelEncoding):
         """Entropy over the labels."""
         return torch.special.entr(probabilities).sum(1)
 
-    def cross_entropy(self, logits: Tensor, targets: Sequence[Tensor]) -> list[Mean]:
+    def cross_entropy(self, logits: Tensor, targets: Tensor) -> list[Mean]:
         """`partial_nll` of the softmax, which is computed once for all targets."""
         log_p = torch.log_softmax(logits.float(), 1)
-        return [partial_nll(log_p, target[:, 0], self.num_classes) for target in targets]
+        return partial_nll(log_p, targets[:, :, 0], self.num_classes)
 
     def dice_target(self, target: Tensor) -> tuple[Tensor, Tensor]:
         """Ignored voxels become background, which the mask leaves out."""
@@ -181,7 +184,7 @@ class Regions(LabelEncoding):
         entropy = torch.special.entr(probabilities) + torch.special.entr(1 - probabilities)
         return entropy.amax(1)
 
-    def cross_entropy(self, logits: Tensor, targets: Sequence[Tensor]) -> list[Mean]:
+    def cross_entropy(self, logits: Tensor, targets: Tensor) -> list[Mean]:
         """`partial_binary_nll`."""
         logits = logits.float()
         return [partial_binary_nll(logits, target) for target in targets]

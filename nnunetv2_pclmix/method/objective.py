@@ -106,7 +106,7 @@ class Objective:
     def first_pass(
         self,
         output: TrainingOutput,
-        targets: Sequence[Tensor],
+        scribble: Tensor,
         memory: PixelMemory | None,
         progress: float,
         support: StrokeSupport | None = None,
@@ -115,7 +115,7 @@ class Objective:
 
         Args:
             output: of the network in training mode.
-            targets: scribbles (B, T, *spatial) per deep supervision level, finest first.
+            scribble: (B, T, *spatial); for deep supervision it is resized as nnU-Net does.
             memory: queue of the contrastive loss; read here, not written.
             progress: fraction of the planned iterations that are done.
             support: what the strokes say of the main decoder's prediction; None with
@@ -126,7 +126,7 @@ class Objective:
             (None without contrast).
         """
         threshold = self._threshold(output, progress)
-        return self._first_terms(output, targets, memory, threshold, support)
+        return self._first_terms(output, scribble, memory, threshold, support)
 
     def _threshold(self, output: TrainingOutput, progress: float) -> Tensor:
         """Of certainty, as a tensor: torch.compile would compile for each number anew."""
@@ -137,7 +137,7 @@ class Objective:
     def _first_terms(
         self,
         output: TrainingOutput,
-        targets: Sequence[Tensor],
+        scribble: Tensor,
         memory: PixelMemory | None,
         threshold: Tensor,
         support: StrokeSupport | None,
@@ -148,9 +148,9 @@ class Objective:
         trust = 1.0 if support is None else support.trust
         means, queued = {}, None
         if output.embedding is not None:
-            contrast, queued = self._contrast(output, targets[0], memory, threshold, support)
+            contrast, queued = self._contrast(output, scribble, memory, threshold, support)
             means["contrast"] = [(1.0, contrast)]
-        return self._terms("", output, targets, background, trust, more=means), queued
+        return self._terms("", output, scribble, background, trust, more=means), queued
 
     def second_pass(
         self,
@@ -171,8 +171,7 @@ class Objective:
         """
         if not self.config.lambda_background:
             background = None
-        targets = [resize_nearest(scribble, z.shape[2:]) for z in output.main]
-        return self._terms("_mixed", output, targets, background, trust, pseudo_label)
+        return self._terms("_mixed", output, scribble, background, trust, pseudo_label)
 
     def pseudo_labels(
         self,
@@ -204,7 +203,7 @@ class Objective:
         self,
         suffix: str,
         output: TrainingOutput,
-        scribbles: Sequence[Tensor],
+        scribble: Tensor,
         background: Tensor | None,
         trust: Tensor | float,
         pseudo_label: Tensor | None = None,
@@ -217,28 +216,21 @@ class Objective:
         Args:
             more: means of other terms, taken with the others' in one exchange between processes.
         """
-        config, labels = self.config, self.labels
-        sizes = [z.shape[2:] for z in output.main]
-        targets, names = [list(scribbles)], [f"scribble_{{}}{suffix}"]
-        implied = None
+        config = self.config
+        targets, names = [scribble], [f"scribble_{{}}{suffix}"]
         if background is not None:
-            implied = [resize_nearest(background, size) for size in sizes]
-            pairs = zip(scribbles, implied, strict=True)
-            targets.append([labels.background(target, where) for target, where in pairs])
+            targets.append(self.labels.background(scribble, background))
             names.append(f"background_{{}}{suffix}")
         if pseudo_label is not None and config.lambda_pseudo:
-            pseudo = pseudo_label.to(scribbles[0].dtype)
-            targets.append([resize_nearest(pseudo, size) for size in sizes])
+            targets.append(pseudo_label.to(scribble.dtype))
             names.append("pseudo_{}")
-        means = self._sums(
-            names, f"heterogeneous{suffix}", output, list(zip(*targets, strict=True))
-        )
+        means = self._sums(names, f"heterogeneous{suffix}", output, torch.stack(targets))
         terms = taken({**means, **(more or {})})
         for name in terms:
             if name.startswith(("background_", "pseudo_")):
                 terms[name] = trust * terms[name]
         if config.partial_dice and (config.mixed_dice or not suffix):
-            terms[f"dice_main{suffix}"] = self._dice(output.main, scribbles, implied, trust)
+            terms[f"dice_main{suffix}"] = self._dice(output.main, scribble, background, trust)
         if config.pseudo_dice and "pseudo_{}" in names:
             terms["pseudo_dice_main"] = trust * self._dice(output.main, targets[-1], None, 1.0)
         return terms
@@ -248,23 +240,24 @@ class Objective:
         names: Sequence[str],
         agreement: str,
         output: TrainingOutput,
-        targets: Sequence[Sequence[Tensor]],
+        targets: Tensor,
     ) -> Means:
         """Partial cross-entropy of both decoders, and their agreement; exchanges nothing.
 
         Args:
             names: of the terms, ``{}`` in the place of the decoder's.
             agreement: name of the decoders' agreement.
-            targets: per deep supervision level one (B, T, *spatial) for each of the names.
+            targets: (n, B, T, *spatial), one for each of the names.
         """
         means: Means = {name.format("main"): [] for name in names}
-        for weight, z, of_level in zip(self.level_weights, output.main, targets, strict=True):
+        for weight, z in zip(self.level_weights, output.main, strict=True):
             if weight:
-                values = self.labels.cross_entropy(z, of_level)
+                level = resize_nearest(targets.flatten(0, 1), z.shape[2:])
+                values = self.labels.cross_entropy(z, level.unflatten(0, targets.shape[:2]))
                 for name, value in zip(names, values, strict=True):
                     means[name.format("main")].append((weight, value))
         if output.auxiliary is not None:
-            values = self.labels.cross_entropy(output.auxiliary, targets[0])
+            values = self.labels.cross_entropy(output.auxiliary, targets)
             for name, value in zip(names, values, strict=True):
                 means[name.format("auxiliary")] = [(1.0, value)]
             if self.config.lambda_heterogeneous:
@@ -274,20 +267,19 @@ class Objective:
     def _dice(
         self,
         logits: Sequence[Tensor],
-        targets: Sequence[Tensor],
-        implied: Sequence[Tensor] | None,
+        target: Tensor,
+        implied: Tensor | None,
         trust: Tensor | float,
     ) -> Tensor:
         """Soft Dice over annotated voxels, and over implied background as far as it is trusted."""
         total = logits[0].new_zeros((), dtype=torch.float32)
-        for level, (weight, z, target) in enumerate(
-            zip(self.level_weights, logits, targets, strict=True)
-        ):
+        target, mask = self.labels.dice_target(target)
+        if implied is not None:
+            mask = torch.where(mask, 1.0, implied * trust)
+        for weight, z in zip(self.level_weights, logits, strict=True):
             if weight:
-                target, mask = self.labels.dice_target(target)
-                if implied is not None:
-                    mask = torch.where(mask, 1.0, implied[level] * trust)
-                total = total + weight * self.partial_dice(z.float(), target, loss_mask=mask)
+                y, where = (resize_nearest(x, z.shape[2:]) for x in (target, mask))
+                total = total + weight * self.partial_dice(z.float(), y, loss_mask=where)
         return total
 
     def _heterogeneous(self, output: TrainingOutput) -> Mean:

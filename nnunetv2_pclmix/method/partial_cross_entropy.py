@@ -12,26 +12,23 @@ from torch import Tensor
 from nnunetv2_pclmix.method.global_mean import Mean
 
 
-def partial_nll(log_probabilities: Tensor, target: Tensor, ignore_label: int) -> Mean:
+def partial_nll(log_probabilities: Tensor, targets: Tensor, ignore_label: int) -> list[Mean]:
     """Negative log-likelihood averaged over the voxels whose target is not ``ignore_label``.
 
     Args:
         log_probabilities: (B, K, *spatial), float32.
-        target: (B, *spatial), integers in 0..K-1 or ``ignore_label``.
+        targets: (n, B, *spatial), integers in 0..K-1 or ``ignore_label``.
 
     Returns:
-        0, with zero gradients, when every voxel is ignored.
+        One for each of the n targets; 0, with zero gradients, when every voxel is ignored.
     """
-    target = target.long()
-    annotated = (target != ignore_label).sum()
     # flattened, because one 1D kernel serves 2D and 3D alike
-    total = F.nll_loss(
-        log_probabilities.flatten(2),
-        target.flatten(1),
-        ignore_index=ignore_label,
-        reduction="sum",
-    )
-    return Mean(total, annotated)
+    annotated = (targets != ignore_label).flatten(1).sum(1)
+    log_probabilities, targets = log_probabilities.flatten(2), targets.long().flatten(2)
+    return [
+        Mean(F.nll_loss(log_probabilities, y, ignore_index=ignore_label, reduction="sum"), count)
+        for y, count in zip(targets, annotated, strict=True)
+    ]
 
 
 def partial_cross_entropy(logits: Tensor, target: Tensor, ignore_label: int) -> Tensor:
@@ -46,7 +43,8 @@ def partial_cross_entropy(logits: Tensor, target: Tensor, ignore_label: int) -> 
         >>> round(partial_cross_entropy(logits, target, ignore_label=2).item(), 4)
         0.1269
     """
-    return partial_nll(torch.log_softmax(logits.float(), 1), target, ignore_label).value()
+    (mean,) = partial_nll(torch.log_softmax(logits.float(), 1), target[None], ignore_label)
+    return mean.value()
 
 
 def partial_binary_nll(logits: Tensor, target: Tensor) -> Mean:

@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel as DDP
 from nnunetv2_pclmix.config import PCLMixConfig
 from nnunetv2_pclmix.method.dynamic_mix import Mix, PreviousBatch, draw_mix
 from nnunetv2_pclmix.method.network import TrainingOutput
-from nnunetv2_pclmix.method.objective import Objective, resize_nearest
+from nnunetv2_pclmix.method.objective import Objective
 from nnunetv2_pclmix.method.pixel_memory import PixelMemory, gathered
 from nnunetv2_pclmix.method.schedules import certainty_threshold
 from nnunetv2_pclmix.method.stroke_growth import grow_strokes, ring_periods
@@ -157,19 +157,20 @@ class TrainingStep:
             pictures: take this iteration's samples, if they are to be drawn.
         """
         data = batch["data"].to(self.device, non_blocking=True)
-        targets = batch["target"]
-        targets = targets if isinstance(targets, list) else [targets]
-        targets = [target.to(self.device, non_blocking=True) for target in targets]
+        target = batch["target"]
+        # the coarser levels of deep supervision are made of the first on the device
+        target = target[0] if isinstance(target, list) else target
+        drawn = target.to(self.device, non_blocking=True)
         weights = term_weights(self.config, progress)
         descent.begin()
         # with DDP the gradients are exchanged once, in the last pass
         mixing, distributed = self.config.dynamic_mix, isinstance(self.network, DDP)
         with self.network.no_sync() if distributed and mixing else contextlib.nullcontext():
             output = self.forward(data)
-            drawn, targets = targets[0], self._grown(output, targets)
-            support = self._strokes_say(output, targets[0])
+            scribble = self._grown(output, drawn)
+            support = self._strokes_say(output, scribble)
             terms, queued = self.objective.first_pass(
-                output, targets, self.memory, progress, support
+                output, scribble, self.memory, progress, support
             )
             descent.backward(weighted_sum(terms, weights))
         threshold = certainty_threshold(progress, self.config.certainty_low)
@@ -181,10 +182,10 @@ class TrainingStep:
             # every process keeps the same memory, of the whole batch
             self.memory.enqueue(*gathered(queued, self.largest_share))
         if mixing:
-            labels = self.objective.pseudo_labels(output, targets[0], support, progress)
+            labels = self.objective.pseudo_labels(output, scribble, support, progress)
             implied, trust = (None, 1.0) if support is None else (support.background, support.trust)
             del output, support  # the first pass' memory is free before the second pass begins
-            mixed = self._mix(data, targets[0], labels, implied)
+            mixed = self._mix(data, scribble, labels, implied)
             del labels, implied
             mixed_terms = self._second_pass(mixed, trust, pictures)
             loss = weighted_sum(mixed_terms, weights)
@@ -203,13 +204,12 @@ class TrainingStep:
             output = self.network(data)
             return self.embedded(output) if embed else output
 
-    def _grown(self, output: TrainingOutput, targets: list[Tensor]) -> list[Tensor]:
-        """The targets of all levels with strokes that have grown."""
-        if not self.config.stroke_growth:
-            return targets
+    def _grown(self, output: TrainingOutput, scribble: Tensor) -> Tensor:
+        """The scribble with strokes that have grown."""
         share = self.config.stroke_growth
-        first = self.grow(self.objective.labels, output.main[0], targets[0], share, self.periods)
-        return [resize_nearest(first, target.shape[2:]) for target in targets]
+        if not share:
+            return scribble
+        return self.grow(self.objective.labels, output.main[0], scribble, share, self.periods)
 
     def _strokes_say(self, output: TrainingOutput, scribble: Tensor) -> StrokeSupport | None:
         if not self.config.stroke_support:

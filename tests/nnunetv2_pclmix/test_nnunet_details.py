@@ -21,7 +21,8 @@ _build_loss, both of the instance | trainer | `initialize` |
 `class_locations` | trainer, patch_sampling | `annotated` |
 | the loader uses `identifiers` and `load_case` of its data set alone; the latter gives four values\
  | patch_sampling, check_annotations | `load_case` |
-| augmented targets: one int16 (B, 1, ...) per level, ignore label in it | objective | `batches` |
+| augmented targets: one int16 (B, 1, ...) per level, ignore label in it; those of coarser levels \
+are the finest one's at the voxel after each block's centre | objective | `batches` |
 | `on_train_epoch_start` before the first `train_step`, `current_epoch` counts from 0 and is \
 increased in `on_epoch_end` | trainer | `loop` |
 | `train_step` returns a dict that `collate_outputs` joins; "loss" is read | trainer | `loop` |
@@ -60,6 +61,7 @@ from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
 from nnunetv2_pclmix import discovery
 from nnunetv2_pclmix.commands.export import KEPT
+from nnunetv2_pclmix.method.objective import resize_nearest
 from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
 from tests.nnunetv2_pclmix.test_trainer import make_trainer
 
@@ -279,6 +281,9 @@ def test_batches(stock):
     values = np.unique(targets[0].numpy())
     expect(values.max() == stock.label_manager.ignore_label, f"labels are {values}", "objective")
     expect(targets[0].shape == (4, 1, 32, 32), f"a target has {targets[0].shape}", "objective")
+    ours = [resize_nearest(targets[0], target.shape[2:]) for target in targets]
+    same = all(map(torch.equal, ours, targets))
+    expect(same, "targets of coarser levels are not every n-th voxel", "objective")
 
 
 def test_loop(nnunet):

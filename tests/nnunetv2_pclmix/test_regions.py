@@ -94,7 +94,7 @@ def both_passes(o, output, targets, memory, mix, progress=0.5):
     if o.config.stroke_support:
         support = stroke_support(o.labels, output.main[0], targets[0])
         implied, trust = mix(support.background), support.trust
-    terms, queued = o.first_pass(output, targets, memory, progress, support)
+    terms, queued = o.first_pass(output, targets[0], memory, progress, support)
     pseudo = mix(*o.pseudo_labels(output, targets[0], support, progress))
     return terms | o.second_pass(output, mix(targets[0]), pseudo, implied, trust), queued
 
@@ -146,7 +146,7 @@ def test_everything_ignored_gives_zero_and_zero_gradients(shape):
 
 def test_cross_entropy_of_half_precision_logits_is_float32_and_finite():
     logits = torch.full((1, 1, 2, 2), 60000.0, dtype=torch.float16)
-    (mean,) = Regions(1).cross_entropy(logits, [torch.zeros(1, 2, 2, 2, dtype=torch.bool)])
+    (mean,) = Regions(1).cross_entropy(logits, torch.zeros(1, 1, 2, 2, 2, dtype=torch.bool))
     loss = mean.value()
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(60000, rel=1e-3)
@@ -154,7 +154,7 @@ def test_cross_entropy_of_half_precision_logits_is_float32_and_finite():
 
 def test_scribble_and_dice_terms_are_together_the_stock_trainers_loss():
     output, targets = random_batch()
-    terms, _ = objective().first_pass(output, targets, filled_memory(), 0.5)
+    terms, _ = objective().first_pass(output, targets[0], filled_memory(), 0.5)
     expected = DeepSupervisionWrapper(nnunet_loss(), LEVELS)(output.main, targets)
     torch.testing.assert_close(terms["scribble_main"] + terms["dice_main"], expected)
 
@@ -162,7 +162,7 @@ def test_scribble_and_dice_terms_are_together_the_stock_trainers_loss():
 @pytest.mark.parametrize("patch", [(32, 48), (8, 16, 24)])
 def test_the_other_terms_agree_with_the_formulas(patch):
     output, targets = random_batch(2, patch)
-    terms, (vectors, present) = objective().first_pass(output, targets, filled_memory(), 0.5)
+    terms, (vectors, present) = objective().first_pass(output, targets[0], filled_memory(), 0.5)
     expected = reference.partial_binary_cross_entropy(output.auxiliary.detach(), targets[0])
     torch.testing.assert_close(terms["scribble_auxiliary"], expected, check_dtype=False)
     agreement = (output.main[0].sigmoid() - output.auxiliary.sigmoid()).square().sum(1)
@@ -189,7 +189,7 @@ def test_consistency_of_probabilities_is_of_the_sigmoid():
     torch.testing.assert_close(value, (one.sigmoid() - two.sigmoid()).square().sum(1).mean())
     output, targets = random_batch()
     config = replace(CONFIG, heterogeneous_on="logits")
-    terms, _ = objective(config).first_pass(output, targets, filled_memory(), 0.5)
+    terms, _ = objective(config).first_pass(output, targets[0], filled_memory(), 0.5)
     expected = (output.main[0] - output.auxiliary).square().mean()
     torch.testing.assert_close(terms["heterogeneous"], expected)
 
@@ -277,7 +277,7 @@ def test_contrast_is_on_the_exclusive_classes_of_certain_pixels(background):
     output, targets = random_batch(2)
     sharp = output._replace(main=[20 * z for z in output.main], auxiliary=20 * output.main[0])
     config = replace(CONFIG, contrast_background=background)
-    _, (means, present) = objective(config).first_pass(sharp, targets, filled_memory(), 0.5)
+    _, (means, present) = objective(config).first_pass(sharp, targets[0], filled_memory(), 0.5)
     main, auxiliary = sharp.main[0].detach(), sharp.auxiliary.detach()
     certain = reference.region_certainty_label(
         main, auxiliary, targets[0], certainty_threshold(0.5)
@@ -403,7 +403,7 @@ def test_components_can_be_switched_off(change):
         terms, _ = both_passes(o, output, targets, filled_memory(), mix)
     else:
         support = stroke_support(o.labels, output.main[0], targets[0])
-        terms, _ = o.first_pass(output, targets, filled_memory(), 0.5, support)
+        terms, _ = o.first_pass(output, targets[0], filled_memory(), 0.5, support)
     assert terms.keys() == term_weights(config, 0.5).keys()
 
 

@@ -314,7 +314,7 @@ def test_one_step_has_the_gradient_of_both_passes(nnunet, monkeypatch):
     support = stroke_support(trainer.step.objective.labels, first.main[0], targets[0])
     # there is something to correct
     assert (first.main[0].argmax(1, keepdim=True)[support.background] > 0).any()
-    terms, _ = trainer.step.objective.first_pass(first, targets, memory, 6 / 8, support)
+    terms, _ = trainer.step.objective.first_pass(first, targets[0], memory, 6 / 8, support)
     main, auxiliary = trainer.step.objective.pseudo_labels(first, targets[0], support, 6 / 8)
     pseudo = torch.where(mix.from_first, main[mix.first], auxiliary[mix.second])
     second = trainer.network(mix(data))

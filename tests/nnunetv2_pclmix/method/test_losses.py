@@ -56,7 +56,8 @@ def test_gradient_is_right_and_exactly_zero_at_ignored_voxels():
     target[0, 0, :2] = torch.tensor([0, IGNORE])  # at least one of each
 
     def loss(z):
-        return partial_nll(torch.log_softmax(z, 1), target, IGNORE).value()
+        (mean,) = partial_nll(torch.log_softmax(z, 1), target[None], IGNORE)
+        return mean.value()
 
     assert torch.autograd.gradcheck(loss, (logits,))
     loss(logits).backward()

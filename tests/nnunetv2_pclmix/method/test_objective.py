@@ -71,7 +71,7 @@ def filled_memory(device="cpu"):
 @pytest.mark.parametrize("patch", [(32, 48), (8, 16, 24)])
 def test_terms_agree_with_the_formulas(patch):
     output, targets = random_batch(2, patch)
-    terms, queued = objective().first_pass(output, targets, filled_memory(), 0.5)
+    terms, queued = objective().first_pass(output, targets[0], filled_memory(), 0.5)
     expected = sum(
         w * reference.partial_cross_entropy(z.detach(), t[:, 0], IGNORE)
         for w, z, t in zip(LEVELS, output.main, targets, strict=True)
@@ -83,7 +83,7 @@ def test_terms_agree_with_the_formulas(patch):
     expected = (output.main[0] - output.auxiliary).square().mean()
     torch.testing.assert_close(terms["heterogeneous"], expected)
     softly = objective(replace(CONFIG, heterogeneous_on="probabilities"))
-    agreement = softly.first_pass(output, targets, filled_memory(), 0.5)[0]["heterogeneous"]
+    agreement = softly.first_pass(output, targets[0], filled_memory(), 0.5)[0]["heterogeneous"]
     p = output.main[0].softmax(1) - output.auxiliary.softmax(1)
     torch.testing.assert_close(agreement, p.square().sum(1).mean())
     assert terms["contrast"] > 0
@@ -107,7 +107,7 @@ def test_the_mixed_image_has_all_that_the_image_has():
     support = replace(support, trust=torch.tensor(0.3))
     config = replace(SUPPORTED, partial_dice=1.0, pseudo_dice=0.5)
     o = objective(config)
-    first, _ = o.first_pass(output, targets, memory, 0.5, support)
+    first, _ = o.first_pass(output, targets[0], memory, 0.5, support)
     pseudo = torch.randint(0, K + 1, targets[0].shape)  # some of it ignored
     second = o.second_pass(output, targets[0], pseudo, support.background, support.trust)
     names = "scribble_main background_main dice_main scribble_auxiliary background_auxiliary"
@@ -160,7 +160,7 @@ def test_scribble_and_dice_terms_are_together_the_stock_trainers_loss():
     )
     config = replace(CONFIG, partial_dice=1.0)
     o = Objective(config, ExclusiveLabels(IGNORE), LEVELS, stock.loss.dc)
-    terms, _ = o.first_pass(output, targets, filled_memory(), 0.5)
+    terms, _ = o.first_pass(output, targets[0], filled_memory(), 0.5)
     expected = stock(output.main, [t.long() for t in targets])
     torch.testing.assert_close(terms["scribble_main"] + terms["dice_main"], expected)
 
@@ -174,8 +174,8 @@ def test_implied_background_is_a_target_beside_the_strokes():
     support = StrokeSupport(implied, none, none, torch.tensor(0.3))
     memory = filled_memory()
     o = objective(replace(SUPPORTED, partial_dice=1.0))
-    terms, _ = o.first_pass(output, targets, memory, 0.5, support)
-    plain, _ = objective().first_pass(output, targets, memory, 0.5)
+    terms, _ = o.first_pass(output, targets[0], memory, 0.5, support)
+    plain, _ = objective().first_pass(output, targets[0], memory, 0.5)
     torch.testing.assert_close(terms["scribble_main"], plain["scribble_main"])
     torch.testing.assert_close(terms["scribble_auxiliary"], plain["scribble_auxiliary"])
     coarse = [resize_nearest(implied, z.shape[2:]) for z in output.main]
@@ -198,7 +198,7 @@ def test_contrast_uses_certain_cells(background):
     config = replace(CONFIG, contrast_background=background)
     output, targets = random_batch(2)
     sharp = output._replace(main=[20 * z for z in output.main], auxiliary=20 * output.main[0])
-    _, (means, present) = objective(config).first_pass(sharp, targets, filled_memory(), 0.5)
+    _, (means, present) = objective(config).first_pass(sharp, targets[0], filled_memory(), 0.5)
     main, auxiliary, scribble = sharp.main[0].detach(), sharp.auxiliary.detach(), targets[0][:, 0]
     certain = reference.certainty_label(main, auxiliary, scribble, certainty_threshold(0.5), IGNORE)
     label = reference.label_of_cells(certain, scribble, (8, 8), IGNORE).flatten(1)
@@ -263,7 +263,7 @@ def test_switching_a_component_off_removes_its_terms_and_no_others(change, gone)
         output = output._replace(auxiliary=None)
     if not config.contrast:
         output = output._replace(embedding=None)
-    terms, queued = objective(config).first_pass(output, targets, filled_memory(), 0.5, support)
+    terms, queued = objective(config).first_pass(output, targets[0], filled_memory(), 0.5, support)
     if config.dynamic_mix:
         pseudo = torch.zeros_like(targets[0])
         implied = None if support is None else support.background
@@ -289,7 +289,7 @@ def test_degenerate_batches_stay_finite(case):
     memory = PixelMemory(K, 6, 8) if every or case == "empty memory" else filled_memory()
     mix = draw_mix(len(targets[0]), (32, 48), 0.2)
     support, o = support_of(output, targets), objective(SUPPORTED)
-    terms, queued = o.first_pass(output, targets, memory, 0.5, support)
+    terms, queued = o.first_pass(output, targets[0], memory, 0.5, support)
     memory.enqueue(*queued)
     labels = o.pseudo_labels(output, targets[0], support, 0.5)
     terms |= o.second_pass(output, mix(targets[0]), mix(*labels), mix(support.background))
@@ -313,7 +313,7 @@ def test_neither_pass_makes_the_host_wait_for_the_device(monkeypatch):
         for name in ("tensor", "as_tensor", "nonzero"):
             forbid.setattr(torch, name, waits)
         support = support_of(output, targets)
-        terms, queued = o.first_pass(output, targets, memory, 0.5, support)
+        terms, queued = o.first_pass(output, targets[0], memory, 0.5, support)
         memory.enqueue(*queued)
         mix = draw_mix(len(targets[0]), (32, 48), 0.2)
         labels = o.pseudo_labels(output, targets[0], support, 0.5)
@@ -332,7 +332,7 @@ def test_passes_can_be_back_propagated_one_after_the_other():
     def passes():
         output = network.embedded(network(images))
         torch.manual_seed(1)  # the choice of anchors
-        yield weighted_sum(o.first_pass(output, targets, filled_memory(), 0.7)[0], weights)
+        yield weighted_sum(o.first_pass(output, targets[0], filled_memory(), 0.7)[0], weights)
         pseudo = mix(*o.pseudo_labels(output, scribble, None, 0.7))
         mixed = o.second_pass(network(mix(images)), mix(scribble), pseudo)
         yield weighted_sum(mixed, weights)
@@ -356,7 +356,7 @@ def test_nothing_waits_for_the_device():
         output, targets = random_batch(device=device)
         memory = filled_memory(device)
         support, o = support_of(output, targets), objective(SUPPORTED)
-        terms, queued = o.first_pass(output, targets, memory, 0.5, support)
+        terms, queued = o.first_pass(output, targets[0], memory, 0.5, support)
         memory.enqueue(*queued)
         mix = draw_mix(4, (32, 48), 0.2, device)
         labels = o.pseudo_labels(output, targets[0], support, 0.5)

@@ -135,17 +135,16 @@ def test_grown_strokes_are_what_both_passes_learn_from():
 
     first_pass, second_pass = step.objective.first_pass, step.objective.second_pass
     step.grow = grow
-    step.objective.first_pass = lambda output, targets, *rest: (
-        seen.append(targets) or first_pass(output, targets, *rest)
+    step.objective.first_pass = lambda output, scribble, *rest: (
+        seen.append(scribble) or first_pass(output, scribble, *rest)
     )
-    step.objective.second_pass = lambda output, scribbles, *rest: (
-        seen.append([scribbles]) or second_pass(output, scribbles, *rest)
+    step.objective.second_pass = lambda output, scribble, *rest: (
+        seen.append(scribble) or second_pass(output, scribble, *rest)
     )
     batch, pictures = batch_of(), Seen()
     step(batch, 0.5, descent, pictures)
-    targets, (mixed,) = seen
-    assert [t.shape[2:] for t in targets] == [torch.Size(size) for size in SIZES]
-    assert torch.equal(targets[0], grown[0]) and (mixed != IGNORE).all()
+    first, mixed = seen
+    assert torch.equal(first, grown[0]) and (mixed != IGNORE).all()
     # what is drawn, and counted as annotated, is what the user drew
     assert torch.equal(pictures.taken[0][1], batch["target"][0])
 
