@@ -32,6 +32,7 @@ from nnunetv2_pclmix.method.pixel_contrastive_loss import info_nce, sample_ancho
 from nnunetv2_pclmix.method.pixel_memory import PixelMemory, region_means
 from nnunetv2_pclmix.method.schedules import certainty_threshold
 from nnunetv2_pclmix.method.stroke_support import StrokeSupport
+from nnunetv2_pclmix.method.term_weights import scaled
 
 Terms = dict[str, Tensor]
 Means = dict[str, list[tuple[float, Mean]]]
@@ -43,7 +44,7 @@ def taken(means: Means) -> Terms:
     every = [mean for group in means.values() for _, mean in group]
     weights = [weight for group in means.values() for weight, _ in group]
     values = values_of(every)
-    parts = [weight * value for weight, value in zip(weights, values.unbind(), strict=True)]
+    parts = list(map(scaled, weights, values.unbind()))
     terms, begin = {}, 0
     for name, group in means.items():
         terms[name] = functools.reduce(torch.add, parts[begin : begin + len(group)])
@@ -272,15 +273,15 @@ class Objective:
         trust: Tensor | float,
     ) -> Tensor:
         """Soft Dice over annotated voxels, and over implied background as far as it is trusted."""
-        total = logits[0].new_zeros((), dtype=torch.float32)
         target, mask = self.labels.dice_target(target)
         if implied is not None:
             mask = torch.where(mask, 1.0, implied * trust)
+        parts = []
         for weight, z in zip(self.level_weights, logits, strict=True):
             if weight:
                 y, where = (resize_nearest(x, z.shape[2:]) for x in (target, mask))
-                total = total + weight * self.partial_dice(z.float(), y, loss_mask=where)
-        return total
+                parts.append(weight * self.partial_dice(z.float(), y, loss_mask=where))
+        return torch.stack(parts).sum()
 
     def _heterogeneous(self, output: TrainingOutput) -> Mean:
         on_probabilities = self.config.heterogeneous_on == "probabilities"

@@ -68,4 +68,9 @@ def term_weights(config: PCLMixConfig, progress: float) -> dict[str, float]:
 
 def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
     """Sum of weight times term over the terms of one pass."""
-    return torch.stack([weights[name] * value for name, value in terms.items()]).sum()
+    return torch.stack([scaled(weights[name], value) for name, value in terms.items()]).sum()
+
+
+def scaled(weight: float, value: Tensor) -> Tensor:
+    """The product, without an operation where the weight is 1, as it mostly is."""
+    return value if weight == 1 else weight * value

@@ -64,8 +64,7 @@ class WindowAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, *size, C) to the same shape."""
-        size, channels = x.shape[1:-1], x.shape[-1]
-        axes = len(size)
+        axes, channels = x.ndim - 2, x.shape[-1]
         qkv = self.qkv(x)
         if any(self.padding):
             qkv = F.pad(qkv, self.padding)
@@ -83,8 +82,9 @@ class WindowAttention(nn.Module):
         order = [i for a in range(axes) for i in (1 + a, 2 + axes + a)]
         y = y.permute(0, *order, 1 + axes, 2 + 2 * axes)
         y = y.reshape(x.shape[0], *self.padded, channels)
-        inside = tuple(slice(f, f + s) for f, s in zip(self.before, size, strict=True))
-        return self.out(y[(slice(None), *inside)])
+        if any(self.padding):
+            y = F.pad(y, [-n for n in self.padding])
+        return self.out(y)
 
 
 class WindowBlock(nn.Module):
