@@ -32,6 +32,7 @@ from nnunetv2_pclmix.method.dynamic_mix import draw_mix
 from nnunetv2_pclmix.method.label_encoding import ExclusiveLabels
 from nnunetv2_pclmix.method.network import TrainingOutput
 from nnunetv2_pclmix.method.objective import Objective
+from nnunetv2_pclmix.method.pixel_embedding import PixelEmbedding
 from nnunetv2_pclmix.method.pixel_memory import PixelMemory
 from nnunetv2_pclmix.method.stroke_support import stroke_support
 from nnunetv2_pclmix.method.term_weights import term_weights, weighted_sum
@@ -39,6 +40,7 @@ from scribble_tools.dataset.writing import write_json
 from scribble_tools.text_tables import text_table
 
 BATCH, LEVELS, HALFWAY = 2, 4, 0.5
+FEATURES = 128  # of the embedded feature
 CLASSES, SIZE = 4, 128  # what stays the same while the other one grows
 SIZES_2D, SIZES_3D = (64, 96, 128, 192, 256, 384, 512), (32, 48, 64, 96, 128, 160)
 NUMBERS_OF_CLASSES = (2, 4, 8, 16, 32, 64, 100)
@@ -79,11 +81,13 @@ class NotNetwork:
         def random(channels: int, size: Sequence[int]) -> Tensor:
             return torch.randn(BATCH, channels, *size, device=self.device)
 
-        embedding = F.normalize(random(self.config.embedding_dim, self.coarse), dim=1)
+        dim = self.config.embedding_dim
+        weights = torch.randn(dim, FEATURES, device=self.device), torch.zeros(dim).to(self.device)
+        embedding = PixelEmbedding(random(FEATURES, self.coarse).requires_grad_(), *weights)
         return TrainingOutput(
             [random(self.classes, size).requires_grad_() for size in self.sizes],
             random(self.classes, self.sizes[0]).requires_grad_(),
-            embedding.requires_grad_(),
+            embedding,
         )
 
     def __call__(self, first: TrainingOutput, second: TrainingOutput) -> None:

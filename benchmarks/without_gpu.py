@@ -46,7 +46,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from machine import provenance
-from step import TRAINERS, WIDTH, modules_of, persistent_bytes, ratios, ready_trainer
+from step import TRAINERS, WIDTH, is_ours, modules_of, persistent_bytes, ratios, ready_trainer
 from synthetic_task import PLANS, random_batch, write_task
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -199,6 +199,8 @@ def count(name: str, plan: str, precision: str, args: argparse.Namespace) -> dic
     trainer.optimizer, trainer.lr_scheduler = trainer.configure_optimizers()
     if precision == "half":
         trainer.network.forward = in_half(trainer.network.forward)
+        if is_ours(trainer):
+            trainer.step.embedded = in_half(trainer.step.embedded)
     with mode, as_on_cuda(trainer.optimizer), counted_synchronisations() as asked:
         batch = random_batch(trainer)
         trainer.train_step(batch)  # makes the optimiser's state

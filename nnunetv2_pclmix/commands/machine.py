@@ -61,7 +61,8 @@ def seconds_per_iteration(
         _wait(device)
         start = time.perf_counter()
         output = network.embedded(network(data))
-        tensors = [*output.main, output.auxiliary, output.embedding]
+        feature = None if output.embedding is None else output.embedding.hidden
+        tensors = [*output.main, output.auxiliary, feature]
         sum(t.square().mean() for t in tensors if t is not None).backward()
         network.zero_grad(set_to_none=True)
         _wait(device)

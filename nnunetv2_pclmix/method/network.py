@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nnunetv2_pclmix.config import PCLMixConfig
 from nnunetv2_pclmix.method.auxiliary_decoder import AuxiliaryDecoder
 from nnunetv2_pclmix.method.one_parameter import OneParameter
+from nnunetv2_pclmix.method.pixel_embedding import EmbeddingHead, PixelEmbedding
 
 SUPPORTED_ARCHITECTURES = ("PlainConvUNet", "ResidualEncoderUNet")
 
@@ -23,14 +23,13 @@ class TrainingOutput(NamedTuple):
     Attributes:
         main: logits of D_c, full resolution first, one (B, K, *spatial) per deep supervision level.
         auxiliary: logits of D_t, (B, K, *spatial), or None without auxiliary decoder.
-        embedding: L2-normalised float32 pixel embedding (B, D, *coarse), or None without contrast,
-            and until `PCLMixNetwork.embedded`.
+        embedding: of pixels, or None without contrast, and until `PCLMixNetwork.embedded`.
         feature: of the encoder (B, C, *coarse), which is embedded; None where nothing is.
     """
 
     main: list[Tensor]
     auxiliary: Tensor | None
-    embedding: Tensor | None = None
+    embedding: PixelEmbedding | None = None
     feature: Tensor | None = None
 
 
@@ -42,27 +41,6 @@ def no_view(module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) ->
     torch.compile moves. The result is the same bit for bit, and nothing else holds the memory.
     """
     return torch.ops.aten._unsafe_view(output, output.shape)
-
-
-class EmbeddingHead(nn.Module):
-    """1x1 conv, norm, ReLU, 1x1 conv, L2 normalisation (PCLMix, embedding head).
-
-    The norm is GroupNorm with one group: unlike batch or instance norm it works for one sample and
-    for a feature map of one voxel. The convolutions are linear layers over the channels, which is
-    the same and serves 2D and 3D.
-    """
-
-    def __init__(self, channels: int, dim: int) -> None:
-        super().__init__()
-        self.reduce = nn.Linear(channels, channels)
-        self.norm = nn.GroupNorm(1, channels)
-        self.project = nn.Linear(channels, dim)
-
-    def forward(self, feature: Tensor) -> Tensor:
-        """(B, C, *coarse) to (B, D, *coarse)."""
-        x = self.reduce(feature.movedim(1, -1)).movedim(-1, 1)
-        x = self.project(F.relu(self.norm(x)).movedim(1, -1))
-        return F.normalize(x.float(), dim=-1).movedim(-1, 1)
 
 
 class PCLMixNetwork(nn.Module):

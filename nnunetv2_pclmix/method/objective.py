@@ -29,7 +29,7 @@ from nnunetv2_pclmix.method.global_mean import Mean, exchanging, values_of, worl
 from nnunetv2_pclmix.method.label_encoding import LabelEncoding
 from nnunetv2_pclmix.method.network import TrainingOutput
 from nnunetv2_pclmix.method.pixel_contrastive_loss import info_nce, sample_anchors
-from nnunetv2_pclmix.method.pixel_memory import PixelMemory, region_means
+from nnunetv2_pclmix.method.pixel_memory import PixelMemory
 from nnunetv2_pclmix.method.schedules import certainty_threshold
 from nnunetv2_pclmix.method.stroke_support import StrokeSupport
 from nnunetv2_pclmix.method.term_weights import scaled
@@ -301,9 +301,9 @@ class Objective:
     ) -> tuple[Mean, tuple[Tensor, Tensor]]:
         config, labels = self.config, self.labels
         nothing = labels.num_classes
-        embedding = output.embedding.flatten(2)  # (B, D, P)
+        embedding = output.embedding
         with torch.no_grad():
-            size, main = output.embedding.shape[2:], output.main[0]
+            size, main = embedding.size, output.main[0]
             certain = certainty_label(
                 labels,
                 mean_probabilities(labels, main, output.auxiliary),
@@ -315,7 +315,7 @@ class Objective:
             predicted = classes_in_cells(labels.exclusive(labels.predict(main)), size, nothing)
             if not config.contrast_background:
                 label = label.masked_fill(label == 0, nothing)
-            queued = region_means(embedding, label, nothing)
+            queued = embedding.region_means(label, nothing)
             index, valid = sample_anchors(
                 label,
                 predicted.argmax(2),
@@ -324,7 +324,8 @@ class Objective:
                 config.anchors_total // world_size(),
                 config.anchor_min_pixels,
             )
-        anchors = embedding.movedim(1, 2).flatten(0, 1)[index]
         entries, stored = memory.stored()
-        loss = info_nce(anchors, label.flatten()[index], valid, entries, stored, config.temperature)
+        loss = info_nce(
+            embedding.at(index), label.flatten()[index], valid, entries, stored, config.temperature
+        )
         return loss, queued

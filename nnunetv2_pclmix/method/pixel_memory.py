@@ -3,39 +3,13 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nnunetv2_pclmix.method.global_mean import gather_batch, world_size
 
 
-def region_means(embedding: Tensor, label: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
-    """Mean embedding of each class in each image.
-
-    Args:
-        embedding: (B, D, P) pixel embeddings.
-        label: (B, P) class of each pixel; values outside 0..num_classes-1 belong to no class.
-
-    Returns:
-        (B, K, D) L2-normalised means, zero where the class is absent, and (B, K) bool presence.
-
-    Example:
-        Two pixels of class 0, one of class 1, none of class 2:
-
-        >>> import torch
-        >>> embedding = torch.tensor([[[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]])
-        >>> means, present = region_means(embedding, torch.tensor([[0, 0, 1]]), num_classes=3)
-        >>> means[0].tolist(), present[0].tolist()
-        ([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]], [True, True, False])
-    """
-    member = label[:, None] == torch.arange(num_classes, device=label.device)[:, None]  # (B, K, P)
-    total = torch.einsum("bkp,bdp->bkd", member.float(), embedding.float())
-    # the sum and the mean point the same way, so normalising makes dividing by the count needless
-    return F.normalize(total, dim=2), member.any(2)
-
-
 def gathered(regions: tuple[Tensor, Tensor], largest: int) -> tuple[Tensor, Tensor]:
-    """`region_means` of all processes, by one exchange.
+    """`PixelEmbedding.region_means` of all processes, by one exchange.
 
     Args:
         regions: of this process' images.

@@ -11,10 +11,11 @@ import torch
 from nnunetv2_pclmix.config import PCLMixConfig
 from nnunetv2_pclmix.method.dual_consistency import heterogeneous_consistency
 from nnunetv2_pclmix.method.label_encoding import ExclusiveLabels, Regions
-from nnunetv2_pclmix.method.network import EmbeddingHead, TrainingOutput
+from nnunetv2_pclmix.method.network import TrainingOutput
 from nnunetv2_pclmix.method.objective import Objective
 from nnunetv2_pclmix.method.pixel_contrastive_loss import pixel_contrastive_loss
-from nnunetv2_pclmix.method.pixel_memory import PixelMemory, region_means
+from nnunetv2_pclmix.method.pixel_embedding import EmbeddingHead, PixelEmbedding
+from nnunetv2_pclmix.method.pixel_memory import PixelMemory
 from nnunetv2_pclmix.method.stroke_support import stroke_support
 from nnunetv2_pclmix.method.term_weights import term_weights, weighted_sum
 from tests.nnunetv2_pclmix.test_trainer import _targets, make_trainer
@@ -52,7 +53,8 @@ def test_every_term_and_gradient_is_finite_for_half_precision_outputs(labels, sc
 
     def output():
         embedding = torch.nn.functional.normalize(torch.randn(2, 8, 4, 4), dim=1)
-        return TrainingOutput([logits(16), logits(8)], logits(16), leaf(embedding))
+        embedding = PixelEmbedding(leaf(embedding), torch.eye(8), torch.zeros(8))
+        return TrainingOutput([logits(16), logits(8)], logits(16), embedding)
 
     config = PCLMixConfig(
         embedding_dim=8, memory_size=5, anchor_min_pixels=1, heterogeneous_on="logits"
@@ -74,7 +76,7 @@ def test_every_term_and_gradient_is_finite_for_half_precision_outputs(labels, sc
     assert terms["heterogeneous"] > scale**2 / 2  # beyond half precision for the larger scale
     weights = term_weights(config, 0.9)
     (weighted_sum(terms, weights) + weighted_sum(mixed, weights)).backward()
-    leaves = [*first.main, first.auxiliary, first.embedding, *second.main, second.auxiliary]
+    leaves = [*first.main, first.auxiliary, first.embedding.hidden, *second.main, second.auxiliary]
     for tensor in leaves:
         assert tensor.grad.dtype == dtype
         assert tensor.grad.isfinite().all()
@@ -107,7 +109,8 @@ def test_an_embedding_that_overflowed_leaves_the_memory_as_it_was():
     embedding = torch.randn(2, 8, 9).half()
     embedding[1, 0, 4] = torch.inf  # of the second image, in class 1
     label = (torch.arange(9) // 3).expand(2, 9)
-    vectors, present = region_means(embedding, label, 3)
+    embedding = PixelEmbedding(embedding, torch.eye(8), torch.zeros(8))
+    vectors, present = embedding.region_means(label, 3)
     assert present.all()
     memory.enqueue(vectors, present)
     assert memory.stored()[0].isfinite().all()
@@ -124,8 +127,10 @@ def test_embedding_is_float32_and_of_length_one_under_autocast(dtype):
     head = EmbeddingHead(16, 8)
     with autocast_to(dtype):
         embedding = head(1000 * torch.randn(2, 16, 4, 4))
+    assert embedding.hidden.dtype == dtype
+    embedding = embedding.at(torch.arange(32))
     assert embedding.dtype == torch.float32
-    torch.testing.assert_close(embedding.norm(dim=1), torch.ones(2, 4, 4))
+    torch.testing.assert_close(embedding.norm(dim=1), torch.ones(32))
 
 
 @pytest.fixture

@@ -35,6 +35,7 @@ from nnunetv2_pclmix.method.label_encoding import (
 from nnunetv2_pclmix.method.network import TrainingOutput
 from nnunetv2_pclmix.method.objective import Objective, resize_nearest
 from nnunetv2_pclmix.method.partial_cross_entropy import partial_binary_cross_entropy
+from nnunetv2_pclmix.method.pixel_embedding import PixelEmbedding
 from nnunetv2_pclmix.method.pixel_memory import PixelMemory
 from nnunetv2_pclmix.method.schedules import certainty_threshold
 from nnunetv2_pclmix.method.stroke_support import stroke_support
@@ -73,6 +74,8 @@ def random_batch(batch=3, patch=(32, 48), device="cpu"):
     auxiliary = torch.randn(batch, R, *patch, device=device, requires_grad=True)
     embedding = torch.randn(batch, 8, *[s // 8 for s in patch], device=device, requires_grad=True)
     embedding = torch.nn.functional.normalize(embedding, dim=1)
+    as_it_is = torch.eye(8, device=device), torch.zeros(8, device=device)
+    embedding = PixelEmbedding(embedding, *as_it_is)
     target = random_target(batch, patch, device=device)
     targets = [target] + [resize_nearest(target, s) for s in sizes[1:]]
     return TrainingOutput(main, auxiliary, embedding), targets
@@ -287,7 +290,7 @@ def test_contrast_is_on_the_exclusive_classes_of_certain_pixels(background):
     if not background:
         label[label == 0] = R + 1
     lists = [[] for _ in range(R + 1)]
-    reference.enqueue(lists, output.embedding.detach().flatten(2), label, 99)
+    reference.enqueue(lists, output.embedding.hidden.detach().flatten(2), label, 99)
     assert present.sum(0).tolist() == [len(queue) for queue in lists]
     for c in range(R + 1):
         if lists[c]:

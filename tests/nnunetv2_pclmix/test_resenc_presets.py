@@ -92,4 +92,5 @@ def test_auxiliary_parts_fit_the_plans_of_large_images(planned, preset):
     voxels = [math.prod(logits.shape[2:]) for logits in output.main]
     assert voxels == sorted(voxels, reverse=True)
     assert len(voxels) == stages - 1
-    assert output.embedding.shape[:2] == (2, PCLMixConfig().embedding_dim)
+    assert output.embedding.hidden.shape[0] == 2
+    assert len(output.embedding.weight) == PCLMixConfig().embedding_dim

@@ -7,10 +7,16 @@ import torch
 import torch.nn.functional as F
 
 from nnunetv2_pclmix.method.pixel_contrastive_loss import pixel_contrastive_loss, sample_anchors
-from nnunetv2_pclmix.method.pixel_memory import PixelMemory, region_means
+from nnunetv2_pclmix.method.pixel_embedding import PixelEmbedding
+from nnunetv2_pclmix.method.pixel_memory import PixelMemory
 from tests import reference
 
 K, D = 3, 5
+
+
+def embedded(values):
+    """A pixel embedding (B, D, P) that is its values, normalised."""
+    return PixelEmbedding(values, torch.eye(D), torch.zeros(D))
 
 
 def unit(*shape):
@@ -23,7 +29,7 @@ def test_queue_agrees_with_lists_around_the_batch_size(size):
     for _ in range(7):
         embedding = F.normalize(torch.randn(4, D, 6), dim=1)
         label = torch.randint(-1, K + 1, (4, 6))
-        memory.enqueue(*region_means(embedding, label, K))
+        memory.enqueue(*embedded(embedding).region_means(label, K))
         reference.enqueue(lists, embedding, label, size)
         entries, stored = memory.stored()
         assert stored.sum(1).tolist() == [len(queue) for queue in lists]
@@ -35,11 +41,11 @@ def test_queue_agrees_with_lists_around_the_batch_size(size):
 
 def test_a_class_that_no_image_shows_leaves_its_queue_alone():
     memory = PixelMemory(K, 4, D)
-    memory.enqueue(*region_means(unit(2, 6, D).mT, torch.zeros(2, 6, dtype=torch.long), K))
+    memory.enqueue(*embedded(unit(2, 6, D).mT).region_means(torch.zeros(2, 6, dtype=torch.long), K))
     assert memory.filled.tolist() == [2, 0, 0]
     assert memory.pointer.tolist() == [2, 0, 0]
     before = memory.entries[:, :4].clone()
-    memory.enqueue(*region_means(unit(2, 6, D).mT, torch.full((2, 6), K), K))
+    memory.enqueue(*embedded(unit(2, 6, D).mT).region_means(torch.full((2, 6), K), K))
     assert torch.equal(memory.entries[:, :4], before)
 
 

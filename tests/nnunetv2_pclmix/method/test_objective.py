@@ -14,6 +14,7 @@ from nnunetv2_pclmix.method.dynamic_mix import draw_mix
 from nnunetv2_pclmix.method.label_encoding import ExclusiveLabels
 from nnunetv2_pclmix.method.network import PCLMixNetwork, TrainingOutput
 from nnunetv2_pclmix.method.objective import Objective, resize_nearest
+from nnunetv2_pclmix.method.pixel_embedding import PixelEmbedding
 from nnunetv2_pclmix.method.pixel_memory import PixelMemory
 from nnunetv2_pclmix.method.schedules import certainty_threshold
 from nnunetv2_pclmix.method.stroke_support import StrokeSupport, stroke_support
@@ -49,6 +50,8 @@ def random_batch(batch=4, patch=(32, 48), share=0.2, device="cpu"):
     auxiliary = torch.randn(batch, K, *patch, device=device, requires_grad=True)
     embedding = torch.randn(batch, 8, *[s // 8 for s in patch], device=device, requires_grad=True)
     embedding = torch.nn.functional.normalize(embedding, dim=1)
+    as_it_is = torch.eye(8, device=device), torch.zeros(8, device=device)
+    embedding = PixelEmbedding(embedding, *as_it_is)
     scribble = torch.randint(0, K, (batch, 1, *patch), device=device, dtype=torch.int16)
     hidden = torch.rand(batch, 1, *patch, device=device) > share
     scribble = scribble.masked_fill(hidden, IGNORE)
@@ -205,7 +208,7 @@ def test_contrast_uses_certain_cells(background):
     if not background:
         label[label == 0] = IGNORE
     lists = [[] for _ in range(K)]
-    reference.enqueue(lists, output.embedding.detach().flatten(2), label, 99)
+    reference.enqueue(lists, output.embedding.hidden.detach().flatten(2), label, 99)
     assert present.sum(0).tolist() == [len(queue) for queue in lists]
     for c in range(K):
         if lists[c]:
