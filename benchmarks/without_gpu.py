@@ -24,9 +24,10 @@ in seconds, whatever its size, and every operation of it can be counted:
 autocast are a CPU's, which leave instance normalisation and activations in float16 as CUDA's do.
 The stock loss stays in float16, which CUDA's rules would make float32: its memory is, if anything,
 told too low, and our ratios too high. Attention is the kernel that CUDA takes where the position
-bias has a gradient, the memory-efficient one, and not a CPU's series of products. Nothing is
-compiled: there stock nnU-Net loses the copies that our network avoids without, see `no_view`.
-Nothing here is a time: those need a GPU, and `step.py`.
+bias has a gradient, the memory-efficient one, and not a CPU's series of products; a softmax of half
+precision in float32 is one kernel, too. Nothing is compiled: there stock nnU-Net loses the copies
+that our network avoids without, see `no_view`. Nothing here is a time: those need a GPU, and
+`step.py`.
 """
 
 from __future__ import annotations
@@ -167,14 +168,29 @@ def attention(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor) -> Tensor:
     return kernel(q, k, v, mask, True)[0]
 
 
+def in_float32(function: Callable[..., Tensor], kernel: Any) -> Callable[..., Tensor]:
+    """A softmax that on CUDA makes float32 of half precision by one kernel, not by two."""
+
+    def call(x: Tensor, dim: int, *rest: Any, dtype: torch.dtype | None = None) -> Tensor:
+        if x.dtype == torch.float16 and dtype == torch.float32:
+            return kernel(x, dim, True)
+        return function(x, dim, *rest, dtype=dtype)
+
+    return call
+
+
 @contextlib.contextmanager
 def as_on_cuda(optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """Attention and lists of weights are handled as on CUDA, by kernels that a CPU lacks."""
+    """Attention, softmax and lists of weights are as on CUDA, by kernels that a CPU lacks."""
     for group in optimizer.param_groups:
         group["foreach"] = True  # what CUDA takes where nothing is said
     clipping = "torch.nn.utils.clip_grad._has_foreach_support"
+    softmax = in_float32(torch.softmax, torch.ops.aten._softmax)
+    log_softmax = in_float32(torch.log_softmax, torch.ops.aten._log_softmax)
     with (
         patch.object(F, "scaled_dot_product_attention", attention),
+        patch.object(torch, "softmax", softmax),
+        patch.object(torch, "log_softmax", log_softmax),
         patch(clipping, lambda *_: True),
     ):
         yield

@@ -26,12 +26,14 @@ def squared_difference(
     and half of its gradient is a shift of all channels that softmax does not see.
 
     Args:
-        probabilities: softmax over the channels, or sigmoid; without it the logits are compared.
+        probabilities: softmax over the channels, or sigmoid, in float32; without it the logits are
+            compared.
     """
-    one, two = main_logits.float(), auxiliary_logits.float()
-    count = one.numel()
-    if probabilities is not None:
-        one, two = probabilities(one), probabilities(two)
+    count = main_logits.numel()
+    if probabilities is None:
+        one, two = main_logits.float(), auxiliary_logits.float()
+    else:
+        one, two = probabilities(main_logits), probabilities(auxiliary_logits)
         count //= one.shape[1]
     total = F.mse_loss(one, two, reduction="sum")
     # filled on the device: a number copied there would make the host wait

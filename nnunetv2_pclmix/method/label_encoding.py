@@ -102,7 +102,7 @@ class ExclusiveLabels(LabelEncoding):
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Softmax over the labels."""
-        return torch.softmax(logits.float(), 1)
+        return torch.softmax(logits, 1, dtype=torch.float32)
 
     def uncertainty(self, probabilities: Tensor) -> Tensor:
         """Entropy over the labels."""
@@ -110,7 +110,7 @@ class ExclusiveLabels(LabelEncoding):
 
     def cross_entropy(self, logits: Tensor, targets: Tensor) -> list[Mean]:
         """`partial_nll` of the softmax, which is computed once for all targets."""
-        log_p = torch.log_softmax(logits.float(), 1)
+        log_p = torch.log_softmax(logits, 1, dtype=torch.float32)
         return partial_nll(log_p, targets[:, :, 0], self.num_classes)
 
     def dice_target(self, target: Tensor) -> tuple[Tensor, Tensor]:

@@ -43,7 +43,8 @@ def partial_cross_entropy(logits: Tensor, target: Tensor, ignore_label: int) -> 
         >>> round(partial_cross_entropy(logits, target, ignore_label=2).item(), 4)
         0.1269
     """
-    (mean,) = partial_nll(torch.log_softmax(logits.float(), 1), target[None], ignore_label)
+    log_probabilities = torch.log_softmax(logits, 1, dtype=torch.float32)
+    (mean,) = partial_nll(log_probabilities, target[None], ignore_label)
     return mean.value()
 
 
