@@ -37,14 +37,28 @@ def full_in_words(error: OSError) -> str:
 
 @functools.cache
 def _end_forked_processes() -> None:
-    """From now on SIGTERM ends forked processes as if they had no handler of ours."""
+    """From now on SIGTERM ends forked processes as if they had no handler of ours.
+
+    It waits while a process forks: one that came before the child has its own handler would be
+    taken by ours, in the middle of what Python does there, and forgotten.
+    """
+    forking = threading.local()
+
+    def before() -> None:
+        if getattr(signal.getsignal(signal.SIGTERM), "ends_forked", False):
+            forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def in_parent() -> None:
+        if (mask := vars(forking).pop("mask", None)) is not None:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def in_child() -> None:
-        if getattr(signal.getsignal(signal.SIGTERM), "ends_forked", False):
+        if "mask" in vars(forking):
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            in_parent()
 
     if hasattr(os, "register_at_fork"):  # where processes can be forked
-        os.register_at_fork(after_in_child=in_child)
+        os.register_at_fork(before=before, after_in_parent=in_parent, after_in_child=in_child)
 
 
 @contextlib.contextmanager

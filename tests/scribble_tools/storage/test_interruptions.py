@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -23,3 +25,22 @@ def test_a_forked_process_has_no_handler_that_python_would_have_to_run():
             os._exit(0 if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL else 1)
         assert os.waitpid(child, 0)[1] == 0
         assert signal.getsignal(signal.SIGTERM) != signal.SIG_DFL
+
+
+EARLY = """
+import os, signal, time
+os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGTERM))
+from scribble_tools.storage.interruptions import sigterm_raises
+with sigterm_raises():
+    if (child := os.fork()) == 0:
+        time.sleep(60)  # as one of a pool waits for work
+        os._exit(1)
+    status = os.waitpid(child, 0)[1]
+    assert os.WTERMSIG(status) == signal.SIGTERM, status
+    assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+"""
+
+
+def test_sigterm_ends_a_process_that_has_just_been_forked():
+    """Before it has a handler of its own: it would be forgotten, and the process wait for ever."""
+    subprocess.run([sys.executable, "-c", EARLY], check=True, timeout=30)
