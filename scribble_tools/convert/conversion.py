@@ -88,8 +88,10 @@ def _read_case_labels(
         except Mismatch as error:
             problems.append(f"{path} (image: {case.images[0]}) {error}")
         except (FileNotFoundError, ValueError) as error:
-            message = str(error)
-            problems.append(message if str(path) in message else f"{path} {message}")
+            message, container = str(error), path.parent if path.parent.suffix == ".h5" else path
+            named = str(container) in message
+            if (problem := message if named else f"{path} {message}") not in problems:
+                problems.append(problem)
     if problems or case.part != TRAINING:
         return arrays, problems
     ignore = source.scribble_labels.labels[IGNORE]

@@ -153,7 +153,9 @@ def kind_of(path: Path) -> FileKind:
     """
     if not path.is_file():
         if path.exists():
-            raise ValueError(f"{path} is no regular file")
+            raise ValueError(
+                f"{path} is no regular file (a folder, a pipe or a device): put the file there"
+            )
         raise FileNotFoundError(f"{path}: no such file")
     try:
         with path.open("rb") as file:

@@ -14,6 +14,8 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from scribble_tools.images.file_kind import (
     BMP,
     GIPL,
@@ -22,12 +24,16 @@ from scribble_tools.images.file_kind import (
     PNG,
     FileKind,
 )
-from scribble_tools.images.nifti import files_of, parse_header
+from scribble_tools.images.nifti import COMPLEX, NiftiHeader, files_of, parse_header
 from scribble_tools.images.pictures import jpg_segments
 from scribble_tools.images.text_headers import MOST_AXES, MOST_PARTS, TextHeader, text_header
 from scribble_tools.images.unpacking import Content
 from scribble_tools.trust.printable import printable
 
+GEOMETRY_OF_ANOTHER = (
+    "Take the geometry of the file that it was made from, with nibabel: "
+    "IMAGE.set_qform(OTHER.affine, 1); IMAGE.set_sform(OTHER.affine, 1)"
+)
 LARGEST_SIDE = 1 << 20
 MOST_PIXELS = 1 << 30  # of a picture
 # how many times as large as in the file voxels can be, at most; bzip2 knows no such limit. Of
@@ -165,6 +171,29 @@ def _look_at_nifti(path: Path) -> None:
     if header.voxel_bytes not in (1, 2, 3, 4, 8, 16, 32) or header.offset < 0:
         raise ValueError("its header is damaged")
     _refuse_sizes(sizes, header.voxel_bytes, None)  # whether they are there is looked at elsewhere
+    _refuse_numbers_made_up(header)
+
+
+def _refuse_numbers_made_up(header: NiftiHeader) -> None:
+    """Refuse numbers in whose place ITK, without a word, takes others."""
+    if header.datatype in COMPLEX:
+        raise ValueError(
+            "its voxels are complex numbers, of which nnU-Net keeps the real part only: save what "
+            "is to be seen, often the magnitude (numpy.abs)"
+        )
+    sizes = [v for v, n in zip(header.pixdim, header.size, strict=False) if n > 1]
+    if not all(math.isfinite(v) and v for v in sizes):
+        raise ValueError(
+            f"its header says that voxels are {' x '.join(f'{v:.6g}' for v in sizes)} mm (pixdim), "
+            "and ITK and nnU-Net take 1 mm for what is no size. Write the true size there, such as "
+            "with nibabel: IMAGE.header.set_zooms((X, Y, Z)); nibabel.save(IMAGE, NEW_FILE)"
+        )
+    for name in ("qform", "sform"):
+        if getattr(header, f"{name}_code") > 0 and not np.isfinite(getattr(header, name)).all():
+            raise ValueError(
+                f"its {name} holds NaN or infinity, so that nobody knows where it lies. "
+                f"{GEOMETRY_OF_ANOTHER}"
+            )
 
 
 def _look_at_bmp(head: bytes, length: int) -> None:

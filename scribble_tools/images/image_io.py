@@ -30,7 +30,11 @@ from scribble_tools.images.file_kind import (
     kind_of,
     readable_kind,
 )
-from scribble_tools.images.header_limits import refuse_unsafe_header, refuse_unsafe_name
+from scribble_tools.images.header_limits import (
+    GEOMETRY_OF_ANOTHER,
+    refuse_unsafe_header,
+    refuse_unsafe_name,
+)
 from scribble_tools.images.nifti import read_header, shear_in_words
 from scribble_tools.images.packed_volumes import refuse_damaged_volume
 from scribble_tools.images.pictures import (
@@ -116,9 +120,12 @@ def _read_with_itk(path: Path, kind: FileKind) -> sitk.Image:
 def _why_not_read(path: Path, error: str) -> str:
     reason = error.strip().splitlines()[-1]
     if "orthonormal" in reason and (header := read_header(path)) is not None:
+        if not (angles := shear_in_words(header.sform)):
+            reason = f"its sform has an axis of no length, or too far away. {GEOMETRY_OF_ANOTHER}"
+            return f"{path} cannot be read as an image ({reason})"
         return (
-            f"{path} is sheared: its sform has the axes {shear_in_words(header.sform)}, but ITK "
-            "and nnU-Net read right angles only. Bring the image to a grid of right angles and its "
+            f"{path} is sheared: its sform has the axes {angles}, but ITK and nnU-Net read right "
+            "angles only. Bring the image to a grid of right angles and its "
             "labels along (nearest neighbour), such as with 3D Slicer's Resample Image or "
             "nibabel.processing.resample_to_output(IMAGE, order=0 for labels); or, if the shear is "
             "none of the scan's, keep the voxels and set qform and sform to right angles, in both "

@@ -15,6 +15,7 @@ from scribble_tools.images.unpacking import Content
 
 HEADER_BYTES = 348
 FLOATS = {16: "f4", 64: "f8"}  # NIfTI's numbers of these types
+COMPLEX = (32, 1792, 2048)
 CODES = ("not set", "scanner", "aligned", "Talairach", "MNI")
 
 
@@ -25,7 +26,7 @@ class NiftiHeader:
     Attributes:
         order: ``<`` or ``>``.
         size: (x, y, z, ...) in voxels.
-        spacing: in mm, of x, y and z.
+        pixdim: voxel size as it is stored, of x, y and z; of absent axes it is often 0.
         datatype: as NIfTI numbers it.
         offset: of the voxels in the file that holds them.
         slope, intercept: what voxels are multiplied with, and what is added then.
@@ -35,7 +36,7 @@ class NiftiHeader:
 
     order: str
     size: tuple[int, ...]
-    spacing: tuple[float, float, float]
+    pixdim: tuple[float, float, float]
     datatype: int
     voxel_bytes: int
     offset: int
@@ -45,6 +46,11 @@ class NiftiHeader:
     sform_code: int
     qform: np.ndarray
     sform: np.ndarray
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel size in mm, of x, y and z, as ITK takes it."""
+        return tuple(abs(v) or 1.0 for v in self.pixdim)
 
     @property
     def end(self) -> int:
@@ -75,7 +81,7 @@ def parse_header(header: bytes) -> NiftiHeader | None:
         return NiftiHeader(
             order,
             dim[1 : dim[0] + 1],
-            tuple(abs(v) or 1.0 for v in pixdim[1:4]),
+            pixdim[1:4],
             datatype,
             bits // 8,
             int(offset),
@@ -102,7 +108,8 @@ def _matrix_of_quaternion(pixdim: tuple[float, ...], quaternion: tuple[float, ..
     scale = np.abs(pixdim[1:4])
     scale[2] *= -1 if pixdim[0] < 0 else 1
     matrix = np.eye(4)
-    matrix[:3, :3], matrix[:3, 3] = rotation * scale, origin
+    with np.errstate(invalid="ignore"):  # infinity times 0, which others refuse
+        matrix[:3, :3], matrix[:3, 3] = rotation * scale, origin
     return matrix
 
 

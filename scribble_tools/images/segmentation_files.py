@@ -105,6 +105,11 @@ def labels_of(image: sitk.Image, path: Path, nan: int | None = None) -> np.ndarr
     rounded = np.round(array)
     broken = array[~((abs(array) < 2**31) & (abs(array - rounded) <= ALMOST))]
     if broken.size:
+        if (abs(broken) >= 2**31).all():
+            raise ValueError(
+                f"{path} holds {broken.size} numbers that are too large for labels, such as "
+                f"{_in_words(broken)}: labels are integers below 2^31. Is it an image?"
+            )
         raise ValueError(
             f"{path} holds {broken.size} values that are no integers, such as "
             f"{_in_words(broken)}: {_why_no_integers(path)}"

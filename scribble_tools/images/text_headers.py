@@ -54,7 +54,9 @@ NRRD_PACKINGS = {
     **dict.fromkeys(("bzip2", "bz2"), "bzip2"),
     **dict.fromkeys(("ascii", "text", "txt", "hex"), "text"),
 }
-META_LINE = re.compile(r"\s*([\w ]{1,100}?)\s*[=:]\s*(.*?)\s*")
+# names are what ITK carries along from other files: "dim[0]" of NIfTI, "0008|0060" of DICOM
+_META_NAME = r"[^=:\0-\x1f\x7f\udc80-\udcff]{1,100}?"
+META_LINE = re.compile(rf"\s*({_META_NAME})\s*[=:]\s*(.*?)\s*")
 
 
 def _bytes_of(types: Mapping[int, str]) -> dict[str, int]:

@@ -39,6 +39,7 @@ from scribble_tools.images.slicer_segmentation import (
     is_segmentation,
     read_segmentation,
 )
+from scribble_tools.trust.printable import printable
 
 H5 = frozenset({".h5", ".hdf5"})
 IN_COLOURS = LabelReading(pictures=COLOUR)
@@ -173,5 +174,5 @@ def examine(path: Path) -> dict[str, dict]:
         return {"": _segmentation_facts(path) if is_segmentation(path) else _image_facts(path)}
     except (OSError, ValueError) as error:
         problem = str(error)
-        problem = problem if str(path) in problem else f"{path}: {problem}"
+        problem = problem if printable(path) in problem else f"{path}: {problem}"
         return {"": {"kind": OTHER, "problem": problem}}

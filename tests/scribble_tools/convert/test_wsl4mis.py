@@ -139,6 +139,14 @@ def test_an_h5_that_is_not_the_image_is_refused(root, change, words):
     assert "patient001_frame12" not in str(error.value)
 
 
+def test_what_is_wrong_with_a_whole_h5_is_said_once(root, capsys):
+    path = root / "volumes" / "patient001_frame01.h5"
+    rewrite(path, lambda arrays: arrays | {"image": np.full(3, b"text")})
+    with pytest.raises(ValueError, match="1 problems, nothing written") as error:
+        convert(root, "volumes")
+    assert str(error.value).count(path.name) == 1
+
+
 def test_broken_and_missing_slices_are_named_at_once(root):
     (root / "slices" / "patient001_frame01_slice_1.h5").unlink()
     (root / "slices" / "patient001_frame12_slice_2.h5").write_bytes(b"no h5")

@@ -4,6 +4,7 @@ import gzip
 import os
 import struct
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -133,6 +134,76 @@ def test_metaimage_headers_that_itk_dies_of(tmp_path, old, new, reason):
 
 
 @pytest.mark.parametrize(
+    "line", ["dim[0] = 3", "0008|0060 = MR", "0010|0010 = ", "ITK_FileNotes = Müller", "a.b-c = 1"]
+)
+def test_metaimage_headers_carry_along_what_other_formats_say(tmp_path, line):
+    path = tmp_path / "case.mha"
+    text = f"{META}{line}\nElementDataFile = LOCAL\n"
+    path.write_bytes(text.encode() + ARRAY.tobytes())
+    assert (sitk.GetArrayFromImage(read_image(path)) == ARRAY).all()
+
+
+@pytest.mark.parametrize("ending", [".mha", ".mhd", ".nrrd"])
+def test_what_simpleitk_makes_of_nifti_is_read(tmp_path, ending):
+    save_image(sitk.GetImageFromArray(ARRAY), tmp_path / "case.nii.gz")
+    path = tmp_path / f"case{ending}"
+    sitk.WriteImage(sitk.ReadImage(str(tmp_path / "case.nii.gz")), str(path))
+    assert b"dim[0]" in path.read_bytes()
+    assert (sitk.GetArrayFromImage(read_image(path)) == ARRAY).all()
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+def nifti_with(folder, *fields):
+    """A NIfTI file with numbers put into its header: (offset, format, values)."""
+    path = folder / "case.nii"
+    image = sitk.GetImageFromArray(ARRAY)
+    image.SetSpacing((1.5, 1.5, 4))
+    save_image(image, path)
+    content = bytearray(path.read_bytes())
+    for offset, form, *values in fields:
+        struct.pack_into(form, content, offset, *values)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ([(80, "<f", 0)], "voxels are 0 x 1.5 x 4 mm.*take 1 mm.*set_zooms"),
+        ([(84, "<f", NAN)], "voxels are 1.5 x nan x 4 mm"),
+        ([(88, "<f", INF)], "voxels are 1.5 x 1.5 x inf mm"),
+        ([(252, "<2h", 1, 1), (280, "<f", NAN)], "its sform holds NaN.*set_sform"),
+        ([(252, "<2h", 0, 1), (292, "<f", INF)], "its sform holds NaN or infinity"),
+        ([(252, "<2h", 1, 0), (256, "<f", NAN)], "its qform holds NaN or infinity"),
+        ([(252, "<2h", 1, 0), (268, "<f", NAN)], "its qform holds NaN or infinity"),
+        ([(252, "<2h", 0, 1), (280, "<12f", *[0] * 12)], "an axis of no length.*set_sform"),
+        ([(70, "<2h", 32, 64)], "complex numbers.*magnitude"),
+    ],
+)
+def test_nifti_numbers_in_whose_place_itk_takes_others(tmp_path, capfd, fields, reason):
+    with pytest.raises(ValueError, match=f"case.nii cannot be read as an image .*{reason}"):
+        read_image(nifti_with(tmp_path, *fields))
+    assert capfd.readouterr().err == "" or "length" in reason  # ITK's own words
+
+
+def test_the_remedy_for_a_voxel_size_that_is_none(tmp_path):
+    image = nibabel.load(nifti_with(tmp_path, (80, "<f", 0)))
+    image.header.set_zooms((1.5, 1.5, 4))
+    nibabel.save(image, tmp_path / "new.nii")
+    assert read_image(tmp_path / "new.nii").GetSpacing() == (1.5, 1.5, 4)
+
+
+def test_nifti_numbers_that_nobody_uses_may_be_anything(tmp_path):
+    unused = [(92, "<4f", NAN, 0, 0, 0), (252, "<2h", 1, 0), (280, "<f", NAN)]
+    assert read_image(nifti_with(tmp_path, *unused)).GetSpacing() == (1.5, 1.5, 4)
+    slice_of_no_thickness = [(40, "<4h", 3, 4, 3, 1), (88, "<f", 0)]
+    image = read_image(nifti_with(tmp_path, *slice_of_no_thickness))
+    assert image.GetSize() == (4, 3, 1) and image.GetSpacing()[:2] == (1.5, 1.5)
+
+
+@pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
         ("dimension: 3", "dimension: 16", "3 sizes and the dimension '16'"),
@@ -214,6 +285,14 @@ def test_names_that_are_no_utf8(tmp_path):
         read_image(path)
     with pytest.raises(ValueError, match="this name is not UTF-8"):
         save_image(sitk.GetImageFromArray(ARRAY), path)
+
+
+def test_a_name_that_is_no_utf8_is_shown_once(tmp_path, capsys):
+    path = tmp_path / os.fsdecode(b"a\xff.nii.gz")
+    path.write_bytes(b"any")
+    assert cli.main(["inspect", str(tmp_path), "-np", "1"]) == 0
+    problem = next(line for line in capsys.readouterr().out.splitlines() if "UTF-8" in line)
+    assert problem.count(r"a\xff") == 1
 
 
 def test_content_that_nobody_knows_is_not_tried_on_every_reader(tmp_path):

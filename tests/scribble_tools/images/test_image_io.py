@@ -77,7 +77,7 @@ def test_numbers_too_large_for_a_label_are_refused_and_not_wrapped(tmp_path, val
     for dtype in (np.int64, np.float64):
         path = tmp_path / "a.nrrd"
         sitk.WriteImage(sitk.GetImageFromArray(np.full((2, 3, 4), value, dtype)), str(path))
-        with pytest.raises(ValueError, match="24 values that are no integers.*below 2"):
+        with pytest.raises(ValueError, match="24 numbers that are too large.*below 2"):
             read_labels(path)
 
 
