@@ -20,6 +20,8 @@ from typing import Any, Protocol
 LARGEST = 64_000_000  # bytes; the record of 100 000 cases has a half of it
 LARGEST_NUMBER = 1 << 63
 DEEPEST = 50  # levels; nnU-Net's plans have 8, and Python's own limit is a crash
+BYTE_ORDER_MARK = "\ufeff"
+SAVE = "Save it as UTF-8 without byte order mark, as nnU-Net reads it"
 SHOWN = 8  # problems of one file; a list of wrong entries is wrong in one way
 
 
@@ -56,13 +58,15 @@ def _unlike(value: object, where: str, words: str) -> str:
 
 @dataclass(frozen=True)
 class Text:
-    """Text on one line that is not empty."""
+    """Text on one line that is not empty, and follows ``pattern`` if there is one."""
 
     words: str = "text"
+    pattern: str = ""
 
     def problems(self, value: object, where: str) -> Iterator[str]:
         """See `Shape`."""
-        if not isinstance(value, str) or not value or _CONTROL.search(value):
+        right = isinstance(value, str) and value and not _CONTROL.search(value)
+        if not right or self.pattern and not re.fullmatch(self.pattern, value):
             yield _unlike(value, where, self.words)
 
 
@@ -205,7 +209,12 @@ def read_json(path: Path, shape: Shape | None = None) -> Any:
     if (size := path.stat().st_size) > LARGEST:
         raise ValueError(f"{path} has {size} bytes, which no such file has: is it another file?")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_without_repeats)
+        text = path.read_text(encoding="utf-8")
+        if text.startswith(BYTE_ORDER_MARK):
+            raise ValueError(f"it begins with a byte order mark. {SAVE}")
+        content = json.loads(text, object_pairs_hook=_without_repeats)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} cannot be read as JSON: {error}. {SAVE}") from None
     except RecursionError:
         raise ValueError(f"{path} is nested more than {DEEPEST} levels deep") from None
     except ValueError as error:

@@ -79,6 +79,18 @@ def _judge_labels(raw: Mapping, labels: LabelSet, content: Mapping) -> list[Find
                 " convert folder --labels background=OLD_VALUE ...)",
             )
         )
+    names: dict[tuple[int, ...], list[str]] = {}
+    for name, own in raw.items():
+        names.setdefault(tuple(own) if isinstance(own, list) else (own,), []).append(name)
+    findings += [
+        _error(
+            "labels-alike",
+            f"{' and '.join(alike)} are both {_listed(own)}: nnU-Net takes them for one class",
+            "Give each class a value of its own, in the label files too; or keep one of the names",
+        )
+        for own, alike in names.items()
+        if len(alike) > 1
+    ]
     values = sorted(labels.values)
     if values != list(range(len(values))):
         findings.append(
@@ -134,7 +146,7 @@ def _judge_labels(raw: Mapping, labels: LabelSet, content: Mapping) -> list[Find
 def _usable_ending(folder: Path, content: Mapping) -> tuple[str, list[Finding]]:
     ending = content.get("file_ending")
     files = files_in(folder / "labelsTr")
-    if isinstance(ending, str) and ending:
+    if isinstance(ending, str) and ending.startswith("."):
         if not files or any(p.name.endswith(ending) for p in files):
             return ending, []
     endings = Counter(map(file_ending_of, files))

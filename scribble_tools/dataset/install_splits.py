@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from scribble_tools.dataset.raw import read_record
 from scribble_tools.dataset.shapes import DATASET_JSON
-from scribble_tools.dataset.writing import find_dataset, read_splits
+from scribble_tools.dataset.writing import RECORD, find_dataset, read_splits
 from scribble_tools.images.image_files import files_in
 from scribble_tools.json_files import read_json
 from scribble_tools.storage.file_sets import write_json, written_atomically
@@ -22,6 +24,14 @@ def _holds(target: Path, content: list) -> bool:
         return not target.exists() or read_splits(target) == content
     except ValueError:
         return False
+
+
+def _patients(folder: Path) -> Mapping[str, str]:
+    """The patient of each case of a data set, as far as its record tells."""
+    try:
+        return read_record(folder).get("patients", {})
+    except FileNotFoundError:
+        return {}
 
 
 def install_splits(
@@ -40,14 +50,15 @@ def install_splits(
     Raises:
         FileNotFoundError: the data set or the splits file is missing.
         FileExistsError: other splits are installed already and ``overwrite`` is false.
-        ValueError: it is no splits file, or names cases that are not in the data set, or a case on
-            both sides.
+        ValueError: it is no splits file, or names cases that are not in the data set, or a case or
+            a patient on both sides; or the data set's record is broken.
     """
     folder = find_dataset(raw, dataset)
     splits = splits or folder / "splits_final.json"
     content = read_splits(splits)
     ending = read_json(folder / "dataset.json", DATASET_JSON)["file_ending"]
     cases = {p.name.removesuffix(ending) for p in files_in(folder / "labelsTr", ending)}
+    patients = _patients(folder)
     problems = []
     for number, fold in enumerate(content):
         train, val = set(fold["train"]), set(fold["val"])
@@ -58,6 +69,12 @@ def install_splits(
                 problems.append(f"fold {number} has no case under {side!r}")
         if both := sorted(train & val):
             problems.append(f"fold {number} trains and validates on {', '.join(both)}")
+        sides = [{patients[c] for c in side if c in patients} for side in (train, val)]
+        if leaked := sorted(sides[0] & sides[1] - {patients.get(case) for case in both}):
+            problems.append(
+                f"fold {number} trains and validates on images of the patients {', '.join(leaked)} "
+                f"(as {RECORD} says), which are much alike"
+            )
     if problems:
         raise ValueError(f"{splits}:\n" + "\n".join(problems))
     targets = [root / folder.name / "splits_final.json" for root in (raw, preprocessed)]

@@ -16,7 +16,7 @@ LABELS = Record(
 )
 CHANNELS = Record(others=Text(), words='a name for each channel, such as {"0": "MRI"}')
 
-ENDING = Text("the ending of its files, such as .nii.gz")
+ENDING = Text("the ending of its files, such as .nii.gz", pattern=r"\.[^/\\]+")
 
 WITH_LABELS = Record(required={"labels": LABELS}, optional={"file_ending": ENDING})
 """A dataset.json of which only the labels are asked for, as beside predictions."""

@@ -92,7 +92,12 @@ def test_what_no_such_file_holds(tmp_path, text, message):
 def test_bytes_that_are_no_text(tmp_path):
     path = tmp_path / "a.json"
     path.write_bytes(b'{"a": "\xff"}')
-    with pytest.raises(ValueError, match="a.json cannot be read as JSON: 'utf-8'"):
+    with pytest.raises(
+        ValueError, match="a.json cannot be read as JSON: 'utf-8'.*Save it as UTF-8"
+    ):
+        read_json(path)
+    path.write_text("{}", encoding="utf-8-sig")  # as Windows' editors do
+    with pytest.raises(ValueError, match="begins with a byte order mark. Save it as UTF-8 without"):
         read_json(path)
 
 
@@ -120,6 +125,7 @@ def test_what_a_terminal_would_obey_is_escaped(tmp_path):
     "shape, good, bad",
     [
         (Text(), "a", ""),
+        (Text(pattern="[.]a"), ".a", "a"),
         (Whole(), -1, True),
         (Whole(1), 1, 0),
         (Whole(), 3, 3.0),

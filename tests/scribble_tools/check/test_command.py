@@ -222,6 +222,12 @@ def test_files_listed_in_dataset_json(data):
             "ignore-not-last",
             "ignore is 2; it must be the highest label, 4",
         ),
+        (
+            {"background": 0, "RV": 1, "LV": 1, "ignore": 2},
+            "labels-alike",
+            "RV and LV are both 1: nnU-Net takes them for one class",
+        ),
+        ({"background": 0, "air": 0, "RV": 1, "ignore": 2}, "labels-alike", "background and air"),
     ],
 )
 def test_unusable_labels(data, labels, code, message):
@@ -236,6 +242,7 @@ def test_unusable_labels(data, labels, code, message):
     [
         ({"numTraining": 7}, "num-training", "numTraining is 7, imagesTr holds 6 cases"),
         ({"file_ending": ".nrrd"}, "file-ending", 'file_ending is ".nrrd", the files in labelsTr'),
+        ({"file_ending": "nii.gz"}, "file-ending", 'file_ending is "nii.gz", the files in labels'),
         ({"channel_names": None}, "channel-names", "channel_names is null"),
     ],
 )

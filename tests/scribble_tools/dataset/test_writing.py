@@ -167,6 +167,26 @@ def test_wrong_splits_are_refused_with_all_their_problems(folders, tmp_path):
     assert "fold 1 trains and validates on a" in str(error.value)
 
 
+def test_splits_that_part_the_images_of_a_patient_are_refused(folders, tmp_path):
+    raw, preprocessed = folders
+    write_json(
+        [{"train": ["a"], "val": ["b"]}, {"train": ["c"], "val": ["a", "b"]}], tmp_path / "s"
+    )
+    record = raw / "Dataset007_X" / "conversion.json"
+    write_json({"patients": {"a": "p1", "b": "p1", "c": "p2"}}, record)
+    before = [path.read_bytes() for path in sorted(raw.rglob("*.json"))]
+    with pytest.raises(
+        ValueError, match="^[^:]*:\nfold 0 trains and validates on images of .* p1 "
+    ):
+        install_splits("7", raw, preprocessed, tmp_path / "s", overwrite=True)
+    assert before == [path.read_bytes() for path in sorted(raw.rglob("*.json"))]
+    write_json({"patients": {"a": "p1", "b": "p3", "c": "p2"}}, record)
+    install_splits("7", raw, preprocessed, tmp_path / "s", overwrite=True)
+    write_json({"patients": [1]}, record)
+    with pytest.raises(ValueError, match="patients is .1.; expected a patient for each case"):
+        install_splits("7", raw, preprocessed, tmp_path / "s", overwrite=True)
+
+
 def test_missing_things_are_named(folders, tmp_path):
     raw, preprocessed = folders
     with pytest.raises(FileNotFoundError, match="data set 8.*found none. There are: Dataset007"):
