@@ -23,6 +23,7 @@ from scribble_tools.json_files import read_json
 from scribble_tools.parallel import threaded_map
 from scribble_tools.problems import refuse
 from scribble_tools.storage.file_sets import write_json, written_together
+from scribble_tools.storage.interruptions import error_in_words
 
 # nnU-Net is imported where it is needed: the command line must start without it, for the doctor
 if TYPE_CHECKING:
@@ -300,7 +301,7 @@ def run(options: Options) -> int:
         outdated = outdated_plans(folder, statistics)
         before = replace_statistics(folder, fingerprint, statistics)
     except (OSError, RuntimeError, ValueError) as error:
-        print(f"nnunetv2_pclmix ct-fingerprint: error: {error}", file=sys.stderr)
+        print(f"nnunetv2_pclmix ct-fingerprint: error: {error_in_words(error)}", file=sys.stderr)
         return 1
     print(format_change(channels, before, statistics, voxels))
     print(f"{folder / 'dataset_fingerprint.json'} holds them; nnU-Net's own: {STOCK_COPY}")

@@ -23,6 +23,7 @@ from scribble_tools.dataset.shapes import PLANS
 from scribble_tools.json_files import Record, read_json
 from scribble_tools.storage.file_sets import written_atomically
 from scribble_tools.storage.folders import made_folder, written_folder
+from scribble_tools.storage.interruptions import error_in_words
 from scribble_tools.storage.overlap import refuse_overlap, refuse_same_file
 from scribble_tools.storage.written_record import write_record, written_by_record
 
@@ -314,7 +315,7 @@ def run(options: Options) -> int:
             options.overwrite,
         )
     except (OSError, ValueError) as error:
-        print(f"nnunetv2_pclmix export: error: {error}", file=sys.stderr)
+        print(f"nnunetv2_pclmix export: error: {error_in_words(error)}", file=sys.stderr)
         return 1
     if as_zip:
         with zipfile.ZipFile(target) as archive:

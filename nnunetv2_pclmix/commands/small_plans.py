@@ -27,6 +27,7 @@ from nnunetv2_pclmix.watching.durations import in_words
 from scribble_tools.dataset.shapes import DATASET_JSON
 from scribble_tools.json_files import read_json
 from scribble_tools.storage.file_sets import write_json
+from scribble_tools.storage.interruptions import error_in_words
 
 NNUNETS_EPOCHS = 1000
 
@@ -275,7 +276,7 @@ def run(options: Options) -> int:
         refuse_other_file(target, source, small, options.overwrite)
         write_json(small, target)
     except (OSError, RuntimeError, ValueError) as error:
-        print(f"nnunetv2_pclmix small-plans: error: {error}", file=sys.stderr)
+        print(f"nnunetv2_pclmix small-plans: error: {error_in_words(error)}", file=sys.stderr)
         return 1
     reduced = plans["configurations"][configuration]
     if warning := coverage_warning(reduced, given["patch"], spacing or reduced["spacing"]):

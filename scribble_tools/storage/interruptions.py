@@ -10,7 +10,9 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+NO_FOLDER = {errno.EEXIST, errno.ENOTDIR}
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NOTHING = "Nothing was written or changed. Run the same command again"
 
@@ -33,6 +35,18 @@ def full_in_words(error: OSError) -> str:
     }[error.errno]
     where = error.filename2 or error.filename
     return what + (f" ({where} could not be written)" if where else "")
+
+
+def error_in_words(error: Exception) -> str:
+    """An error as the message of a command that it ends."""
+    if is_full(error):
+        return f"{full_in_words(error)}. {NOTHING} when there is room"
+    if isinstance(error, OSError) and error.errno in NO_FOLDER and error.filename:
+        path = Path(str(error.filename2 or error.filename))
+        in_the_way = [place for place in (path, *path.parents) if place.is_file()]
+        if in_the_way:
+            return f"{in_the_way[0]} is a file where a folder is needed: give another path"
+    return str(error)
 
 
 @functools.cache
@@ -109,12 +123,6 @@ def run_command(program: str, run: Callable[..., int], *arguments: object) -> in
     except KeyboardInterrupt as error:
         print(f"\n{program}: stopped by {stopped_by(error)}. {NOTHING}", file=sys.stderr)
         return exit_code_of(error)
-    except OSError as error:
-        message = (
-            f"{full_in_words(error)}. {NOTHING} when there is room" if is_full(error) else error
-        )
-        print(f"{program}: error: {message}", file=sys.stderr)
-        return 1
-    except ValueError as error:
-        print(f"{program}: error: {error}", file=sys.stderr)
+    except (OSError, ValueError) as error:
+        print(f"{program}: error: {error_in_words(error)}", file=sys.stderr)
         return 1

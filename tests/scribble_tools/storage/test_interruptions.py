@@ -1,5 +1,6 @@
-"""SIGTERM while a command runs: an exception in it, a plain end for what it forked."""
+"""What ends a command: SIGTERM, for it and for what it forked; an error as one message."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -7,7 +8,12 @@ import sys
 
 import pytest
 
-from scribble_tools.storage.interruptions import Terminated, sigterm_raises
+from scribble_tools.storage.interruptions import (
+    Terminated,
+    error_in_words,
+    run_command,
+    sigterm_raises,
+)
 
 
 def test_sigterm_is_raised_and_the_handler_is_put_back():
@@ -44,3 +50,20 @@ with sigterm_raises():
 def test_sigterm_ends_a_process_that_has_just_been_forked():
     """Before it has a handler of its own: it would be forgotten, and the process wait for ever."""
     subprocess.run([sys.executable, "-c", EARLY], check=True, timeout=30)
+
+
+@pytest.mark.parametrize("below", ["out", "out/Dataset130_X", "out/e/.evaluation.lock"])
+def test_a_file_where_a_folder_is_needed(tmp_path, capsys, below):
+    (tmp_path / "out").write_text("mine")
+    assert run_command("program", lambda: (tmp_path / below).mkdir()) == 1
+    message = f"{tmp_path / 'out'} is a file where a folder is needed: give another path"
+    assert capsys.readouterr().err == f"program: error: {message}\n"
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_errors_in_words(tmp_path):
+    full = OSError(errno.ENOSPC, "No space", "a", None, "b")
+    assert error_in_words(full).startswith("the disk is full (b could not be written). Nothing was")
+    own = FileExistsError(f"{tmp_path} exists: say --overwrite")
+    assert error_in_words(own) == str(own)
+    assert error_in_words(ValueError("wrong")) == "wrong"
