@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -27,17 +28,18 @@ class OneParameter(nn.Module):
             for name in owner._parameters
             if owner._parameters[name] is not None
         ]
-        # what autocast converts comes first, so that it is one piece
-        parts.sort(key=lambda part: not isinstance(part[0], nn.Linear))
+        # what autocast converts comes first, so that it is one piece; what may have an odd length
+        # last, so that CUDA finds all else aligned
+        kinds = (nn.Linear, nn.LayerNorm)
+        parts.sort(key=lambda part: [not isinstance(part[0], kind) for kind in kinds])
         weights = [owner._parameters[name].detach() for owner, _, name in parts]
         for owner, _, name in parts:
             owner._parameters[name] = None
         self.names = [name for _, name, _ in parts]
         self.shapes = [weight.shape for weight in weights]
-        linear = [isinstance(owner, nn.Linear) for owner, _, _ in parts]
-        sizes = [weight.numel() for weight in weights]
-        self.module, self.linear = module, sum(linear)
-        self.sizes = sizes[: self.linear], sizes[self.linear :]
+        self.sizes = [weight.numel() for weight in weights]
+        self.linear_weights = sum(isinstance(owner, nn.Linear) for owner, _, _ in parts)
+        self.module = module
         self.weights = nn.Parameter(torch.cat([weight.flatten() for weight in weights]))
 
     def forward(self, *args: Any) -> Any:
@@ -47,18 +49,20 @@ class OneParameter(nn.Module):
     def _views(self) -> dict[str, Tensor]:
         """The weights by name; those of linear layers as autocast wants them."""
         device = self.weights.device.type
-        linear, others = self.weights.split([sum(sizes) for sizes in self.sizes])
-        if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-            linear = linear.to(torch.get_autocast_dtype(device))
-        pieces = *linear.split(self.sizes[0]), *others.split(self.sizes[1])
+        if not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
+            return self._named(self.weights.split(self.sizes))
+        ours, theirs = self.sizes[: self.linear_weights], self.sizes[self.linear_weights :]
+        linear, *others = self.weights.split([sum(ours), *theirs])
+        linear = linear.to(torch.get_autocast_dtype(device))
+        return self._named([*linear.split(ours), *others])
+
+    def _named(self, pieces: Sequence[Tensor]) -> dict[str, Tensor]:
         named = zip(self.names, pieces, self.shapes, strict=True)
         return {name: piece.view(shape) for name, piece, shape in named}
 
     def _kept(self) -> dict[str, Tensor]:
         """The weights by name, in the memory where they are kept."""
-        pieces = self.weights.detach().split([*self.sizes[0], *self.sizes[1]])
-        named = zip(self.names, pieces, self.shapes, strict=True)
-        return {name: piece.view(shape) for name, piece, shape in named}
+        return self._named(self.weights.detach().split(self.sizes))
 
     def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
         destination.update({prefix + name: weight for name, weight in self._kept().items()})
