@@ -102,7 +102,10 @@ class Tally(TorchDispatchMode):
             else:
                 self.operations += 1
                 self.launches += 1
-            self.bytes += sum(x.nbytes for x in (*taken, *written))
+            # what is expanded is read from the few values that there are
+            self.bytes += sum(
+                min(x.nbytes, x.untyped_storage().nbytes()) for x in (*taken, *written)
+            )
         for tensor in made:
             self._see(tensor.untyped_storage())
         return output

@@ -103,3 +103,14 @@ def test_attention_is_the_kernel_of_cuda(benchmarks):
         y.sum().backward()
     assert y.shape == q.shape and mask.grad.shape == mask.shape
     assert tally.operations == 2  # and the mask is padded
+
+
+def test_what_is_expanded_is_read_from_the_values_that_there_are(benchmarks):
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from without_gpu import Tally
+
+    with FakeTensorMode(), Tally() as tally:
+        few, many = torch.zeros(10), torch.zeros(100, 10)
+        before = tally.bytes
+        many.add_(few.expand(100, 10))
+    assert tally.bytes - before == 4 * (2 * 1000 + 10)
