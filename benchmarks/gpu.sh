@@ -62,7 +62,7 @@ sed -i '1a [ "$1" = doctor ] && exit 0' "$work/bin/nnunetv2_pclmix"
 printf '#!/bin/sh\nexec "%s" "$@"\n' "$python" >"$work/bin/python"
 if [ "$device" = cpu ]; then # less of everything, and no processes beside each command's own
     less() { sed -i "1a case \$1 in $2) set -- \"\$@\" $3 ;; esac" "$work/bin/$1"; }
-    less scribble_tools demo-data "--patients 5 --test-patients 1"
+    less scribble_tools demo-data "--patients 3 --test-patients 1"
     less nnunetv2_pclmix small-plans "--patch 128 112 --batch 2 --features 4 8 16 16"
     less nnUNetv2_plan_and_preprocess -d "-np 1 -npfp 1"
     less nnUNetv2_predict -d "-npp 0 -nps 0"
@@ -119,6 +119,7 @@ trap finish EXIT
 
 echo "device $device, size $size, ${trainers[*]}, $seconds s"
 steps=("$python" -W ignore "$here/step.py" --size "$size" --device "$device" --rounds "$rounds")
+[ "$device" = cpu ] && steps+=(--threads 1) # two would only wait for each other
 
 # Compiling takes a minute a trainer, but not the GPU: side by side, beside all that is not timed.
 if [ "$device" = cuda ]; then

@@ -22,7 +22,7 @@ def run_gpu_sh(out, **settings):
     return done, json.loads((out / "gpu.json").read_text()), (out / "table.txt").read_text()
 
 
-def test_what_a_gpu_has_to_show_runs_without_one(benchmarks, tmp_path):
+def test_what_a_gpu_has_to_show_runs_without_one(benchmarks, tmp_path, commands_without_processes):
     done, figures, table = run_gpu_sh(tmp_path, GPU_SECONDS="900", GPU_TRAINERS=ONE_PASS)
     parts = {part["part"]: part["status"] for part in figures["parts"]}
     logs = (tmp_path / "log.txt").read_text().split("\n==== ")
