@@ -508,8 +508,8 @@ def test_training_validation_and_prediction_by_stock_tools(root, tmp_path):
 
 
 def test_it_learns_both_regions(root):
-    trainer = make_trainer(root, epochs=4)
-    trainer.num_iterations_per_epoch = 40
+    trainer = make_trainer(root, epochs=3)
+    trainer.num_iterations_per_epoch = 15
     trainer.run_training()
     scribble = trainer.logger.get_value("pclmix_scribble_main", None)
     assert scribble[-1] < 0.6 * scribble[0]

@@ -13,7 +13,7 @@ from nnunetv2_pclmix.method.stroke_support import CELLS, any_in_cells, of_voxels
 
 SHAPES = [
     *((64, 64), (50, 37), (63, 64), (1, 64), (64, 1), (1, 1), (2, 3)),
-    *((32, 32, 32), (20, 32, 31), (1, 9, 13), (7, 1, 5), (5, 6, 1), (3, 31, 2)),
+    *((32, 7, 32), (5, 32, 31), (1, 9, 13), (7, 1, 5), (5, 6, 1), (3, 31, 2)),
 ]
 
 
@@ -111,14 +111,13 @@ import torch
 from nnunetv2_pclmix.method.stroke_spread import implied_cells
 from nnunetv2_pclmix.method.stroke_spread_triton import launch
 torch.manual_seed(0)
+KINDS = (0.7, 0.05), (1.0, 0.01), (0.5, 0.0)  # how much is inside, and is a stroke
 for shape in ((64, 64), (9, 37), (1, 1), (4, 7, 13), (1, 5, 32), (6, 1, 3)):
-    for density, strokes in ((0.7, 0.05), (1.0, 0.01), (0.5, 0.0)):
-        maps = torch.rand(2, 3, *shape) < torch.tensor([density, strokes / 2, strokes]).view(
-            3, *[1] * len(shape)
-        )
-        maps[:, 0] |= maps[:, 1]
-        steps = 2 * max(shape) // 3
-        assert torch.equal(launch(maps, steps), implied_cells(maps, steps)), shape
+    shares = [[density, strokes / 2, strokes] for density, strokes in KINDS]
+    maps = torch.rand(len(KINDS), 3, *shape) < torch.tensor(shares).view(-1, 3, *[1] * len(shape))
+    maps[:, 0] |= maps[:, 1]
+    steps = 2 * max(shape) // 3
+    assert torch.equal(launch(maps, steps), implied_cells(maps, steps)), shape
 """
 
 
