@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import struct
 import tempfile
@@ -133,6 +134,11 @@ def _why_not_read(path: Path, error: str) -> str:
         )
     if "determine ImageIO" in reason:
         reason = "it is of no known image format"
+    elif "determinant is 0" in error:
+        reason = "its axes span no volume: one has no length, or two are the same"
+    elif match := re.search(r"Refusing to change spacing from \[.*\] to \[(.*)\]", reason):
+        size = match[1].replace(", ", " x ")
+        reason = f"its header says that voxels are {size} mm: write the true size there"
     return f"{path} cannot be read as an image ({reason})"
 
 

@@ -6,6 +6,7 @@ numbers make sense, and which files may be read, is for others to say.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -164,6 +165,9 @@ def _nrrd(head: bytes) -> TextHeader:
         pattern = NRRD_VALUES.get(name, NRRD_TEXT)
         if name != "datafile" and not pattern.fullmatch(value):
             raise ValueError(f"its header says {printable(name)[:40]}: {printable(value)[:60]}")
+        if name in ("spacedirections", "spaceorigin"):
+            words = re.findall(r"[^(),\s]+", value)
+            _refuse_no_numbers(name, value, [word for word in words if word != "none"])
         if name in fields and name in ("dimension", "sizes", "type", "encoding", "datafile"):
             raise ValueError(f"its header says {name} twice")
         fields[name] = value
@@ -216,6 +220,8 @@ def _meta(head: bytes) -> TextHeader:
         expected = axes[0] if name in PER_AXIS else axes[0] ** 2 if name in SQUARE else None
         if expected is not None and len(value.split()) != expected:
             raise ValueError(f"{name} in its header has {len(value.split())} of {expected} numbers")
+        if expected is not None:
+            _refuse_no_numbers(name, value, value.split())
     channels = whole_numbers(fields.get("ElementNumberOfChannels", "1"))
     kind = fields.get("ElementType", "").removesuffix("_ARRAY")
     if kind not in META_BYTES or len(channels) != 1 or not 1 <= channels[0] <= 10_000:
@@ -227,6 +233,22 @@ def _meta(head: bytes) -> TextHeader:
         packing = "text"
     sizes, voxel_bytes = whole_numbers(fields.get("DimSize", "")), META_BYTES[kind] * channels[0]
     return TextHeader(fields, parts, end, sizes, voxel_bytes, packing)
+
+
+def _refuse_no_numbers(name: str, value: str, words: Sequence[str]) -> None:
+    """Refuse a field of a geometry with others than numbers: ITK takes 0, or a part of the word."""
+    if not all(map(_is_number, words)):
+        raise ValueError(
+            f"its header says {name}: {printable(value)[:60]}; write finite numbers there, with a "
+            "point for the decimals"
+        )
+
+
+def _is_number(word: str) -> bool:
+    try:
+        return math.isfinite(float(word))
+    except ValueError:
+        return False
 
 
 def _is_true(word: str) -> bool:

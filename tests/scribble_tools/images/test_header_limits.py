@@ -122,6 +122,10 @@ def test_no_secret_comes_into_a_data_set(folder, tmp_path, capsys):
         ("CompressedData = False", "CompressedDataSize = 99999999999999", "are 99999"),
         ("NDims = 3", "NDims = 3\nNDims = 99", "twice"),
         ("NDims = 3", "N" * 5000 + " = 3", "no known image format"),
+        ("Offset = 0 0 0", "Offset = nan 0 0", "says Offset: nan 0 0; write finite numbers"),
+        ("Offset = 0 0 0", "Offset = 1,5 0 0", "with a point for the decimals"),
+        ("ElementSpacing = 1 1 2", "ElementSpacing = 0 1 2", "voxels are 0 x 1 x 2 mm: write the"),
+        ("1 0 0 0 1 0 0 0 1", "0 0 0 0 1 0 0 0 1", "its axes span no volume"),
     ],
 )
 def test_metaimage_headers_that_itk_dies_of(tmp_path, old, new, reason):
@@ -218,6 +222,9 @@ def test_nifti_numbers_that_nobody_uses_may_be_anything(tmp_path):
         ("encoding: raw", "encoding: other", "packed in the way 'other'"),
         ("(0,0,0)", "(" + "9" * 3000 + ",0,0)", "space ?origin|has the line"),
         ("endian", "\0endian", "has the line"),
+        ("(0,0,0)", "(nan,nan,nan)", "spaceorigin: .nan,nan,nan.; write finite numbers"),
+        ("(1,0,0)", "(1.5.3,0,0)", "spacedirections: .1.5.3,0,0. .*; write finite numbers"),
+        ("(1,0,0)", "(0,0,0)", "voxels are 0 x 1 x 2 mm: write the true size|span no volume"),
     ],
 )
 def test_nrrd_headers_that_itk_dies_of(tmp_path, old, new, reason):
