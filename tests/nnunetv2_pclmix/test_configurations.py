@@ -78,13 +78,13 @@ def short(root, tmp_path, monkeypatch):
     monkeypatch.setenv("nnUNet_extTrainer", discovery.FOLDER)
 
 
-def make_volume(generator, channels=2, depth=8, size=40):
+def make_volume(generator, channels=2, depth=6, size=32):
     """A bright and a dark cylinder, slices of three times the pixel size; image and dense label."""
     z, y, x = np.meshgrid(np.arange(depth), np.arange(size), np.arange(size), indexing="ij")
     image = generator.normal(0, 0.3, (channels, *z.shape)).astype(np.float32)
     dense = np.zeros(z.shape, np.uint8)
-    top = generator.integers(14, 26)
-    for label, column in ((1, 11), (2, 29)):
+    top = generator.integers(14, 24)
+    for label, column in ((1, 9), (2, 23)):
         inside = (y - top) ** 2 + (x - column) ** 2 < 49
         image[:, inside] += 4 if label == 1 else -4
         dense[inside] = label
@@ -97,7 +97,7 @@ def scribble_of(dense, width=4):
     scribble[:, 1 : 1 + width, 4:30] = 0
     for label in (1, 2):
         middle = int(np.argwhere(dense == label)[:, 1].mean())
-        left = 9 if label == 1 else 27
+        left = 7 if label == 1 else 21
         stroke = np.s_[:, middle - 3 : middle + 3, left : left + width]
         scribble[stroke] = np.where(dense[stroke] == label, label, IGNORE)
     return scribble
@@ -144,7 +144,7 @@ def shrink(configuration, patch_size, batch_size=2):
     """The planned configuration with its first stages only, narrow ones."""
     configuration.update(patch_size=list(patch_size), batch_size=batch_size)
     network = configuration["architecture"]["arch_kwargs"]
-    network.update(n_stages=3, features_per_stage=[8, 16, 32])
+    network.update(n_stages=3, features_per_stage=[4, 8, 16])
     for key in ("kernel_sizes", "strides", "n_conv_per_stage", "n_blocks_per_stage"):
         if key in network:
             network[key] = network[key][:3]
@@ -219,7 +219,7 @@ def volumes(root):
             data_identifier="nnUNetPlans_3d_lowres",
             spacing=[3.0, 2.0, 2.0],
             patch_size=[4, 16, 16],
-            median_image_size_in_voxels=[8, 20, 20],
+            median_image_size_in_voxels=[6, 16, 16],
             next_stage="3d_cascade_fullres",
         )
         configurations["3d_lowres"] = low
@@ -514,8 +514,8 @@ def stripped(root):
     """Dense labels; the images are zero around a disc, as after skull stripping."""
     folder = root / "nnUNet_raw" / STRIPPED
     write_volumes(folder, [np.copy] * 5)
-    y, x = np.meshgrid(np.arange(40), np.arange(40), indexing="ij")
-    body = (y - 19.5) ** 2 + (x - 19.5) ** 2 < 400
+    y, x = np.meshgrid(np.arange(32), np.arange(32), indexing="ij")
+    body = (y - 15.5) ** 2 + (x - 15.5) ** 2 < 256
     for path in (folder / "imagesTr").iterdir():
         image = sitk.ReadImage(str(path))
         masked = sitk.GetImageFromArray(sitk.GetArrayFromImage(image) * body)
@@ -545,7 +545,7 @@ def test_padding_is_ignored_but_annotated_background_around_the_body_is_not(
     monkeypatch.setattr(  # patches larger than the image
         trainer,
         "configure_rotation_dummyDA_mirroring_and_inital_patch_size",
-        lambda: ((-0.1, 0.1), False, np.array([56, 56]), None),
+        lambda: ((-0.1, 0.1), False, np.array([48, 48]), None),
     )
     loader = batches(trainer)
     for _ in range(3):
