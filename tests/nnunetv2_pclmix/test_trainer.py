@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -55,10 +56,29 @@ def read_checkpoint(trainer, name="checkpoint_final.pth"):
     return torch.load(Path(trainer.output_folder) / name, weights_only=True)
 
 
+@pytest.fixture(scope="module")
+def finished(preprocessed, tmp_path_factory):
+    """A training that is over; read only."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("nnUNet_raw", "nnUNet_preprocessed"):
+            patch.setenv(name, str(preprocessed / name))
+        patch.setenv("nnUNet_results", str(tmp_path_factory.mktemp("results")))
+        patch.setenv("nnUNet_n_proc_DA", "0")
+        torch.manual_seed(0)
+        np.random.seed(0)
+        trainer = make_trainer(preprocessed)
+        trainer.run_training()
+        return trainer
+
+
 @pytest.fixture
-def trained(nnunet):
-    trainer = make_trainer(nnunet)
-    trainer.run_training()
+def trained(finished, nnunet):
+    """The finished training, in a folder of the test's own."""
+    trainer = copy.copy(finished)
+    trainer.network = copy.deepcopy(finished.network)
+    folder = nnunet / "nnUNet_results" / DATASET / Path(finished.output_folder_base).name
+    shutil.copytree(finished.output_folder_base, folder)
+    trainer.output_folder_base, trainer.output_folder = str(folder), str(folder / "fold_0")
     return trainer
 
 
