@@ -53,7 +53,8 @@ class Operations(TorchDispatchMode):
 def table():
     """Operation to where its kernels are, or to the operation that stands for it."""
     text = files("torchgen").joinpath("packaged/ATen/native/native_functions.yaml").read_text()
-    return {entry["func"].split("(")[0]: entry for entry in yaml.safe_load(text)}
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C, where it was built
+    return {entry["func"].split("(")[0]: entry for entry in yaml.load(text, loader)}
 
 
 def runs_on_mps(name, table):
