@@ -132,7 +132,8 @@ def evaluate_folders(
     remedy = ["predict these cases too" + SOME_CASES * (cases is None)] if problems else []
     notes: dict[str, list[str]] = {}
     if extra := [case for case in given if case not in wanted]:
-        notes["no reference, not scored"] = extra
+        why = "no reference" if cases is None else "not among the cases asked for"
+        notes[f"{why}, not scored"] = extra
     if labels is None:
         found = set().union(*parallel_map(values_in, [*wanted.values()], num_processes, "labels"))
         labels = LabelSet({str(value): (value,) for value in sorted(found - {0, ignore})}, ignore)

@@ -309,7 +309,7 @@ COMMANDS = (
         "evaluate --splits",
         ("scribble_tools", "evaluate", "pred", f"{RAW}/labelsTr_dense", "--out", "scores")
         + ("--splits", "my_splits.json", "--compare", "other", "-np", "1"),
-        {"splits": ("my_splits.json",), "label": each("other", "{}.nii.gz")},
+        {"splits": ("my_splits.json",), "label": ("other/p2_a.nii.gz", "other/p3_a.nii.gz")},
         ("scores",),
         slow=True,
     ),

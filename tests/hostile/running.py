@@ -89,6 +89,7 @@ def start(
         largest_file: bytes after which a file cannot grow, as on a full disk.
     """
     output = root.parent / log
+    output.touch()  # a kill may come before the process is there
     sys.stdout.flush()
     began = time.monotonic()
     process = os.fork()

@@ -248,6 +248,8 @@ def test_the_validation_cases_of_a_fold_can_be_scored_alone(folders, tmp_path, c
 
 def test_extra_files_and_unknown_values_are_noted(folders):
     prediction, reference = folders
+    some = evaluate_folders(prediction, reference, labels=None, cases=["c0"], num_processes=1)
+    assert some.notes == {"not among the cases asked for, not scored": ["c1", "c2"]}
     write(prediction, "c9.nii.gz", np.zeros((2, 2, 2), np.uint8), (1, 1, 1))
     evaluation = evaluate_folders(prediction, reference, parse_label_set(["1"]), num_processes=1)
     assert evaluation.notes == {
