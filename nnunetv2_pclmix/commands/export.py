@@ -177,7 +177,7 @@ def export_model(
 
     name = f"{trainer_name}__{plans_name}__{min(configurations)}"
     target = out if as_zip else out / dataset / name
-    if target.resolve() == model.resolve():
+    if os.path.realpath(target) == os.path.realpath(model):
         raise ValueError(f"{target} is the training itself: export to another place or name")
     if os.path.lexists(target) and not overwrite:
         raise FileExistsError(

@@ -36,7 +36,7 @@ def refuse_other_file(target: Path, source: Path, plans: dict, overwrite: bool) 
     Raises:
         ValueError: ``target`` is such a file.
     """
-    if target.resolve() == source.resolve():
+    if os.path.realpath(target) == os.path.realpath(source):
         raise ValueError(f"{target} is what the plans are made from: take another --name")
     if not os.path.lexists(target):
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -57,7 +58,8 @@ def stem_of(path: Path) -> str:
 
 def _tell_apart(labels: Place, images: Sequence[Place]) -> Place:
     """In a folder shared with the images, labels without pattern can only be ``.seg.nrrd``."""
-    shared = labels.folder.resolve() in {place.folder.resolve() for place in images}
+    folders = {os.path.realpath(place.folder) for place in images}
+    shared = os.path.realpath(labels.folder) in folders
     if labels.pattern or labels.found is not None or not shared:
         return labels
     if not any(path.name.lower().endswith(ENDING) for path in files_below(labels.folder)):

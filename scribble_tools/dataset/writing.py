@@ -117,7 +117,7 @@ def find_raw_dataset(dataset: str) -> Path:
     if (folder := Path(dataset)).is_dir():
         if not (folder / "dataset.json").is_file() and not (folder / "imagesTr").is_dir():
             raise FileNotFoundError(f"{folder} has no dataset.json: is it a raw data set?")
-        return folder.resolve()
+        return Path(os.path.realpath(folder))
     if folder.name != dataset:
         raise FileNotFoundError(f"{dataset} is not a folder")
     raw = os.environ.get("nnUNet_raw")
@@ -137,14 +137,14 @@ def next_commands(folder: Path, configuration: str | None = None) -> str:
         folder: the data set's, ``.../DatasetNNN_name``.
         configuration: of nnU-Net, such as ``2d``; None: all that it plans.
     """
-    raw, number = folder.resolve().parent, int(folder.name[7:10])
+    raw, number = Path(os.path.realpath(folder)).parent, int(folder.name[7:10])
     only = f"-c {configuration} " if configuration else ""
     lines = [
         f"next: scribble_tools check {number}",
         # --clean: nnU-Net would keep the fingerprint of an overwritten data set of this id
         f"then: nnUNetv2_plan_and_preprocess -d {number} {only}--clean",
     ]
-    if Path(os.environ.get("nnUNet_raw") or "/").resolve() != raw:
+    if Path(os.path.realpath(os.environ.get("nnUNet_raw") or "/")) != raw:
         lines.insert(0, f"first: export nnUNet_raw={shlex.quote(str(raw))}")
     return "\n".join(lines)
 

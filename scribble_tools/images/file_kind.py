@@ -7,6 +7,7 @@ looked at here before ITK sees it.
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 import unicodedata
@@ -156,7 +157,8 @@ def kind_of(path: Path) -> FileKind:
             raise ValueError(
                 f"{path} is no regular file (a folder, a pipe or a device): put the file there"
             )
-        raise FileNotFoundError(f"{path}: no such file")
+        why = f"a link to {os.readlink(path)}, where no file is" if path.is_symlink() else ""
+        raise FileNotFoundError(f"{path}: {why or 'no such file'}")
     try:
         with path.open("rb") as file:
             head = file.read(FIRST_BYTES)

@@ -112,7 +112,7 @@ def _read_with_itk(path: Path, kind: FileKind) -> sitk.Image:
     with tempfile.TemporaryDirectory() as folder:
         renamed = Path(folder, f"image{kind.endings[0]}")
         try:
-            renamed.symlink_to(path.resolve())
+            renamed.symlink_to(os.path.realpath(path))
         except OSError:  # Windows forbids links to most users
             shutil.copyfile(path, renamed)
         return sitk.ReadImage(str(renamed), imageIO=reader)

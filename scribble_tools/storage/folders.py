@@ -82,7 +82,7 @@ def written_folder(
     """
     target = Path(os.path.abspath(target))
     if target.is_symlink():
-        target = target.resolve()
+        target = Path(os.path.realpath(target))
     end_killed_runs(target)
     place = _outermost_missing(target)
     with workshop(place.parent, place.name, recover_folder) as (work, lock):

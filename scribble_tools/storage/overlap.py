@@ -11,7 +11,8 @@ REMEDY = "take another place or name for the result"
 
 def lies_in(path: Path, folder: Path) -> bool:
     """Whether ``path`` is ``folder`` or below it: by name, through links, or by another mount."""
-    path, folder = Path(path).resolve(), Path(folder).resolve()
+    # not Path.resolve, which before Python 3.13 stops at links in a loop
+    path, folder = Path(os.path.realpath(path)), Path(os.path.realpath(folder))
     if path.is_relative_to(folder):
         return True
     try:
@@ -67,6 +68,6 @@ def refuse_same_file(target: Path, sources: Iterable[Path]) -> None:
         ValueError: ``target`` is one of ``sources``, by name or by a link.
     """
     for source in sources:
-        same = Path(target).resolve() == Path(source).resolve()
+        same = os.path.realpath(target) == os.path.realpath(source)
         if same or (target.exists() and source.exists() and os.path.samefile(target, source)):
             raise ValueError(f"{target} is {source}, which is read: {REMEDY}")

@@ -160,6 +160,9 @@ def test_neither_folders_nor_nonsense(tmp_path):
     (tmp_path / "b.nii").write_bytes(b"nothing that is known" * 99)
     with pytest.raises(ValueError, match="b.nii cannot be read as an image .*no known image"):
         read_image(tmp_path / "b.nii")
+    (tmp_path / "loop.nii").symlink_to("loop.nii")
+    with pytest.raises(FileNotFoundError, match="loop.nii: a link to loop.nii, where no file is"):
+        read_image(tmp_path / "loop.nii")
     with pytest.raises(FileNotFoundError, match="c.nii: no such file"):
         read_image(tmp_path / "c.nii")
 
