@@ -24,6 +24,7 @@ DOTS_PER_INCH = 150
 PANEL_INCHES = 2.4  # the longer side of a panel
 SMALLEST_INCHES = 1.0  # a narrower panel stands in a column of this width
 GAP_INCHES = 0.06
+COLOUR_KEPT = 0.4  # of a colour image under labels: theirs stand out, and what it shows is seen
 STROKE_DOTS = 4  # a scribble is drawn about this wide, or as wide as it is
 LETTER = 0.6  # of the font's size: about the width of a letter
 TITLE_POINTS, TEXT_POINTS, FOOTER_POINTS = 10, 8, 7
@@ -124,6 +125,12 @@ def _scaled(image: np.ndarray) -> np.ndarray:
     return np.clip((image - low) / max(high - low, 1e-6), 0, 1)
 
 
+def _paled(colours: np.ndarray) -> np.ndarray:
+    """Pictures (slices, rows, columns, 3) near to grey: red on green may be one grey, and gone."""
+    grey = colours.mean(axis=-1, keepdims=True)
+    return grey + COLOUR_KEPT * (colours - grey)
+
+
 def _line_inches(points: float) -> float:
     return 1.35 * points / 72
 
@@ -149,7 +156,7 @@ def contact_sheet(
 
     Args:
         image: (slices, rows, columns), or (slices, rows, columns, 3) for colours, which are shown
-            in the first column and as grey under the labels.
+            in the first column and pale under the labels.
         panels: label maps (slices, rows, columns).
         spacing_mm: of rows and of columns, for the right aspect.
         slices: rows of the sheet, see ``choose_slices``.
@@ -204,14 +211,14 @@ def contact_sheet(
 
     (axis,) = figure.axes
     shown = _scaled(image[slices])
-    grey = shown.mean(axis=-1) if shown.ndim == 4 else shown
+    beneath = _paled(shown) if shown.ndim == 4 else shown
     for row, (first, *others) in enumerate(corners):
         place = {"aspect": "auto", "origin": "upper", "extent": _extent(first, panel_size)}
         axis.imshow(shown[row], cmap="gray", vmin=0, vmax=1, **place)
         _write_edges(axis, place["extent"], edges)
         for corner, panel, maps in zip(others, panels, drawn, strict=True):
             place["extent"] = _extent(corner, panel_size)
-            axis.imshow(grey[row], cmap="gray", vmin=0, vmax=1, **place)
+            axis.imshow(beneath[row], cmap="gray", vmin=0, vmax=1, **place)
             # opaque, a slice that is annotated wholly would hide the image
             opaque = panel.strokes and (maps[row] == panel.hidden).any()
             picture = overlay(maps[row], panel.hidden, 1.0 if opaque else 0.6)

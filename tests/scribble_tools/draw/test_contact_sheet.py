@@ -229,13 +229,16 @@ def test_a_thin_stroke_stays_visible_in_a_large_picture_and_the_footer_says_so()
     assert "thicker" not in " ".join(texts(figure))
 
 
-def test_colour_images_are_shown_in_colour_and_grey_under_labels():
+def test_colour_images_are_shown_in_colour_and_pale_under_labels():
     image = np.zeros((1, 4, 4, 3), np.uint8)
     image[..., 0] = 200
+    image[:, :, 2:] = (0, 200, 0)  # as bright: one grey
     figure = contact_sheet(image, [Panel("s", np.zeros((1, 4, 4), int), 0)], (1, 1), [0])
     assert panel_pixels(figure, 0)[50, 50] == pytest.approx((200 / 255, 0, 0), abs=1 / 255)
-    grey = panel_pixels(figure, 1)[50, 50]
-    assert grey == pytest.approx(np.full(3, 200 / 255 / 3), abs=2 / 255)
+    pale = panel_pixels(figure, 1)
+    assert np.ptp(panel_pixels(figure, 0)[50, 50]) > 2 * np.ptp(pale[50, 50])
+    assert pale[50, 50].mean() == pytest.approx(200 / 255 / 3, abs=2 / 255)
+    assert np.abs(pale[50, 50] - pale[50, -50]).max() > 0.2
 
 
 def test_voxels_that_are_no_numbers_are_black():
