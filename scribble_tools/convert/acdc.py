@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scribble_tools.convert.conversion import report, write_scribble_dataset
-from scribble_tools.convert.formats import TARGET, Advice, Row, Seen, quote
+from scribble_tools.convert.formats import Advice, Row, Seen, quote, target
 from scribble_tools.convert.source import Source, SourceCase
 from scribble_tools.convert.target import Target, add_target_arguments
 from scribble_tools.dataset.label_mapping import LabelMapping
@@ -127,7 +127,7 @@ def recognise(seen: Seen) -> Advice | None:
         + "SCRIBBLES is the folder of patientNNN_frameMM_scribble.nii.gz" * (not scribbles),
         (
             *("convert acdc --images", here if images else "IMAGES"),
-            *("--scribbles", here if scribbles else "SCRIBBLES", TARGET),
+            *("--scribbles", here if scribbles else "SCRIBBLES", target()),
         ),
     )
 

@@ -9,6 +9,7 @@ A format is a file and a line: a module here with what `Format` names, and its n
 from __future__ import annotations
 
 import importlib
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-TARGET = '--dataset-id 100 --out "$nnUNet_raw"'
+from scribble_tools.dataset.ids import free_id
+
+FIRST_ID = 100  # that is proposed: nnU-Net's own data sets have lower ones
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,13 @@ class Advice:
     def command(self) -> str:
         """The line to type, or nothing."""
         return " ".join(("scribble_tools", *self.words)) if self.words else ""
+
+
+def target() -> str:
+    """Where a command writes to: an id that is free in nnU-Net's folder, and that folder."""
+    raw = os.environ.get("nnUNet_raw")
+    number = free_id(Path(raw), FIRST_ID) if raw else None
+    return f'--dataset-id {number or FIRST_ID} --out "$nnUNet_raw"'
 
 
 def quote(path: Path) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from scribble_tools.convert.conversion import report, write_scribble_dataset
-from scribble_tools.convert.formats import TARGET, Advice, Row, Seen, quote
+from scribble_tools.convert.formats import Advice, Row, Seen, quote, target
 from scribble_tools.convert.source import TRAINING, Source, SourceCase
 from scribble_tools.convert.target import Target, add_target_arguments
 from scribble_tools.dataset.label_mapping import LabelMapping
@@ -141,7 +141,7 @@ def recognise(seen: Seen) -> Advice | None:
         if group["kind"] == DENSE
     )
     words += ["--dense-values challenge"] * challenge
-    return Advice("MSCMRseg as CycleMix lays it out", "", (*words, TARGET))
+    return Advice("MSCMRseg as CycleMix lays it out", "", (*words, target()))
 
 
 @dataclass(frozen=True, kw_only=True)

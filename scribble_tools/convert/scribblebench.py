@@ -20,7 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from scribble_tools.convert.conversion import report, write_scribble_dataset
-from scribble_tools.convert.formats import TARGET, Advice, Row, Seen, quote
+from scribble_tools.convert.formats import Advice, Row, Seen, quote, target
 from scribble_tools.convert.source import Source, SourceCase
 from scribble_tools.convert.target import Target, add_target_arguments
 from scribble_tools.dataset.label_mapping import BACKGROUND, LabelMapping
@@ -237,7 +237,7 @@ def recognise(seen: Seen) -> Advice | None:
     if found is None or found[1] or not scribbles:
         return None
     words = ("convert scribblebench", quote(found[0]), "--scribbles", quote(Path(scribbles[0])))
-    return Advice(DENSE_DATASET, "", (*words, TARGET))
+    return Advice(DENSE_DATASET, "", (*words, target()))
 
 
 def find_dataset(folder: Path) -> tuple[Path, bool] | None:

@@ -17,7 +17,7 @@ import SimpleITK as sitk
 
 from scribble_tools.convert.acdc import find_images
 from scribble_tools.convert.conversion import report, write_scribble_dataset
-from scribble_tools.convert.formats import TARGET, Advice, Row, Seen, quote
+from scribble_tools.convert.formats import Advice, Row, Seen, quote, target
 from scribble_tools.convert.source import Source, SourceCase
 from scribble_tools.convert.target import Target, add_target_arguments
 from scribble_tools.dataset.label_mapping import LabelMapping
@@ -192,7 +192,7 @@ def recognise(seen: Seen) -> Advice | None:
         "the h5 files hold no geometry: IMAGES is the folder of the original ACDC images",
         (
             *("convert wsl4mis", quote((volumes or folders)[0])),
-            *("--images IMAGES" + unlabelled, TARGET),
+            *("--images IMAGES" + unlabelled, target()),
         ),
     )
 

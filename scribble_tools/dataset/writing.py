@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from scribble_tools.dataset import shapes
+from scribble_tools.dataset.ids import LAST_ID, free_id
 from scribble_tools.json_files import read_json
 from scribble_tools.storage.file_sets import write_json, written_atomically  # noqa: F401
 from scribble_tools.storage.folders import made_folder, recover_folder, written_folder
@@ -72,7 +73,11 @@ def dataset_held(out: Path, name: str) -> Iterator[None]:
 def _refuse_other_names(out: Path, name: str) -> None:
     number = name[len("Dataset") : len("Dataset000")]
     if others := sorted(p.name for p in out.glob(f"Dataset{number}_*") if p.name != name):
-        raise ValueError(f"{out} holds {', '.join(others)}: choose another id than {int(number)}")
+        free = free_id(out, int(number))
+        such = f", such as {free}" if free else ""
+        raise ValueError(
+            f"{out} holds {', '.join(others)}: choose another id than {int(number)}{such}"
+        )
 
 
 def dataset_folder_name(out: Path, dataset_id: int, name: str) -> str:
@@ -84,8 +89,8 @@ def dataset_folder_name(out: Path, dataset_id: int, name: str) -> str:
     """
     if not name or name != Path(name).name:
         raise ValueError(f"name {name!r}: give what is to follow DatasetNNN_, without slashes")
-    if not 1 <= dataset_id <= 999:
-        raise ValueError(f"data set id {dataset_id}: nnU-Net takes 1 to 999")
+    if not 1 <= dataset_id <= LAST_ID:
+        raise ValueError(f"data set id {dataset_id}: nnU-Net takes 1 to {LAST_ID}")
     folder = f"Dataset{dataset_id:03d}_{name}"
     _refuse_other_names(Path(out), folder)
     return folder

@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from scribble_tools.convert.formats import TARGET, Advice, Seen, quote, recognise
+from scribble_tools.convert.formats import Advice, Seen, quote, recognise, target
 from scribble_tools.convert.pairing import stem_of
 from scribble_tools.convert.scribblebench import DENSE_DATASET, find_dataset
 from scribble_tools.images.image_files import files_below
@@ -59,7 +59,7 @@ def _dataset(seen: Seen) -> Advice | None:
         DENSE_DATASET,
         "there are no scribbles: draw some from the dense labels, or see convert folder -h and "
         "convert scribblebench -h if they lie elsewhere",
-        ("generate", dataset, TARGET),
+        ("generate", dataset, target()),
     )
 
 
@@ -172,7 +172,7 @@ def _any_files(folder: Path, groups: Sequence[Mapping]) -> tuple:
     return (
         "no known data set",
         "; ".join(advice) + mend + _why_no_line(refused),
-        "" if refused or problems else _command(*words, TARGET),
+        "" if refused or problems else _command(*words, target()),
     )
 
 
@@ -208,7 +208,7 @@ def _joined_masks(
         + "; what the classes are is guessed from names: correct it"
         + mend
         + _why_no_line(refused),
-        "" if refused or mend else _command(*words, "--name NAME", TARGET),
+        "" if refused or mend else _command(*words, "--name NAME", target()),
     )
 
 

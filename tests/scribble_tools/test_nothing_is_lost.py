@@ -223,7 +223,7 @@ def test_an_id_that_came_to_be_used_meanwhile_is_refused(tmp_path, monkeypatch):
         write_record(record, folder)
 
     monkeypatch.setattr(conversion, "write_dataset_record", late)
-    with pytest.raises(ValueError, match="holds Dataset007_Other: choose another id than 7"):
+    with pytest.raises(ValueError, match="holds Dataset007_Other: choose .* 7, such as 8"):
         convert(tmp_path, source_of(make_cases(tmp_path)))
     assert os.listdir(tmp_path / "raw") == ["Dataset007_Other"]
 

@@ -330,6 +330,19 @@ def paste(report, tmp_path, number=100):
     return cli.main(words[1:])
 
 
+def test_the_printed_line_takes_an_id_that_is_free(tmp_path, monkeypatch):
+    for k in (1, 2):
+        write(tmp_path / f"data/images/p{k}.nrrd", image())
+        write_strokes(tmp_path / f"data/strokes/p{k}.seg.nrrd")
+    raw = tmp_path / "raw"
+    monkeypatch.setenv("nnUNet_raw", str(raw))
+    for number in (100, 101, 102):
+        line = inspect_path(tmp_path / "data")["command"]
+        assert f"--dataset-id {number} --out" in line
+        assert cli.main(shlex.split(line.replace("$nnUNet_raw", str(raw)))[1:]) == 0
+    assert len([*raw.glob("Dataset*_NAME")]) == 3
+
+
 def test_two_folders_with_the_same_pairs_are_told_apart(tmp_path):
     root = tmp_path / "data"
     for name in ("p01_a", "p01_b", "p02_a", "p02_b"):
