@@ -145,7 +145,8 @@ def find_predictions(folder: Path, ending: str, fold: str | None = None) -> Path
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder")
-    if files_in(folder, ending):
+    trained = folder.name.startswith("fold_") and any(folder.glob("training_log_*.txt"))
+    if files_in(folder, ending) and not trained:  # a training's own pictures are no predictions
         return folder
     if folder.name.startswith("fold_") or any(folder.glob("fold_*")):
         validation = find_fold(folder, fold) / "validation"

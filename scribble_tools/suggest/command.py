@@ -86,11 +86,11 @@ def training_cases(dataset: Path, cases: Sequence[str] | None = None) -> list[Ca
         ValueError: dataset.json cannot be used.
     """
     raw = RawDataset.read(dataset, tolerate=("splits", "record"))  # of no use here
-    ending, channels = raw.file_ending, len(raw.channels)
-    there = [*raw.images()]
+    ending, there = raw.file_ending, raw.images()
+    files = max(map(len, there.values()), default=1)  # per case; a colour picture has its channels
     found, missing = [], []
     for name in there if cases is None else dict.fromkeys(cases):
-        images = tuple(dataset / "imagesTr" / f"{name}_{k:04d}{ending}" for k in range(channels))
+        images = tuple(dataset / "imagesTr" / f"{name}_{k:04d}{ending}" for k in range(files))
         strokes = dataset / "labelsTr" / f"{name}{ending}"
         missing += [str(path) for path in (*images, strokes) if not path.is_file()]
         found.append(CaseToDraw(name, images, strokes))

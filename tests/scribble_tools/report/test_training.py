@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from scribble_tools.report.data import find_predictions
 from scribble_tools.report.training import (
     find_fold,
     logger_series,
@@ -203,3 +204,14 @@ def test_pictures_are_found_in_order(fold):
 
 def test_a_fold_may_be_given_itself(fold):
     assert find_fold(fold) == fold == find_fold(fold.parent) == find_fold(fold.parent, "0")
+
+
+def test_the_pictures_of_a_training_on_png_are_no_predictions(tmp_path):
+    fold = tmp_path / "model" / "fold_0"
+    for name in ("progress.png", "pclmix_losses.png", "training_log_1.txt", "validation/a.png"):
+        (fold / name).parent.mkdir(parents=True, exist_ok=True)
+        (fold / name).touch()
+    assert find_predictions(fold, ".png") == fold / "validation"
+    (fold / "validation" / "a.png").unlink()
+    with pytest.raises(FileNotFoundError, match="let nnU-Net validate"):
+        find_predictions(fold, ".png")

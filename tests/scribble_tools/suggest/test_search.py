@@ -1,11 +1,14 @@
 """Cases judged from their files: any orientation, pictures too; where a place is in the file."""
 
+import json
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
 from scribble_tools.dataset.label_set import LabelSet
 from scribble_tools.draw.display_plane import display_plane
+from scribble_tools.suggest.command import training_cases
 from scribble_tools.suggest.listing import in_words, row_of
 from scribble_tools.suggest.search import (
     CaseToDraw,
@@ -112,3 +115,19 @@ def test_a_colour_picture_is_read_as_grey(tmp_path):
     image, grey = read_grey(tmp_path / "rgb.png")
     assert grey.shape == (6, 7) and grey[0, 0] == 30
     assert as_stored(display_plane(image, tmp_path / "rgb.png"), grey).shape == (1, 6, 7)
+
+
+def test_a_colour_picture_is_all_channels_in_one_file(tmp_path):
+    for name in ("imagesTr/a_0000.png", "labelsTr/a.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    channels = {"0": "R", "1": "G", "2": "B"}
+    labels = {"background": 0, "A": 1, "ignore": 2}
+    content = {"channel_names": channels, "labels": labels, "file_ending": ".png"}
+    (tmp_path / "dataset.json").write_text(json.dumps(content | {"numTraining": 1}))
+    (case,) = training_cases(tmp_path)
+    assert case.images == (tmp_path / "imagesTr" / "a_0000.png",)
+    for name in ("imagesTr/b_0000.png", "imagesTr/b_0001.png", "labelsTr/b.png"):
+        (tmp_path / name).touch()
+    with pytest.raises(FileNotFoundError, match="a_0001.png"):  # other cases have a second file
+        training_cases(tmp_path)
