@@ -15,8 +15,9 @@ from scribble_tools.dataset.shapes import MAPPING
 from scribble_tools.dataset.writing import RECORD, find_raw_dataset
 from scribble_tools.images.file_kind import NATURAL, VOLUMES, file_ending_of
 from scribble_tools.images.image_files import files_in
-from scribble_tools.images.image_io import write_labels
-from scribble_tools.images.segmentation_files import read_labels
+from scribble_tools.images.image_io import save_image, write_labels
+from scribble_tools.images.picture_labels import picture_of, word_of
+from scribble_tools.images.segmentation_files import COLOUR, read_labels
 from scribble_tools.json_files import Record, read_json
 from scribble_tools.parallel import threaded_map
 from scribble_tools.problems import refuse
@@ -49,11 +50,21 @@ def read_mapping(dataset: Path, values: str = "scribble") -> LabelMapping:
         raise ValueError(f"{path} is no record of scribble_tools convert ({error})") from None
 
 
-def _restore(mapping: LabelMapping, folder: Path, path: Path) -> str:
+def read_in_colours(dataset: Path) -> bool:
+    """Whether the values of a data set's scribble files are numbers of colours."""
+    path = dataset / RECORD if dataset.is_dir() else dataset
+    return read_json(path, Record()).get("pictures") == COLOUR
+
+
+def _restore(mapping: LabelMapping, colours: bool, folder: Path, path: Path) -> str:
     """Write one restored file; return its problem instead of raising, to report all at once."""
     try:
         array, image = read_labels(path)
-        write_labels(mapping.restore(array), image, folder / path.name)
+        own = mapping.restore(array)
+        if colours and own.ndim == 2:
+            save_image(picture_of(own), folder / path.name)
+        else:
+            write_labels(own, image, folder / path.name)
     except (FileNotFoundError, ValueError) as error:
         message = str(error)
         return message if str(path) in message else f"{path} {message}"
@@ -66,10 +77,14 @@ def restore_labels(
     out: Path,
     overwrite: bool = False,
     num_processes: int = 2,
+    colours: bool = False,
 ) -> list[Path]:
     """Write every label map of a folder with its original values, and return the new files.
 
     Name, format and geometry stay. Of a class with several original values the first is written.
+
+    Args:
+        colours: the mapping's values are numbers of colours; pictures are written in these.
 
     Raises:
         FileNotFoundError: there is no such folder, or no label map in it.
@@ -108,7 +123,7 @@ def restore_labels(
         if not overwrite and (there := [path for path in targets if path.exists()]):
             raise FileExistsError(f"{len(there)} files exist, such as {there[0]}: say --overwrite")
         refuse_foreign([*targets, out / RESTORED], earlier, "scribble_tools restore-labels")
-        restore = partial(_restore, mapping, work)
+        restore = partial(_restore, mapping, colours, work)
         refuse([p for p in threaded_map(restore, files, num_processes, "restoring") if p])
         names = {*earlier, RESTORED, *(path.name for path in files)}
         write_json({"versions": package_versions(), FILES: sorted(names)}, work / RESTORED)
@@ -178,11 +193,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: Options) -> int:
     """Run the sub-command; return its exit code."""
     path = Path(options.dataset)
-    mapping = read_mapping(
-        path if path.exists() else find_raw_dataset(options.dataset), options.values
-    )
+    path = path if path.exists() else find_raw_dataset(options.dataset)
+    mapping = read_mapping(path, options.values)
+    colours = options.values == "scribble" and read_in_colours(path)
     written = restore_labels(
-        options.predictions, mapping, options.out, options.overwrite, options.num_processes
+        options.predictions,
+        mapping,
+        options.out,
+        options.overwrite,
+        options.num_processes,
+        colours,
     )
-    print(f"wrote {len(written)} label maps to {options.out}: {mapping.describe()}")
+    values = mapping.describe(word_of if colours else str)
+    print(f"wrote {len(written)} label maps to {options.out}: {values}")
     return 0

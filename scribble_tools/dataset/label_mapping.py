@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -91,11 +91,15 @@ class LabelMapping:
             raise ValueError(f"holds the values {unknown}; labels are 0 to {len(sources) - 1}")
         return np.array(sources)[array.astype(np.intp)]
 
-    def describe(self) -> str:
-        """The mapping as a user types it: ``background=5 RV=1 unlabelled=0``."""
-        words = [f"{name}={','.join(map(str, own))}" for name, own in self.classes.items()]
+    def describe(self, word: Callable[[int], str] = str) -> str:
+        """The mapping as a user types it: ``background=5 RV=1 unlabelled=0``.
+
+        Args:
+            word: of a value.
+        """
+        words = [f"{name}={','.join(map(word, own))}" for name, own in self.classes.items()]
         if self.unlabelled:
-            words.append(f"unlabelled={','.join(map(str, self.unlabelled))}")
+            words.append(f"unlabelled={','.join(map(word, self.unlabelled))}")
         return " ".join(words) or "(none)"
 
     def as_json(self) -> dict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,31 @@ def colour_codes(image: sitk.Image, path: Path) -> np.ndarray:
     return np.where(solid, red << 16 | green << 8 | blue, TRANSPARENT).astype(np.int32)
 
 
+def parts_of(code: int) -> tuple[float, float, float]:
+    """Red, green and blue of a colour's number, from 0 to 1."""
+    return tuple((code >> shift & 255) / 255 for shift in (16, 8, 0))
+
+
+def code_of(parts: Sequence[float]) -> int:
+    """The number of a colour of which red, green and blue are given, from 0 to 1."""
+    red, green, blue = (round(255 * part) for part in parts)
+    return red << 16 | green << 8 | blue
+
+
+def word_of(code: int) -> str:
+    """What `parse_colour` makes the number of."""
+    return "transparent" if code == TRANSPARENT else f"#{code:06x}"
+
+
+def picture_of(codes: np.ndarray) -> sitk.Image:
+    """The picture of which `colour_codes` gives ``codes`` (rows, columns)."""
+    channels = [codes >> 16 & 255, codes >> 8 & 255, codes & 255]
+    clear = codes == TRANSPARENT
+    if clear.any():
+        channels = [np.where(clear, 0, own) for own in channels] + [np.where(clear, 0, 255)]
+    return sitk.GetImageFromArray(np.stack(channels, -1).astype(np.uint8), isVector=True)
+
+
 def colours_in_words(image: sitk.Image, path: Path, kind: FileKind) -> str:
     """What a picture of several channels is, and how its labels can be read; empty of others."""
     if kind not in PICTURES or image.GetNumberOfComponentsPerPixel() == 1:
@@ -114,7 +140,7 @@ def colours_in_words(image: sitk.Image, path: Path, kind: FileKind) -> str:
     except ValueError:
         codes = []
     if 0 < len(codes) <= FEW_COLOURS:
-        names = ["transparent" if code == TRANSPARENT else f"#{code:06x}" for code in codes]
+        names = [*map(word_of, codes)]
         words += f" ({', '.join(names)})"
         remedies.append(f"name them in convert folder: --labels NAME='{names[-1]}' ...")
     elif codes:

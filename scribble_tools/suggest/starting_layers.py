@@ -7,6 +7,7 @@ the file as it took the first one. What is no stroke has values, or segment name
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +22,16 @@ from scribble_tools.dataset.not_strokes import LOOK, PREDICTION, NotStrokes
 from scribble_tools.draw.contact_sheet import colour_of
 from scribble_tools.draw.display_plane import DisplayPlane
 from scribble_tools.images.file_kind import NATURAL, VOLUMES, file_ending_of
-from scribble_tools.images.image_io import write_labels
+from scribble_tools.images.image_io import save_image, write_labels
 from scribble_tools.images.itksnap_labels import write_label_description
+from scribble_tools.images.picture_labels import code_of, parts_of, picture_of, word_of
+from scribble_tools.images.segmentation_files import COLOUR
 from scribble_tools.images.slicer_segmentation import ENDING, is_segmentation
 from scribble_tools.images.slicer_writer import NewSegment, write_segmentation
 from scribble_tools.suggest.places import Place
 
 DESCRIPTION = "labels.txt"  # of ITK-SNAP
+COLOURS = "colours.csv"  # which colour is what, where strokes were drawn in colours
 MARK = (1.0, 0.0, 1.0)
 SMALLEST_RING, LARGEST_RING = 5, 15  # radius in smallest voxel sides
 
@@ -40,11 +44,13 @@ class LabelStyle:
         ending: ``.seg.nrrd`` of 3D Slicer, or that of a label map.
         mapping: values of a label map.
         segments: class name to the name of its segment in 3D Slicer.
+        colours: pictures hold colours, and the mapping's values are their numbers.
     """
 
     ending: str
     mapping: LabelMapping
     segments: Mapping[str, str]
+    colours: bool = False
 
     @property
     def base(self) -> int:
@@ -55,8 +61,34 @@ class LabelStyle:
     @property
     def aliases(self) -> dict[int, int]:
         """Value in the label files to the user's own, see `NotStrokes`."""
-        unlabelled = self.mapping.unlabelled[0] if self.mapping.unlabelled else 0
-        return {} if unlabelled == 0 else {0: unlabelled, self.base: 0}
+        unlabelled = self.unlabelled
+        return {} if unlabelled == 0 or self.colours else {0: unlabelled, self.base: 0}
+
+    @property
+    def unlabelled(self) -> int:
+        """The user's value of what is not annotated."""
+        return self.mapping.unlabelled[0] if self.mapping.unlabelled else 0
+
+    def other_values(self, classes: Sequence[str], marks: int) -> tuple[list[int], list[int]]:
+        """Values that are no strokes: of the predictions of classes, and of marks."""
+        if not self.colours:
+            first = self.base + 100 * (len(classes) // 100 + 1)
+            return (
+                [self.base + k for k in range(1, len(classes) + 1)],
+                [first + k for k in range(1, marks + 1)],
+            )
+        own = self.mapping.classes
+        taken = {*self.mapping.unlabelled, *(v for values in own.values() for v in values)}
+
+        def free(colour: Sequence[float]) -> int:
+            code = code_of(colour)
+            while code in taken:  # the nearest that is not, by a shade of blue
+                code = (code - 1) % 0x1000000
+            taken.add(code)
+            return code
+
+        predicted = [free(_lighter(parts_of(own[name][0]))) for name in classes]
+        return predicted, [free(MARK) for _ in range(marks)]
 
 
 def style_of(dataset: Path, ending: str | None = None) -> LabelStyle:
@@ -74,7 +106,7 @@ def style_of(dataset: Path, ending: str | None = None) -> LabelStyle:
     else:
         own = file_ending_of(drawn.files[0]) if drawn.files else ""
         own = own if own in VOLUMES | {".nii", ".png", ".tif", ".tiff"} else ""
-    return LabelStyle(ending or own, drawn.mapping, segments)
+    return LabelStyle(ending or own, drawn.mapping, segments, drawn.pictures == COLOUR)
 
 
 def ring_mm(place: Place, spacing_mm: Sequence[float]) -> float:
@@ -127,7 +159,7 @@ def write_starting_layer(
         marks.append(mark)
     names = [name_of(rank, place) for rank, place in places]
     ending = style.ending
-    if plane.dimension == 2 and ending not in NATURAL:
+    if plane.dimension == 2 and (ending not in NATURAL or style.colours):
         ending = ".png"
     if plane.dimension == 3 and (ending in NATURAL or not ending):
         ending = ".nii.gz"
@@ -139,14 +171,14 @@ def write_starting_layer(
     legend: dict[int, tuple[str, tuple[float, float, float]]] = {}
     mapping = style.mapping
     as_drawn = {own: value for value, own in style.aliases.items()}
-    values = np.zeros(predicted.shape, np.int32)  # unlabelled
-    for k, (name, own) in enumerate(labels.classes.items(), 1):
-        values[np.isin(predicted, own)] = style.base + k
-        legend[style.base + k] = f"{PREDICTION}{name}", _lighter(colour_of(own[0]))
-    first = style.base + 100 * (len(labels.classes) // 100 + 1)
-    for k, (name, mark) in enumerate(zip(names, marks, strict=True), 1):
-        values[mark] = first + k
-        legend[first + k] = name, MARK
+    of_classes, of_marks = style.other_values([*labels.classes], len(marks))
+    values = np.full(predicted.shape, style.unlabelled if style.colours else 0, np.int32)
+    for value, (name, own) in zip(of_classes, labels.classes.items(), strict=True):
+        values[np.isin(predicted, own)] = value
+        legend[value] = f"{PREDICTION}{name}", _lighter(colour_of(own[0]))
+    for value, name, mark in zip(of_marks, names, marks, strict=True):
+        values[mark] = value
+        legend[value] = name, MARK
     if drawn.any():
         own = mapping.restore(strokes[drawn])
         values[drawn] = np.where(own == 0, as_drawn.get(0, 0), own)
@@ -154,7 +186,10 @@ def write_starting_layer(
         if name in mapping.classes:
             own = mapping.classes[name][0]
             legend[as_drawn.get(own, own)] = name, colour_of(label)
-    write_labels(values, image, path)
+    if style.colours:
+        save_image(picture_of(values), path)
+    else:
+        write_labels(values, image, path)
     return path, legend
 
 
@@ -189,11 +224,16 @@ def _write_segments(
 def write_legends(
     legend: Mapping[int, tuple[str, tuple[float, float, float]]], style: LabelStyle, folder: Path
 ) -> None:
-    """Write what the values mean, for ITK-SNAP and for `convert --update`."""
+    """Write what the values mean: for ITK-SNAP, or as a table of colours; and for `--update`."""
     other = sorted(v for v, (name, _) in legend.items() if name.startswith((PREDICTION, LOOK)))
     NotStrokes(tuple(other), aliases=style.aliases if legend else {}).write(folder)
     if legend:
         # ranks differ from case to case, and the file is for all of them
         looks = [value for value in other if legend[value][0].startswith(LOOK)]
         shared = {**legend, **{v: (f"{LOOK}here {k}", MARK) for k, v in enumerate(looks, 1)}}
-        write_label_description(shared, folder / DESCRIPTION)
+        if style.colours:
+            with open(folder / COLOURS, "w", encoding="utf-8", newline="") as file:
+                rows = [(word_of(value), name) for value, (name, _) in sorted(shared.items())]
+                csv.writer(file, lineterminator="\n").writerows([("colour", "name"), *rows])
+        else:
+            write_label_description(shared, folder / DESCRIPTION)

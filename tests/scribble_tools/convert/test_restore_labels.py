@@ -173,3 +173,16 @@ def test_nan_is_no_label(root):
     with pytest.raises(ValueError, match="case0.nrrd holds 3 NaN voxels of 40") as error:
         restore_labels(root / "pred", MAPPING, root / "out")
     assert "case3.nii.gz holds 3 NaN voxels of 40" in str(error.value)
+
+
+def test_pictures_get_the_colours_back_that_their_strokes_had(tmp_path, capsys):
+    (tmp_path / "pred").mkdir()
+    Image.fromarray(np.array([[0, 1, 2]], np.uint8)).save(tmp_path / "pred" / "a.png")
+    mapping = LabelMapping({"background": (0x0000FF,), "RV": (0xFF0000,), "LV": (0x00FF80,)}, (0,))
+    record = {"scribble_labels": mapping.as_json(), "pictures": "colour"}
+    (tmp_path / "conversion.json").write_text(json.dumps(record))
+    words = [str(tmp_path / "pred"), "--dataset", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert cli.main(["restore-labels", *words]) == 0
+    assert "background=#0000ff RV=#ff0000 LV=#00ff80" in capsys.readouterr().out
+    restored = np.asarray(Image.open(tmp_path / "out" / "a.png"))
+    assert restored.tolist() == [[[0, 0, 255], [255, 0, 0], [0, 255, 128]]]

@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from scribble_tools.convert.stroke_changes import StrokeReader, UpdateOptions
+from scribble_tools.dataset.drawn_labels import read_drawn_labels
 from scribble_tools.dataset.label_set import LabelSet
 from scribble_tools.dataset.not_strokes import read_not_strokes
 from scribble_tools.dataset.raw import read_label_set
 from scribble_tools.draw.display_plane import display_plane
+from scribble_tools.images.colour_tables import read_colour_table
 from scribble_tools.images.itksnap_labels import read_label_description
+from scribble_tools.images.picture_labels import TRANSPARENT, colour_codes
 from scribble_tools.images.slicer_segmentation import count_segment_voxels, read_segments_on_grid
 from scribble_tools.suggest.places import Place
 from scribble_tools.suggest.starting_layers import (
@@ -182,3 +186,28 @@ def test_a_damaged_list_of_what_is_no_stroke_is_refused(tmp_path):
     (tmp_path / "not_strokes.json").write_text('{"values": ["x"], "segments": []}')
     with pytest.raises(ValueError, match="not_strokes.json: values"):
         read_not_strokes(tmp_path)
+
+
+def test_strokes_in_colours_stay_so_and_all_else_has_other_colours(tmp_path):
+    dataset = make_dataset(tmp_path / "d", "drawn/case.png")
+    record = json.loads((dataset / "conversion.json").read_text())
+    red, pale_red, blue = 0xFF0000, 0xFF8080, 0x0000FF  # pale red is RV's prediction, if free
+    classes = {"background": [blue], "RV": [red], "LV": [pale_red]}
+    record["scribble_labels"] = {"classes": classes, "unlabelled": [TRANSPARENT]}
+    (dataset / "conversion.json").write_text(json.dumps(record | {"pictures": "colour"}))
+    image, (strokes, predicted) = make_image((30, 30)), (own[1] for own in drawn())
+    path = write(
+        dataset, image, strokes, predicted, tmp_path / "next", None, [(1, place("LV", (0, 9, 9)))]
+    )
+    codes = colour_codes(sitk.ReadImage(str(path)), path)
+    np.testing.assert_array_equal(codes == red, strokes == 1)
+    np.testing.assert_array_equal(codes == blue, strokes == 0)
+    table = read_colour_table(tmp_path / "next" / "colours.csv")
+    assert (table["RV"], table["LV"], table["background"]) == (red, pale_red, blue)
+    others = {code for name, code in table.items() if name.startswith(("prediction", "look"))}
+    assert len(others) == 3 and not others & {red, pale_red, blue}
+    assert set(np.unique(codes)) == {TRANSPARENT, red, blue, *others}
+    assert set(read_not_strokes(tmp_path / "next").values) == others
+    # what `convert --update` does
+    reader = StrokeReader(read_drawn_labels(dataset), path.parent, UpdateOptions())
+    np.testing.assert_array_equal(reader.read(path, image), strokes)
