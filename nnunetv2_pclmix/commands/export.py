@@ -98,6 +98,8 @@ def lean_checkpoint(checkpoint: dict[str, Any], source: Path) -> dict[str, Any]:
         "source": {"checkpoint": source.name, "sha256": sha256(source)},
         "exported_with": {**package_versions(), "nnunetv2-pclmix": __version__},
     }
+    if "torch_seed" in provenance:  # up to 2^64, which not every reader of JSON takes for a number
+        provenance["torch_seed"] = str(provenance["torch_seed"])
     try:
         json.dumps(provenance)
     except TypeError as error:

@@ -149,6 +149,16 @@ def test_zip_installs_with_nnunets_own_command(model, tmp_path, monkeypatch, cap
     assert not list(tmp_path.glob(".*"))
 
 
+def test_what_is_exported_is_not_refused_whatever_the_seed(model, tmp_path, capsys):
+    def seed(checkpoint):
+        checkpoint["pclmix"]["torch_seed"] = 2**64 - 1  # torch draws one from 0 on, up to this
+
+    edit_checkpoint(model / "fold_0" / "checkpoint_final.pth", seed)
+    shutil.rmtree(model / "crossval_results_folds_0_1")  # whose files are made up
+    assert cli.main(["export", str(model), str(tmp_path / "model.zip")]) == 0
+    assert cli.main(["verify", str(tmp_path / "model.zip")]) == 0, capsys.readouterr().err
+
+
 def test_fold_all_and_another_checkpoint(model, tmp_path):
     shutil.copytree(model / "fold_0", model / "fold_all")
     (model / "fold_all" / "checkpoint_final.pth").rename(model / "fold_all/checkpoint_best.pth")
