@@ -116,7 +116,7 @@ def choose_slices(panel: Panel, count: int) -> list[int]:
     return chosen
 
 
-def _scaled(image: np.ndarray) -> np.ndarray:
+def scaled(image: np.ndarray) -> np.ndarray:
     """Slices scaled to 0..1, so that outliers do not darken them; 8-bit colours as they are."""
     if image.ndim == 4 and image.dtype == np.uint8:
         return image / np.float32(255)
@@ -210,7 +210,7 @@ def contact_sheet(
     figure, corners = _empty_sheet(title, column_titles, row_titles, panel_size, handles, notes)
 
     (axis,) = figure.axes
-    shown = _scaled(image[slices])
+    shown = scaled(image[slices])
     beneath = _paled(shown) if shown.ndim == 4 else shown
     for row, (first, *others) in enumerate(corners):
         place = {"aspect": "auto", "origin": "upper", "extent": _extent(first, panel_size)}

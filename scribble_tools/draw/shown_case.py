@@ -52,7 +52,7 @@ def _most_frequent(labels: np.ndarray) -> int:
     return int(values[np.argmax(counts)])
 
 
-def _grey_or_colours(image: sitk.Image) -> np.ndarray:
+def grey_or_colours(image: sitk.Image) -> np.ndarray:
     """(*spatial), or (*spatial, 3) of RGB; an alpha channel is left out."""
     array = sitk.GetArrayFromImage(image)
     channels = image.GetNumberOfComponentsPerPixel()
@@ -150,4 +150,4 @@ def read_case(files: ShownFiles, dataset_json: Path | None = None) -> ShownCase:
         raise ValueError("\n".join(problems))
     held = set().union(*(np.unique(panel.labels).tolist() for panel in panels))
     names = {value: name for value, name in names.items() if value in held}
-    return ShownCase(plane.cut(_grey_or_colours(image)), panels, plane, names, notes)
+    return ShownCase(plane.cut(grey_or_colours(image)), panels, plane, names, notes)

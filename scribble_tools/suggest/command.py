@@ -17,9 +17,11 @@ from scribble_tools.check.splits import patients_of
 from scribble_tools.dataset.label_set import LabelSet
 from scribble_tools.dataset.raw import FILE, RawDataset, read_label_names, read_label_set
 from scribble_tools.dataset.writing import find_raw_dataset
-from scribble_tools.draw.contact_sheet import save_png
+from scribble_tools.draw.contact_sheet import save_png, scaled
 from scribble_tools.draw.display_plane import display_plane
+from scribble_tools.draw.shown_case import grey_or_colours
 from scribble_tools.images.image_files import channel_problems
+from scribble_tools.images.image_io import read_image
 from scribble_tools.images.segmentation_files import read_labels
 from scribble_tools.images.slicer_segmentation import ENDING
 from scribble_tools.predict.chosen_model import add_model_arguments, find_model_of, model_in_words
@@ -36,7 +38,6 @@ from scribble_tools.suggest.search import (
     describe_annotated,
     judge,
     rank_cases,
-    read_grey,
 )
 from scribble_tools.suggest.starting_layers import (
     style_of,
@@ -171,7 +172,7 @@ def _write(
     for name in dict.fromkeys(place.case for place in found.places):
         case = found.judged[name].case
         own = [(rank, place) for rank, place in ranked if place.case == name]
-        image, grey = read_grey(case.images[0])
+        image = read_image(case.images[0])
         plane = display_plane(image, case.images[0])
         strokes = read_labels(case.strokes)[0] if case.strokes else None
         with np.load(predicted / f"{name}.npz") as content:
@@ -181,21 +182,20 @@ def _write(
             style, labels, image, plane, strokes, prediction, own, target
         )
         legend |= of_case
-        low, high = np.percentile(grey, (1, 99))
-        scaled = plane.cut(np.clip((grey - low) / max(float(high - low), 1e-6), 0, 1))
+        picture = scaled(plane.cut(grey_or_colours(image)))
         for rank, place in own:
             rows[rank] = row_of(rank, place, image, plane)
             if rank <= ON_OVERVIEW:
                 at = [
                     size - 1 - k if flip else k
                     for k, size, flip in zip(
-                        place.index[1:], scaled.shape[1:], plane.flips, strict=True
+                        place.index[1:], picture.shape[1:3], plane.flips, strict=True
                     )
                 ]
                 shown[rank] = ShownPlace(
                     rank,
                     place,
-                    scaled[place.slice],
+                    picture[place.slice],
                     None if strokes is None else plane.cut(strokes)[place.slice],
                     labels.ignore,
                     plane.cut(prediction)[place.slice],

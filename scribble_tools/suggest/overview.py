@@ -31,7 +31,7 @@ class ShownPlace:
     """A place with its slice, cut and turned as `DisplayPlane.cut` does it.
 
     Attributes:
-        image: grey (rows, columns) between 0 and 1.
+        image: grey (rows, columns) or colours (rows, columns, 3) between 0 and 1.
         strokes: labels (rows, columns), or None without annotation.
         ignore: value of voxels without stroke.
         predicted: labels (rows, columns).
@@ -51,10 +51,10 @@ class ShownPlace:
 
 def window(shown: ShownPlace) -> tuple[slice, slice]:
     """Rows and columns around the place, square in mm as far as the image goes."""
-    sides = np.multiply(shown.image.shape, shown.spacing_mm)
+    sides = np.multiply(shown.image.shape[:2], shown.spacing_mm)
     half_mm = max(CONTEXT * shown.place.radius_mm, SMALLEST_MM_SHARE * sides.max() / 2)
     parts = []
-    for at, size, side in zip(shown.at, shown.image.shape, shown.spacing_mm, strict=True):
+    for at, size, side in zip(shown.at, shown.image.shape[:2], shown.spacing_mm, strict=True):
         half = int(np.ceil(half_mm / side))
         low = int(np.clip(at - half, 0, max(size - 2 * half, 0)))
         parts.append(slice(low, min(size, low + 2 * half)))
@@ -65,7 +65,10 @@ def _draw(axis: Axes, shown: ShownPlace, with_labels: bool) -> None:
     rows, columns = window(shown)
     aspect = shown.spacing_mm[0] / shown.spacing_mm[1]
     style = {"interpolation": "nearest", "aspect": aspect}
-    axis.imshow(shown.image[rows, columns], cmap="gray", vmin=0, vmax=1, aspect=aspect)
+    image = shown.image[rows, columns]
+    if with_labels and image.ndim == 3:  # green over red would be grey; the colours stand above
+        image = image.mean(axis=-1)
+    axis.imshow(image, cmap="gray", vmin=0, vmax=1, aspect=aspect)
     if with_labels:
         axis.imshow(overlay(shown.predicted[rows, columns], 0, 0.4), **style)
         if shown.strokes is not None and shown.ignore is not None:
