@@ -30,6 +30,7 @@ from scribble_tools.storage.file_sets import write_json
 from scribble_tools.storage.interruptions import error_in_words
 
 NNUNETS_EPOCHS = 1000
+FASTEST = "nnUNetTrainerStrokeSupport"  # one pass, one decoder
 
 
 def small_plans(
@@ -304,7 +305,7 @@ def _best_device() -> str:
 
 
 def _choose(plans: dict, folder: Path, options: Options, given: dict) -> Choice:
-    """Choose what is not given, and say from what, and what."""
+    """Choose what is not given, and say from what."""
     import torch
 
     from nnunetv2_pclmix.commands.machine import free_memory_gb
@@ -342,7 +343,9 @@ def _estimate(chosen: Choice, minutes: float, trainer: str) -> str:
     )
     if not chosen.fits:
         text += (
-            f"\nWARNING: that is more than {minutes:g} minutes, and there is no shorter training: "
-            "give it the time (--minutes), or a GPU"
+            f"\nWARNING: that is more than {minutes:g} minutes, and there is no shorter training "
+            "of this method: give it the time (--minutes), or a GPU"
         )
+        if _trainer_class(trainer).config != _trainer_class(FASTEST).config:
+            text += f", or take a faster method (--trainer {FASTEST})"
     return text

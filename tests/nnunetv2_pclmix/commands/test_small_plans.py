@@ -110,6 +110,11 @@ def test_without_sizes_they_are_chosen_and_a_trainer_with_them(nnunet, capsys, m
     assert cli.main([*command, "--minutes", "0.1", "--overwrite"]) == 0
     seen = capsys.readouterr()
     assert "nnUNetTrainerPCLMix_5epochs" in seen.out and "more than 0.1 minutes" in seen.out
+    faster = ["--trainer", "nnUNetTrainerStrokeSupport"]
+    assert " ".join(faster) in seen.out
+    assert cli.main([*command, "--minutes", "0.1", "--overwrite", *faster]) == 0
+    seen = capsys.readouterr()
+    assert "nnUNetTrainerStrokeSupport_5epochs" in seen.out and "faster" not in seen.out
 
 
 def test_some_sizes_may_be_given_and_little_cover_is_warned_of(nnunet, capsys, measured):
