@@ -14,6 +14,7 @@ from scribble_tools.dataset.raw import FILE, read_dataset_json
 from scribble_tools.json_files import Record, read_json
 
 AGAIN = "Run nnUNetv2_plan_and_preprocess again"
+PLANNERS = "nnUNetPlans"  # plans that the planner writes; `small-plans` adds others
 
 
 def ct_findings(preprocessed: Path | None, about: Description) -> list[Finding]:
@@ -39,6 +40,21 @@ def ct_findings(preprocessed: Path | None, about: Description) -> list[Finding]:
     return [Finding("warning", "ct-statistics", "dataset.json", message, remedy)]
 
 
+def _again(preprocessed: Path, identifier: str) -> str:
+    """How what lies in a folder is preprocessed again; other plans than the planner's are named."""
+    for file in sorted(preprocessed.glob("*.json"), key=lambda file: file.stem != PLANNERS):
+        try:
+            configurations = read_json(file, shapes.PLANS)["configurations"]
+        except (OSError, ValueError):
+            continue  # no plans
+        for name, own in configurations.items():
+            if own.get("data_identifier") == identifier:
+                if file.stem == PLANNERS:
+                    return AGAIN
+                return f"Run nnUNetv2_preprocess -plans_name {file.stem} -c {name} again"
+    return AGAIN
+
+
 def preprocessed_findings(
     preprocessed: Path, content: Mapping, cases: Sequence[TrainingCase]
 ) -> list[Finding]:
@@ -62,18 +78,19 @@ def preprocessed_findings(
     # one .pkl per case is common to all formats of preprocessed data
     for folder in sorted({path.parent for path in preprocessed.glob("*/*.pkl")}):
         done = {path.stem: path for path in folder.glob("*.pkl")}
+        again = _again(preprocessed, folder.name)
         for files in cases:
             where = f"{folder.name}/{files.case}"
             old = done.pop(files.case, None)
             if old is None:
                 message = "the case is not preprocessed: it cannot be trained on"
-                findings.append(Finding("warning", "not-preprocessed", where, message, AGAIN))
+                findings.append(Finding("warning", "not-preprocessed", where, message, again))
             elif files.label.is_file() and old.stat().st_mtime < files.label.stat().st_mtime:
                 message = (
                     "the label file is newer than the preprocessed case (by modification time): "
                     "training would use the old scribbles"
                 )
-                remedy = f"{AGAIN}, unless the files were only copied"
+                remedy = f"{again}, unless the files were only copied"
                 findings.append(Finding("warning", "preprocessed-old", where, message, remedy))
         findings += [
             Finding(

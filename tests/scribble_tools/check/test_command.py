@@ -611,6 +611,22 @@ def test_preprocessed_data_that_is_older(data):
         assert data.finding(code, where, preprocessed=data.pre).severity == severity
 
 
+def test_small_plans_are_preprocessed_by_their_own_command(data):
+    write_plans(data, [1.5, 1.5])
+    plans = json.loads((data.pre / "nnUNetPlans.json").read_text())
+    plans["configurations"]["2d"]["data_identifier"] = "small_2d"
+    (data.pre / "small.json").write_text(json.dumps(plans))
+    for folder, command in (
+        ("small_2d", "nnUNetv2_preprocess -plans_name small -c 2d"),
+        ("nnUNetPlans_2d", "nnUNetv2_plan_and_preprocess"),
+    ):
+        (data.pre / folder).mkdir()
+        (data.pre / folder / "p1_frame1.pkl").touch()
+        os.utime(data.pre / folder / "p1_frame1.pkl", (1, 1))
+        found = data.finding("preprocessed-old", f"{folder}/p1_frame1", preprocessed=data.pre)
+        assert command in found.remedy
+
+
 def write_plans(data, spacing_mm):
     configuration = {
         "spacing": spacing_mm,
