@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import tempfile
 from collections.abc import Sequence
@@ -299,7 +300,12 @@ def run(options: Options) -> int:
             cases = new_cases(options.images, dataset, Path(inputs))
             known = training_cases(dataset)
             found = _suggest(cases, dataset, model, work, options, known)
+    words = ["--update", "--scribbles", options.out / LABELS]
+    words += [] if options.images is None else ["--images", options.images]
+    named = re.match(r"Dataset(\d{3})_", dataset.name)  # a folder of another name has no id yet
+    words += ["--dataset-id", named[1] if named else "ID", "--out", dataset.parent]
     print(_summary(found, options.out))
+    print(f"  scribble_tools convert folder {shlex.join(map(str, words))}")
     return 0
 
 
@@ -339,7 +345,6 @@ def _summary(found: Suggestions, out: Path) -> str:
     lines.append(
         f"{len(found.places)} places in {len({p.case for p in found.places})} of "
         f"{len(found.judged)} cases: {out / 'suggestions.csv'}, picture: {out / OVERVIEW}\n"
-        f"draw into the files in {out / LABELS}: strokes of your classes only. Then: "
-        f"scribble_tools convert folder --update --scribbles {shlex.quote(str(out / LABELS))} ..."
+        f"draw into the files in {out / LABELS}: strokes of your classes only. Then:"
     )
     return "\n".join(lines)

@@ -127,6 +127,11 @@ def test_images_without_annotation_are_looked_at_as_they_are(trained, tmp_path, 
     out = tmp_path / "next"
     words = ["--images", str(tmp_path / "images"), "--no-mirroring", "--format", "slicer"]
     assert run(dataset, model, out, *words) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line == (
+        f"  scribble_tools convert folder --update --scribbles {out / 'labels'} --images "
+        f"{tmp_path / 'images'} --dataset-id 901 --out {dataset.parent}"
+    )
     rows = list(csv.DictReader((out / "suggestions.csv").open()))
     assert {row["case"] for row in rows} == {"new_1", "new_2"}
     counts, _ = count_segment_voxels(out / "labels" / "new_1.seg.nrrd")
