@@ -24,7 +24,10 @@ from scribble_tools.images.segmentation_files import read_labels
 from scribble_tools.images.slicer_segmentation import value_conflicts
 from scribble_tools.parallel import parallel_map
 
-SOME_CASES = ", or score a fold's validation cases only: --splits splits_final.json --fold FOLD"
+SOME_CASES = (
+    ", or score a fold's validation cases only: --splits splits_final.json --fold FOLD; or give a "
+    "folder with the references of the predicted cases alone"
+)
 
 
 def _evaluate_files(

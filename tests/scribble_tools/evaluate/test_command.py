@@ -212,7 +212,8 @@ def test_all_problems_are_reported_at_once(folders):
     assert f"{prediction / 'c0.nii.gz'}: no such prediction" in message
     assert message.endswith(
         "predict these cases too, or score a fold's validation cases only: "
-        "--splits splits_final.json --fold FOLD"
+        "--splits splits_final.json --fold FOLD; or give a folder with the references of the "
+        "predicted cases alone"
     )
     with pytest.raises(ValueError, match="predict these cases too$"):
         evaluate_folders(prediction, reference, num_processes=1, cases=["c0"])
