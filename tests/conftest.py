@@ -76,6 +76,12 @@ def without_processes():
         yield
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Whatever a command before has set: with more, sums are of another order, and slower here."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture
 def processes(monkeypatch):
     """Work for several processes is given to processes."""
