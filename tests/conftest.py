@@ -78,7 +78,8 @@ def without_processes():
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """Whatever a command before has set: with more, sums are of another order, and slower here."""
+    """Whatever a command has set: with more, sums are of another order, and slower here."""
+    yield
     torch.set_num_threads(1)
 
 
