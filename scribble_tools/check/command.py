@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from scribble_tools.check.findings import (
     format_resampling,
     sort_findings,
 )
-from scribble_tools.check.preprocessed import ct_findings, preprocessed_findings
+from scribble_tools.check.preprocessed import ct_findings, plans_in, preprocessed_findings
 from scribble_tools.check.resampling_loss import add_up, resample_case
 from scribble_tools.check.splits import patients_of, split_findings
 from scribble_tools.dataset import shapes
@@ -86,7 +87,18 @@ def _resampling(
         ResamplingLoss(configuration, name, len(items), volume, place)
         for (configuration, name), (volume, place) in add_up(results, classes).items()
     ]
-    return losses, [
+    others = [
+        Finding(
+            "note",
+            "resampling-of-other-plans",
+            plans,
+            f"what resampling keeps was computed for {plans_file.stem}, not for these plans",
+            f"If you train with them, check with --plans {shlex.quote(plans)}, too",
+        )
+        for plans in plans_in(plans_file.parent)
+        if plans != plans_file.stem
+    ]
+    return losses, others + [
         Finding(
             "error" if loss.volume_percent < NOTHING_KEPT else "warning",
             "resampling-loses-scribbles",
@@ -294,7 +306,8 @@ def run(options: Options) -> int:
     if report.coverage:
         print(f"\n{format_coverage(report.coverage)}")
     if report.resampling:
-        print(f"\nkept by resampling, {report.resampling[0].cases} cases:")
+        number = report.resampling[0].cases
+        print(f"\nkept by resampling to {options.plans}, {number} cases:")
         print(format_resampling(report.resampling))
     print(f"\n{report.verdict}")
     if options.json is not None:

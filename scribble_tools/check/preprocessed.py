@@ -40,18 +40,25 @@ def ct_findings(preprocessed: Path | None, about: Description) -> list[Finding]:
     return [Finding("warning", "ct-statistics", "dataset.json", message, remedy)]
 
 
-def _again(preprocessed: Path, identifier: str) -> str:
-    """How what lies in a folder is preprocessed again; other plans than the planner's are named."""
+def plans_in(preprocessed: Path) -> dict[str, Mapping]:
+    """Configurations of all plans in a folder, by the plans' name; the planner's first."""
+    found = {}
     for file in sorted(preprocessed.glob("*.json"), key=lambda file: file.stem != PLANNERS):
         try:
-            configurations = read_json(file, shapes.PLANS)["configurations"]
+            found[file.stem] = read_json(file, shapes.PLANS)["configurations"]
         except (OSError, ValueError):
             continue  # no plans
+    return found
+
+
+def _again(preprocessed: Path, identifier: str) -> str:
+    """How what lies in a folder is preprocessed again; other plans than the planner's are named."""
+    for plans, configurations in plans_in(preprocessed).items():
         for name, own in configurations.items():
             if own.get("data_identifier") == identifier:
-                if file.stem == PLANNERS:
+                if plans == PLANNERS:
                     return AGAIN
-                return f"Run nnUNetv2_preprocess -plans_name {file.stem} -c {name} again"
+                return f"Run nnUNetv2_preprocess -plans_name {plans} -c {name} again"
     return AGAIN
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -661,6 +662,11 @@ def test_resampling_is_computed_with_the_plans(data):
     lost = next(f for f in report.findings if f.message.startswith("LV: after resampling"))
     assert (lost.code, lost.severity) == ("resampling-loses-scribbles", "error")
     assert "0 % of the volume is left (computed on 6 of 6 cases)" in lost.message
+    assert "resampling-of-other-plans" not in {f.code for f in report.findings}
+    shutil.copy(data.pre / "nnUNetPlans.json", data.pre / "nnUNetPlans_small.json")
+    other = data.finding("resampling-of-other-plans", preprocessed=data.pre)
+    assert (other.where, other.severity) == ("nnUNetPlans_small", "note")
+    assert "--plans nnUNetPlans_small" in other.remedy
     finding = data.finding("resampling-unknown", preprocessed=data.pre, configurations=["3d"])
     assert "no configuration 3d, only 2d" in finding.message
     write_plans(data, ["wide"])
