@@ -114,14 +114,9 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
             self.configuration_manager.spacing,
             compiled=self._do_i_compile(),
         )
-        self.class_names = class_names(self.label_manager)
-        self.pictures = TrainingPictures(
-            Path(self.output_folder),
-            labels,
-            self.class_names,
-            self.configuration_manager.spacing,
-            self.print_to_log_file,
-        )
+        self.class_names = names = class_names(self.label_manager)
+        folder, spacing = Path(self.output_folder), self.configuration_manager.spacing
+        self.pictures = TrainingPictures(folder, labels, names, spacing, self.print_to_log_file)
 
     def _wrap_and_build_loss(self) -> nn.Module:
         """The class' own loss, after wrapping the network for DDP with the device that it is on."""

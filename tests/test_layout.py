@@ -35,3 +35,7 @@ def test_tests_mirror_the_source():
     assert not spanning & there, "it has a module of its own: strike it off the list"
     strange = found - there - spanning
     assert not strange, "call a test as what it tests, beside the tests of its folder"
+
+
+def test_the_trainer_reads_like_a_table_of_contents():
+    assert len((ROOT / "nnunetv2_pclmix" / "trainer.py").read_text().splitlines()) <= 350
