@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from nnunetv2_pclmix.method.window_attention import WindowBlock
 
 HEAD_DIM = 32
+# The authors' D_t attends from stride 4 on. A shallow network's finer levels only merge their skip:
+# attention there read and wrote more than the whole network does, benchmarks/without_gpu.py.
+FINEST_ATTENTION = 4
 
 
 class PatchExpand(nn.Module):
@@ -39,11 +42,12 @@ class AuxiliaryDecoder(nn.Module):
 
     From the deepest feature up to the finest one of stride ``finest_stride`` or more, or further
     where those are fewer than ``least_levels``: linear embedding, a pair of window attention blocks
-    (plain, shifted), patch expanding to the next level, concatenation with its embedded skip
-    feature. A norm, and a last patch expansion that makes the logits at full resolution out of each
-    token at once: with nothing in between, expanding and classifying are one linear map, and no
-    features of full resolution are needed. Works for any patch size, depth and strides that nnU-Net
-    plans, 2D and 3D. Used in training only.
+    (plain, shifted; above the deepest feature none finer than stride `FINEST_ATTENTION`), patch
+    expanding to the next level, concatenation with its embedded skip feature. A norm, and a last
+    patch expansion that makes the logits at full resolution out of each token at once: with nothing
+    in between, expanding and classifying are one linear map, and no features of full resolution are
+    needed. Works for any patch size, depth and strides that nnU-Net plans, 2D and 3D. Used in
+    training only.
 
     Args:
         channels: of each encoder stage, finest first.
@@ -53,7 +57,8 @@ class AuxiliaryDecoder(nn.Module):
         finest_stride: encoder stages of a smaller largest stride are not looked at.
         least_levels: of the decoder, as far as the encoder has stages; goes before
             ``finest_stride``. With one there is no skip feature to merge.
-        max_width: tokens have the encoder's channels, rounded down to whole heads, at most this.
+        max_width: tokens have the encoder's channels, rounded down to whole heads, at most this;
+            where there is no attention, one head.
         largest_window: in tokens per axis.
     """
 
@@ -76,8 +81,11 @@ class AuxiliaryDecoder(nn.Module):
         fine_enough = [i for i, stride in enumerate(total) if max(stride) >= finest_stride]
         self.finest = fine_enough[0] if fine_enough else len(total) - 1
         self.finest = max(0, min(self.finest, len(total) - least_levels))
+        attends = [max(stride) >= FINEST_ATTENTION for stride in total[self.finest :]]
+        attends[-1] = True
         widths = [
-            max(HEAD_DIM, min(c, max_width) // HEAD_DIM * HEAD_DIM) for c in channels[self.finest :]
+            max(HEAD_DIM, min(c, max_width) // HEAD_DIM * HEAD_DIM) if attention else HEAD_DIM
+            for c, attention in zip(channels[self.finest :], attends, strict=True)
         ]
         sizes = [
             [p // f for p, f in zip(patch_size, stride, strict=True)]
@@ -85,15 +93,14 @@ class AuxiliaryDecoder(nn.Module):
         ]
         between = strides[self.finest + 1 :]
 
+        pairs = [(False, True) if attention else () for attention in attends]
         self.embed = nn.ModuleList(
             nn.Sequential(nn.Linear(c, w), nn.LayerNorm(w))
             for c, w in zip(channels[self.finest :], widths, strict=True)
         )
         self.blocks = nn.ModuleList(
-            nn.Sequential(
-                *(WindowBlock(w, w // HEAD_DIM, size, largest_window, s) for s in (False, True))
-            )
-            for w, size in zip(widths, sizes, strict=True)
+            nn.Sequential(*(WindowBlock(w, w // HEAD_DIM, size, largest_window, s) for s in shifts))
+            for w, size, shifts in zip(widths, sizes, pairs, strict=True)
         )
         self.expand = nn.ModuleList(
             PatchExpand(widths[i + 1], widths[i], stride) for i, stride in enumerate(between)

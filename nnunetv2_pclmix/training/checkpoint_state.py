@@ -162,8 +162,18 @@ def restore(state: Mapping[str, Any], step: TrainingStep, first_process: bool) -
 
     Args:
         first_process: the random numbers are those of rank 0; others draw on from their own seeds.
+
+    Raises:
+        RuntimeError: the parts for training only are built otherwise than in the checkpoint.
     """
-    bare(step.network).load_training_only_state(state["network"])
+    try:
+        bare(step.network).load_training_only_state(state["network"])
+    except RuntimeError as error:
+        raise RuntimeError(
+            "the checkpoint's auxiliary decoder or embedding head is built otherwise than this "
+            "version's. Continue with the version that began the training, or start anew from its "
+            "weights with -pretrained_weights. Prediction with the model goes on as it is"
+        ) from error
     if step.memory is not None:
         step.memory.load_state_dict(state["memory"])
     if "random_state" in state and first_process:

@@ -540,6 +540,17 @@ def test_other_snapshots_are_no_reason_not_to_continue(trained, nnunet):
     make_trainer(nnunet, with_settings(snapshot_every=7)).load_checkpoint(path)
 
 
+def test_an_auxiliary_decoder_of_another_version_is_refused_in_words(trained, nnunet, tmp_path):
+    checkpoint = read_checkpoint(trained)
+    network = checkpoint["pclmix"]["network"]
+    name = next(name for name in network if name.startswith("auxiliary_decoder."))
+    network[name] = network[name][:-1]
+    path = tmp_path / "checkpoint_latest.pth"
+    torch.save(checkpoint, path)
+    with pytest.raises(RuntimeError, match="built otherwise than this version's. Continue with"):
+        make_trainer(nnunet).load_checkpoint(str(path))
+
+
 def test_a_checkpoint_of_a_version_that_logged_less_goes_on(trained, nnunet, our_pictures):
     checkpoint = read_checkpoint(trained)
     checkpoint["current_epoch"] = 1

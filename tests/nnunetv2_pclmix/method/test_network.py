@@ -167,6 +167,25 @@ def test_auxiliary_decoder_stays_small_beside_wide_encoders():
     assert [b[0].attention.qkv.in_features for b in decoder.blocks] == [64, 64]
 
 
+@pytest.mark.parametrize(
+    ("stages", "widths", "attention"),
+    [(5, [64, 64, 64], [2, 2, 2]), (4, [32, 64, 64], [0, 2, 2]), (2, [32, 64], [0, 2])],
+)
+def test_below_stride_four_the_auxiliary_decoder_merges_without_attention(
+    stages, widths, attention
+):
+    channels, strides = [64, 128, 256, 320, 320][:stages], [(1, 1)] + [(2, 2)] * (stages - 1)
+    decoder = AuxiliaryDecoder(channels, strides, (64, 64), K, 8, 3)
+    assert [embed[0].out_features for embed in decoder.embed] == widths
+    assert [len(blocks) for blocks in decoder.blocks] == attention
+    skips = [torch.randn(1, c, 64 >> i, 64 >> i) for i, c in enumerate(channels)]
+    for skip in skips:
+        skip.requires_grad_()
+    decoder(skips).sum().backward()
+    merged = [skip.grad is not None for skip in skips]
+    assert merged == [False] * (stages - len(widths)) + [True] * len(widths)
+
+
 @pytest.mark.parametrize("kind", [PlainConvUNet, ResidualEncoderUNet])
 @pytest.mark.parametrize("geometry", [GEOMETRIES[0], GEOMETRIES[-1]])
 def test_gradients_are_the_stock_networks_without_its_copies(geometry, kind):
