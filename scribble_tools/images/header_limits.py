@@ -18,13 +18,16 @@ import numpy as np
 
 from scribble_tools.images.file_kind import (
     BMP,
+    DETACHED_NRRD,
     GIPL,
     JPG,
     NIFTI_KINDS,
+    NRRD,
     PNG,
     FileKind,
 )
 from scribble_tools.images.nifti import COMPLEX, NiftiHeader, files_of, parse_header
+from scribble_tools.images.nrrd_geometry import refuse_open_geometry
 from scribble_tools.images.pictures import jpg_segments
 from scribble_tools.images.text_headers import MOST_AXES, MOST_PARTS, TextHeader, text_header
 from scribble_tools.images.unpacking import Content
@@ -51,6 +54,8 @@ def refuse_unsafe_header(path: Path, kind: FileKind) -> None:
     try:
         if (header := text_header(path, kind)) is not None:
             _look_at_text(path, header)
+            if kind in (NRRD, DETACHED_NRRD):
+                refuse_open_geometry(header.fields, len(header.sizes))
         elif kind in NIFTI_KINDS:
             _look_at_nifti(path)
         elif kind == GIPL:

@@ -36,7 +36,7 @@ from scribble_tools.images.header_limits import (
     refuse_unsafe_header,
     refuse_unsafe_name,
 )
-from scribble_tools.images.nifti import read_header, shear_in_words
+from scribble_tools.images.nifti import read_header
 from scribble_tools.images.packed_volumes import refuse_damaged_volume
 from scribble_tools.images.pictures import (
     PICTURES,
@@ -47,6 +47,7 @@ from scribble_tools.images.pictures import (
     refuse_cut_off_picture,
     refuse_turned,
 )
+from scribble_tools.images.right_angles import refuse_skewed, shear_in_words, sheared_in_words
 
 # ACDC's headers make ITK print "unexpected scales in sform" for every file that is opened. ITK
 # then uses the qform, which is right. Errors are raised as exceptions and stay visible.
@@ -80,8 +81,8 @@ def read_image(path: Path) -> sitk.Image:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no image that can be read (see `readable_kind`), was cut off, or is
-            a picture that viewers turn (see `refuse_turned`).
+        ValueError: the file is no image that can be read (see `readable_kind`), was cut off, is
+            sheared, or is a picture that viewers turn (see `refuse_turned`).
     """
     path = Path(path)
     kind = readable_kind(path)
@@ -99,6 +100,7 @@ def read_image(path: Path) -> sitk.Image:
             refuse_cut_off_picture(path)
             return image
         raise ValueError(_why_not_read(path, str(error))) from None
+    refuse_skewed(path, kind, image)
     if kind in (JPG, BMP):
         refuse_cut_off_picture(path)
     return grey_where_grey(path, image) if kind == BMP else image
@@ -124,14 +126,7 @@ def _why_not_read(path: Path, error: str) -> str:
         if not (angles := shear_in_words(header.sform)):
             reason = f"its sform has an axis of no length, or too far away. {GEOMETRY_OF_ANOTHER}"
             return f"{path} cannot be read as an image ({reason})"
-        return (
-            f"{path} is sheared: its sform has the axes {angles}, but ITK and nnU-Net read right "
-            "angles only. Bring the image to a grid of right angles and its "
-            "labels along (nearest neighbour), such as with 3D Slicer's Resample Image or "
-            "nibabel.processing.resample_to_output(IMAGE, order=0 for labels); or, if the shear is "
-            "none of the scan's, keep the voxels and set qform and sform to right angles, in both "
-            "files: IMAGE.set_qform(IMAGE.affine, 1); IMAGE.set_sform(None, 0)"
-        )
+        return sheared_in_words(path, "sform", angles)
     if "determine ImageIO" in reason:
         reason = "it is of no known image format"
     elif "determinant is 0" in error:

@@ -146,16 +146,3 @@ def stored_floats(path: Path, array: np.ndarray) -> np.ndarray:
     voxels = Content(files_of(path)[1]).read(header.offset, header.end)
     stored = np.frombuffer(voxels, header.order + kind)
     return stored.reshape(array.shape) if stored.size == array.size else stored
-
-
-def shear_in_words(matrix: np.ndarray) -> str:
-    """Which axes of a (3, 3) or larger matrix stand at which angle, where it is not 90 degrees."""
-    axes = np.asarray(matrix)[:3, :3]
-    lengths = np.linalg.norm(axes, axis=0)
-    words = []
-    for a, b in ((0, 1), (0, 2), (1, 2)):
-        cosine = axes[:, a] @ axes[:, b] / max(lengths[a] * lengths[b], 1e-12)
-        angle = math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
-        if abs(angle - 90) > 1e-3:
-            words.append(f"{'xyz'[a]} and {'xyz'[b]} at {angle:.6g} degrees")
-    return ", ".join(words)

@@ -38,6 +38,7 @@ PER_AXIS = frozenset(
     "DimSize ElementSpacing ElementSize Offset Origin Position CenterOfRotation".split()
 )
 SQUARE = frozenset({"TransformMatrix", "Rotation", "Orientation"})
+SYNONYMS = (("TransformMatrix", "Rotation", "Orientation"), ("Offset", "Origin", "Position"))
 # NRRD's fields with a vector or a number for every axis; teem, ITK's reader, dies of some others
 _NUMBER = r"[-+]?[\w.+-]{1,30}"  # also nan and inf
 _VECTOR = rf"(none|\( ?{_NUMBER} ?(, ?{_NUMBER} ?){{0,{MOST_AXES}}}\))"
@@ -222,6 +223,8 @@ def _meta(head: bytes) -> TextHeader:
             raise ValueError(f"{name} in its header has {len(value.split())} of {expected} numbers")
         if expected is not None:
             _refuse_no_numbers(name, value, value.split())
+    for names in SYNONYMS:
+        _refuse_contradiction({name: fields[name] for name in names if name in fields})
     channels = whole_numbers(fields.get("ElementNumberOfChannels", "1"))
     kind = fields.get("ElementType", "").removesuffix("_ARRAY")
     if kind not in META_BYTES or len(channels) != 1 or not 1 <= channels[0] <= 10_000:
@@ -233,6 +236,13 @@ def _meta(head: bytes) -> TextHeader:
         packing = "text"
     sizes, voxel_bytes = whole_numbers(fields.get("DimSize", "")), META_BYTES[kind] * channels[0]
     return TextHeader(fields, parts, end, sizes, voxel_bytes, packing)
+
+
+def _refuse_contradiction(values: Mapping[str, str]) -> None:
+    """Refuse several names of the same thing with different numbers, of which ITK takes one."""
+    if len({tuple(map(float, value.split())) for value in values.values()}) > 1:
+        words = " and ".join(f"{name} = {printable(v)[:60]}" for name, v in values.items())
+        raise ValueError(f"its header says {words}, which mean the same: leave the right one")
 
 
 def _refuse_no_numbers(name: str, value: str, words: Sequence[str]) -> None:
