@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from scribble_tools.convert.pairing import CaseFiles
+from scribble_tools.csv_files import csv_table, plain_cell
 from scribble_tools.dataset.patients import patient_in
 from scribble_tools.images.file_kind import normal_form
 
@@ -25,10 +25,13 @@ def read_patients(path: Path) -> dict[str, str]:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 ({error}): save it as CSV UTF-8") from None
-    table = csv.DictReader(lines, delimiter=";" if lines and ";" in lines[0] else ",")
+    table = csv_table(lines)
     if not {"case", "patient"} <= set(table.fieldnames or ()):
         raise ValueError(f"{path} needs the columns case,patient; found {table.fieldnames}")
-    rows = [(normal_form(row["case"] or ""), row["patient"]) for row in table]
+    rows = [
+        (normal_form(plain_cell(row["case"] or "")), plain_cell(row["patient"] or ""))
+        for row in table
+    ]
     if len(dict(rows)) < len(rows):
         raise ValueError(f"{path} names a case twice")
     return dict(rows)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from scribble_tools.csv_files import write_csv
 from scribble_tools.dataset.provenance import package_versions
 from scribble_tools.evaluate.confusion import parts_of
 from scribble_tools.evaluate.confusion_report import (
@@ -37,7 +38,6 @@ from scribble_tools.evaluate.summary import (
     finite_or_none,
     groups_of,
     named_rows,
-    write_csv,
 )
 from scribble_tools.storage.file_sets import write_json
 from scribble_tools.text_tables import interval, markdown_table, number, text_table
@@ -234,7 +234,7 @@ def write_comparison(
     if evaluation.confusion:
         parts = list(parts_of(evaluation.labels))
         rows += paired_case_rows(evaluation.confusion, other.confusion, parts)
-    write_csv(rows, out / "comparison.csv")
+    write_csv(rows, out / "comparison.csv", list(rows[0]))
     content = {
         "comparison": finite_or_none(comparison),
         "other_notes": dict(other.notes),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from scribble_tools.csv_files import write_csv
 from scribble_tools.dataset.label_set import LabelSet
 from scribble_tools.dataset.provenance import package_versions
 from scribble_tools.evaluate.confusion import parts_of
@@ -231,14 +231,6 @@ def finite_or_none(content: object) -> object:
     return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
-def write_csv(rows: Sequence[Mapping], path: Path, fields: Sequence[str] = ()) -> None:
-    """Write rows of the same keys as CSV; ``fields`` where there may be no row."""
-    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        writer = csv.DictWriter(file, fieldnames=fields or list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 def write_report(
     evaluation: Evaluation,
     summary: Mapping[str, dict],
@@ -261,7 +253,7 @@ def write_report(
         "ignore_label": evaluation.labels.ignore,
     }
     rows = [score.as_row() for score in evaluation.scores]
-    write_csv(rows, out / "evaluation.csv")
+    write_csv(rows, out / "evaluation.csv", list(rows[0]))
     content = {
         "summary": finite_or_none(summary),
         "cases": [finite_or_none(row) for row in rows],

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from pathlib import Path
 
+from scribble_tools.csv_files import csv_table, plain_cell
 from scribble_tools.images.picture_labels import parse_colour
 
 # name:red,green,blue:parts:actions
@@ -25,7 +25,7 @@ def _rows(lines: list[str]) -> list[tuple[str, int]] | None:
     if said and all(CVAT.fullmatch(line.strip()) for line in said):
         matches = [CVAT.fullmatch(line.strip()) for line in said]
         return [(match.group(1), _code(*match.groups()[1:])) for match in matches]
-    table = csv.DictReader(lines, delimiter=";" if lines and ";" in lines[0] else ",")
+    table = csv_table(lines)
     columns = {name.strip().lower(): name for name in table.fieldnames or () if name}
     colour = columns.get("colour") or columns.get("color")
     parts = [columns.get(part) for part in ("red", "green", "blue")]
@@ -33,7 +33,7 @@ def _rows(lines: list[str]) -> list[tuple[str, int]] | None:
         return None
     rows = []
     for row in table:
-        name = (row[columns["name"]] or "").strip()
+        name = plain_cell((row[columns["name"]] or "").strip())
         if colour is None:
             rows.append((name, _code(*(row[part] or "" for part in parts))))
         elif (code := parse_colour((row[colour] or "").strip())) is None:

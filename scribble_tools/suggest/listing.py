@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import SimpleITK as sitk
 
+from scribble_tools.csv_files import write_csv
 from scribble_tools.dataset.provenance import package_versions
 from scribble_tools.dataset.writing import write_json, written_atomically
 from scribble_tools.draw.display_plane import DisplayPlane
@@ -77,10 +77,7 @@ def row_of(rank: int, place: Place, image: sitk.Image, plane: DisplayPlane) -> d
 def write_list(rows: Sequence[Mapping], record: Mapping, out: Path) -> None:
     """Write ``suggestions.csv`` and ``suggestions.json`` into ``out``."""
     with written_atomically(out / "suggestions.csv") as temporary:
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+        write_csv(rows, temporary, list(rows[0]))
     places = [{key: None if value == "" else value for key, value in row.items()} for row in rows]
     content = {**record, "places": places, "versions": package_versions()}
     write_json(content, out / "suggestions.json")

@@ -7,7 +7,6 @@ the file as it took the first one. What is no stroke has values, or segment name
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from scribble_tools.csv_files import write_csv
 from scribble_tools.dataset.drawn_labels import read_drawn_labels
 from scribble_tools.dataset.label_mapping import BACKGROUND, LabelMapping
 from scribble_tools.dataset.label_set import LabelSet
@@ -232,8 +232,10 @@ def write_legends(
         looks = [value for value in other if legend[value][0].startswith(LOOK)]
         shared = {**legend, **{v: (f"{LOOK}here {k}", MARK) for k, v in enumerate(looks, 1)}}
         if style.colours:
-            with open(folder / COLOURS, "w", encoding="utf-8", newline="") as file:
-                rows = [(word_of(value), name) for value, (name, _) in sorted(shared.items())]
-                csv.writer(file, lineterminator="\n").writerows([("colour", "name"), *rows])
+            rows = [
+                {"colour": word_of(value), "name": name}
+                for value, (name, _) in sorted(shared.items())
+            ]
+            write_csv(rows, folder / COLOURS, ("colour", "name"))
         else:
             write_label_description(shared, folder / DESCRIPTION)
