@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scribble_tools.check.description import Description
-from scribble_tools.check.file_names import hidden_findings, same_form
+from scribble_tools.check.file_names import alike_findings, hidden_findings, same_form
 from scribble_tools.check.findings import Finding
 from scribble_tools.images.image_files import files_in
 from scribble_tools.images.slicer_segmentation import value_conflicts
@@ -72,6 +72,7 @@ def find_case_files(folder: Path, about: Description) -> tuple[list[TrainingCase
                 if not (ending in WITHOUT_GEOMETRY and p.suffix == ".json")  # spacing of a TIF
             ]
         findings += hidden_findings(folder, ending)
+        findings += alike_findings(folder, ending)
         for path in files_in(folder / "imagesTr", ending):
             case, found, _ = path.name.removesuffix(ending).rpartition("_")
             if not found or not re.fullmatch(r".+_\d{4}", path.name.removesuffix(ending)):

@@ -1,14 +1,17 @@
-"""Names of files that nnU-Net takes otherwise than people do: hidden ones, and accents."""
+"""Names of files that nnU-Net or a disk takes otherwise than people do: hidden, accents, case."""
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
 from scribble_tools.check.findings import Finding
+from scribble_tools.dataset.case_names import alike
 from scribble_tools.images.file_kind import is_hidden, normal_form
+from scribble_tools.images.image_files import files_in
 
 Files = TypeVar("Files")
 COUNTED = ("imagesTr", "labelsTr", "imagesTs")  # folders in which nnU-Net takes every file
@@ -41,6 +44,28 @@ def hidden_findings(folder: Path, ending: str) -> list[Finding]:
             "; ".join(remedies),
             line,
         )
+    ]
+
+
+def alike_findings(folder: Path, ending: str) -> list[Finding]:
+    """A finding for all cases whose names differ in upper and lower case only."""
+    pairs: dict[tuple[str, ...], list[str]] = {}
+    for sub in COUNTED:
+        stems = [path.name.removesuffix(ending) for path in files_in(folder / sub, ending)]
+        if sub.startswith("images"):
+            stems = [re.sub(r"_\d{4}$", "", stem) for stem in stems]
+        for group in alike(stems):
+            pairs.setdefault(group, []).append(sub)
+    return [
+        Finding(
+            "error",
+            "names-alike",
+            " and ".join(group),
+            f"the names in {', '.join(where)} differ in upper and lower case only: on macOS and "
+            "Windows one case overwrites the other",
+            "Rename one of them in all folders and in splits_final.json",
+        )
+        for group, where in sorted(pairs.items())
     ]
 
 

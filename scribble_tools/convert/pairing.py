@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 
+from scribble_tools.dataset.case_names import alike_problems
 from scribble_tools.images.file_kind import READABLE, FileKind, file_ending_of, kind_of, normal_form
 from scribble_tools.images.image_files import files_below
 from scribble_tools.images.name_patterns import PLACEHOLDER, compile_pattern
@@ -264,6 +265,7 @@ def pair_with_dataset(
             + f".{_pattern_hint(scribbles, lost, known)} New images: say --images"
         )
         problems.append(_listed("scribble files of no case", paths, remedy))
+    problems += alike_problems({*known, *new}, new)
     if problems:
         raise ValueError("files that do not pair up:\n" + "\n".join(problems))
     paired = {case: CaseFiles(images_of[case], new[case]) for case in sorted(new)}
@@ -317,6 +319,7 @@ def pair_files(
         paths = [images_of[case][0] for case in sorted(free)]
         remedy = "Leave them out (--exclude), or say --mixed to train on them without annotation"
         problems.append(_listed("images without scribble", paths, remedy))
+    problems += alike_problems(images_of)
     if problems:
         raise ValueError("files that do not pair up:\n" + "\n".join(problems))
     return {

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path, PurePosixPath
 
 from scribble_tools.convert.pairing import stem_of
+from scribble_tools.dataset.case_names import alike_problems
 from scribble_tools.generate.drawing import (
     Item,
     Job,
@@ -99,7 +100,7 @@ def generate_folder(
         problems = value_conflicts(files)
     if not problems and BACKGROUND not in found:
         problems.append(f"no background (0) in {source}: are these dense labels?")
-    refuse(problems)
+    refuse([*problems, *alike_problems(path.name for path in files)])
     highest = min(2**16 - 1, *map(largest_label, files))
     if unlabelled is None:
         unlabelled = max(found) + 1

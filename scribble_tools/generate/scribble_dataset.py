@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from scribble_tools.dataset.case_names import alike_problems
 from scribble_tools.dataset.patients import find_patients
 from scribble_tools.dataset.raw import FILE, RawDataset, read_record
 from scribble_tools.dataset.replacing import replaceable_dataset, write_dataset_record
@@ -72,7 +73,7 @@ class _DenseDataset:
             else:
                 lost.append(f"{path} has no dense label in {folder / labels}")
         lost += [f"{files[case]} has no image in imagesTr" for case in images if not images[case]]
-        refuse(lost + value_conflicts(files.values()))
+        refuse(lost + alike_problems(files) + value_conflicts(files.values()))
         values = tuple(sorted(label_set.values))
         names = {n: v[0] for n, v in label_set.classes.items() if len(v) == 1}
         return cls(
