@@ -14,6 +14,7 @@ import unicodedata
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 TIFF = frozenset({".tif", ".tiff"})
 JPEG = frozenset({".jpg", ".jpeg"})
@@ -25,6 +26,9 @@ READABLE = NATURAL | VOLUMES | {".nii", ".nhdr", ".mhd", ".hdr"}
 
 LITTER = frozenset({"thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r"})
 FIRST_BYTES = 4096
+LONGEST_HEADER = 1 << 20  # of NRRD and MetaImage, which carry along what DICOM or 3D Slicer said
+NRRD_END = re.compile(rb"\r?\n\r?\n")
+META_DATA = re.compile(rb"(?m)^[ \t]*ElementDataFile[ \t]*[=:][ \t]*([^\s]*)")
 NIFTI2_REMEDY = (
     "ITK and nnU-Net's default reader do not read it. Make NIfTI-1 of it, in Python with nibabel: "
     "nibabel.save(nibabel.Nifti1Image.from_image(nibabel.load(FILE)), NEW_FILE)"
@@ -162,9 +166,12 @@ def kind_of(path: Path) -> FileKind:
     try:
         with path.open("rb") as file:
             head = file.read(FIRST_BYTES)
+            kind = _kind_of_bytes(head)
+            if kind in (NRRD, META):
+                kind = _attached_or_not(kind, head, file)
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error.strerror})") from None
-    return _kind_of_bytes(head)
+    return kind
 
 
 def readable_kind(path: Path) -> FileKind:
@@ -220,16 +227,27 @@ def _nifti(head: bytes) -> FileKind | None:
 def _nrrd(head: bytes) -> FileKind | None:
     if not head.startswith(b"NRRD"):
         return None
-    header = re.split(rb"\r?\n\r?\n", head, maxsplit=1)[0]
+    header = NRRD_END.split(head, maxsplit=1)[0]
     return DETACHED_NRRD if re.search(rb"(?im)^data ?file:(?!=)", header) else NRRD
 
 
 def _meta(head: bytes) -> FileKind | None:
-    if not re.match(rb"(?m)(^\s*\w+\s*=[^\0\n]*\n)*\s*NDims\s*=", head):
-        return None
-    local = re.search(rb"(?m)^\s*ElementDataFile\s*=\s*LOCAL", head)
-    named = re.search(rb"(?m)^\s*ElementDataFile\s*=", head)
-    return DETACHED_META if named and not local else META
+    return META if re.match(rb"(?m)(^\s*\w+\s*=[^\0\n]*\n)*\s*NDims\s*=", head) else None
+
+
+def _attached_or_not(kind: FileKind, head: bytes, file: IO[bytes]) -> FileKind:
+    """NRRD or MetaImage, or a header alone: which of them the end of the header says.
+
+    Args:
+        head: what was read of ``file``.
+    """
+    end = NRRD_END if kind == NRRD else META_DATA
+    if not end.search(head):
+        head += file.read(LONGEST_HEADER)
+    if kind == NRRD:
+        return _nrrd(head)
+    data = META_DATA.search(head)
+    return DETACHED_META if data and data[1].upper() != b"LOCAL" else META
 
 
 def _gipl(head: bytes) -> FileKind | None:

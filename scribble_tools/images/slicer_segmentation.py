@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from scribble_tools.images.file_kind import NATURAL, NRRD, ending_of_content, kind_of
+from scribble_tools.images.file_kind import DETACHED_NRRD, NATURAL, NRRD, ending_of_content, kind_of
 from scribble_tools.images.flat_images import is_flat
 from scribble_tools.images.image_io import read_image
 from scribble_tools.images.label_files import IMAGE, GridRules, fit_to_grid
@@ -44,7 +44,7 @@ def is_segmentation(path: Path) -> bool:
     if path.name.lower().endswith(ENDING):
         return True
     try:
-        if kind_of(path) != NRRD:
+        if kind_of(path) not in (NRRD, DETACHED_NRRD):
             return False
         with path.open("rb") as file:
             header = file.read(LONGEST_HEADER)

@@ -50,6 +50,21 @@ NRRD_VALUES: Mapping[str, re.Pattern] = {
 }
 NRRD_NAME = re.compile(r"[A-Za-z][A-Za-z ]{0,40}")
 NRRD_TEXT = re.compile(r"(?!.*\s{20})[^\0-\x08\x0a-\x1f]{0,1000}")  # of all others
+# MetaIO, ITK's reader, keeps values in buffers: a long Name overwrites others' memory, of its own
+# other fields 499 bytes are read, and of what it carries along, such as DICOM's, 32767
+LONGEST_OTHER = 32767
+LONGEST_META: Mapping[str, int] = {
+    **dict.fromkeys((*PER_AXIS, *SQUARE), 499),
+    **dict.fromkeys(
+        "Comment ObjectType ObjectSubType NDims ID ParentID CompressedData CompressedDataSize "
+        "CompressionLevel BinaryData ElementByteOrderMSB BinaryDataByteOrderMSB Color Modality "
+        "AnatomicalOrientation DistanceUnits AcquisitionDate HeaderSize ImagePosition SequenceID "
+        "ElementMin ElementMax ElementNumberOfChannels ElementNBits ElementType ElementDataFile "
+        "ElementToIntensityFunctionSlope ElementToIntensityFunctionOffset".split(),
+        499,
+    ),
+    "Name": 254,
+}
 NRRD_PACKINGS = {
     "raw": "",
     **dict.fromkeys(("gzip", "gz"), "zlib"),
@@ -200,8 +215,7 @@ def _meta(head: bytes) -> TextHeader:
         if match is None:
             raise ValueError(f"its header has the line {printable(line)[:60]!r}")
         name, value = match.groups()
-        if len(value) > 500 and name != "Comment":
-            raise ValueError(f"its header has a value of {len(value)} characters for {name}")
+        _refuse_long_value(name, value)
         if name in fields:
             raise ValueError(f"its header says {name} twice")
         fields[name] = value
@@ -236,6 +250,18 @@ def _meta(head: bytes) -> TextHeader:
         packing = "text"
     sizes, voxel_bytes = whole_numbers(fields.get("DimSize", "")), META_BYTES[kind] * channels[0]
     return TextHeader(fields, parts, end, sizes, voxel_bytes, packing)
+
+
+def _refuse_long_value(name: str, value: str) -> None:
+    """Refuse what does not fit into ITK's buffers."""
+    longest = LONGEST_META.get(name, LONGEST_OTHER)
+    length = len(value.encode("utf-8", "surrogateescape"))
+    if length > longest:
+        raise ValueError(
+            f"its header has a value of {length} bytes for {printable(name)}, and ITK reads at "
+            f"most {longest}: save it without this field, or with a shorter one (SimpleITK: "
+            f"IMAGE.EraseMetaData({name!r}))"
+        )
 
 
 def _refuse_contradiction(values: Mapping[str, str]) -> None:

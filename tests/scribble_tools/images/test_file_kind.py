@@ -12,7 +12,14 @@ import SimpleITK as sitk
 import tifffile
 from PIL import Image
 
-from scribble_tools.images.file_kind import is_hidden, kind_of
+from scribble_tools.images.file_kind import (
+    DETACHED_META,
+    DETACHED_NRRD,
+    META,
+    NRRD,
+    is_hidden,
+    kind_of,
+)
 from scribble_tools.images.image_files import files_below, files_in, read_channels, write_image
 from scribble_tools.images.image_io import read_image
 
@@ -202,3 +209,24 @@ def test_hidden_files_are_passed_over(tmp_path):
     (tmp_path / "__MACOSX" / "a.nii.gz").write_bytes(b"x")
     assert files_below(tmp_path) == files_in(tmp_path / "sub") == [visible]
     assert not is_hidden(visible.relative_to(tmp_path))
+
+
+@pytest.mark.parametrize("line", ["0029|{k:04d} = {a}\n", "Segment{k}_Name:={a}\n"])
+@pytest.mark.parametrize("attached", [True, False])
+def test_long_headers_that_name_another_file_at_their_end(tmp_path, line, attached):
+    """A header alone that is handed on as if it held its voxels is no image."""
+    more = "".join(line.format(k=k, a="a" * 300) for k in range(30))
+    voxels = bytes(range(24))
+    if line.startswith("0"):
+        text = f"NDims = 3\n{more}DimSize = 4 3 2\nElementType = MET_UCHAR\n"
+        text += f"ElementDataFile = {'LOCAL' if attached else 'a.raw'}\n"
+        kinds = META, DETACHED_META
+    else:
+        text = f"NRRD0004\ntype: uchar\ndimension: 3\nsizes: 4 3 2\nencoding: raw\n{more}"
+        text += "\n" if attached else "data file: a.raw\n"
+        kinds = NRRD, DETACHED_NRRD
+    path = tmp_path / ("a.mha" if META in kinds else "a.nrrd")
+    path.write_bytes(text.encode() + voxels * attached)
+    (tmp_path / "a.raw").write_bytes(voxels)
+    assert kind_of(path) == kinds[not attached]
+    assert sitk.GetArrayFromImage(read_image(path)).sum() == sum(voxels)

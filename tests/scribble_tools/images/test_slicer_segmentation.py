@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from scribble_tools.images.file_kind import DETACHED_NRRD, kind_of
 from scribble_tools.images.label_files import GridRules
 from scribble_tools.images.mismatches import GridMismatch
 from scribble_tools.images.slicer_segmentation import (
     aligned_offset,
     count_segment_voxels,
+    is_segmentation,
     read_segmentation,
     read_segments_on_grid,
 )
@@ -231,3 +233,18 @@ def test_bad_segmentations_are_named(tmp_path):
     write_seg(path, image, array, [("RV", 1, 0), ("LV", 2, 0)])
     with pytest.raises(ValueError, match="3 dimensions and 5 slices, its image 2 and 1"):
         read_segments_on_grid(path, sitk.Image((8, 7), sitk.sitkUInt8), LABEL_OF, UNLABELLED)
+
+
+def test_a_header_alone_that_names_segments_is_a_segmentation(tmp_path):
+    image = make_image()
+    array = np.zeros(SHAPE, np.uint8)
+    array[1:3, 2:5, 3:6] = 1
+    path = write_seg(tmp_path / "a.seg.nrrd", image, array, [("RV", 1, 0)])
+    assert is_segmentation(path)
+    data = nrrd.read(str(path))
+    for name in ("b.nhdr", "b.nrrd"):
+        nrrd.write(str(tmp_path / "b.nhdr"), *data, detached_header=True)
+        if name != "b.nhdr":
+            (tmp_path / "b.nhdr").rename(tmp_path / name)
+        assert kind_of(tmp_path / name) == DETACHED_NRRD and is_segmentation(tmp_path / name)
+        assert count_segment_voxels(tmp_path / name)[0] == {"RV": 18}

@@ -87,3 +87,45 @@ def test_other_files_have_no_such_header(tmp_path):
     assert found.fields["Comment"] == "x" and found.parts is None
     assert (found.sizes, found.voxel_bytes, found.packing) == ((4, 3, 2), 2, "")
     assert np.prod(found.sizes) * found.voxel_bytes == ARRAY.nbytes
+
+
+def metaimage(path, name, value):
+    start, rest = META.split("BinaryData =", 1)  # where SimpleITK writes what it carries along
+    text = f"{start}{name} = {value}\nBinaryData ={rest}{END}"
+    path.write_bytes(text.encode() + ARRAY.tobytes())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "longest"),
+    [("0008|1030", 32767), ("ITK_FileNotes", 32767), ("Comment", 499), ("Name", 254)],
+)
+def test_values_as_long_as_itk_reads_them(tmp_path, name, longest):
+    for letter, length in (("a", longest), ("é", longest // 2)):
+        path = metaimage(tmp_path / "a.mha", name, letter * length)
+        assert (sitk.GetArrayFromImage(read_image(path)) == ARRAY).all()
+    for letter, length in (("a", longest + 1), ("é", longest // 2 + 1), ("a", 60_000)):
+        metaimage(path, name, letter * length)
+        with pytest.raises(ValueError) as error:
+            read_image(path)
+        size = len(letter.encode()) * length
+        assert f"{path} cannot be read as an image (its header has a value of {size} bytes" in str(
+            error.value
+        )
+        assert f"for {name}, and ITK reads at most {longest}" in str(error.value)
+
+
+def test_what_simpleitk_writes_of_dicom_is_read(tmp_path):
+    image = sitk.GetImageFromArray(ARRAY)
+    image.SetMetaData("0008|1030", "Study " * 1000)
+    image.SetMetaData("0029|1010", "QUJD" * 8000)  # private, as text
+    sitk.WriteImage(image, str(tmp_path / "a.mha"))
+    assert (sitk.GetArrayFromImage(read_image(tmp_path / "a.mha")) == ARRAY).all()
+
+
+def test_a_header_of_many_long_values_has_an_end(tmp_path):
+    path = tmp_path / "a.mha"
+    values = "".join(f"0029|{k:04d} = {'a' * 30_000}\n" for k in range(40))
+    path.write_bytes(f"{META}{values}{END}".encode() + ARRAY.tobytes())
+    with pytest.raises(ValueError, match="a.mha .*header"):
+        read_image(path)
