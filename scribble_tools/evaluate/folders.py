@@ -14,6 +14,7 @@ from scribble_tools.evaluate.confusion import (
 )
 from scribble_tools.evaluate.label_files import addition_hint, find_label_files
 from scribble_tools.evaluate.occurring import occurring, refuse_unreadable, values_in
+from scribble_tools.evaluate.origin import unfinished_notes
 from scribble_tools.evaluate.scores import TOLERANCE_MM, ClassScore, evaluate_case
 from scribble_tools.evaluate.summary import (
     Evaluation,
@@ -137,6 +138,7 @@ def evaluate_folders(
     if extra := [case for case in given if case not in wanted]:
         why = "no reference" if cases is None else "not among the cases asked for"
         notes[f"{why}, not scored"] = extra
+    notes |= unfinished_notes(prediction, [case for case in wanted if case in given])
     if labels is None:
         found = set().union(*parallel_map(values_in, [*wanted.values()], num_processes, "labels"))
         labels = LabelSet({str(value): (value,) for value in sorted(found - {0, ignore})}, ignore)

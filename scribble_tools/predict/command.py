@@ -16,6 +16,7 @@ from scribble_tools.dataset.raw import FILE, read_dataset_json, read_label_names
 from scribble_tools.dataset.writing import IGNORE, find_raw_dataset
 from scribble_tools.draw.preview import preview_case
 from scribble_tools.draw.shown_case import ShownFiles
+from scribble_tools.evaluate.origin import UNFINISHED
 from scribble_tools.images.image_io import write_labels
 from scribble_tools.predict.chosen_model import add_model_arguments, find_model_of, model_in_words
 from scribble_tools.predict.label_writer import (
@@ -35,6 +36,7 @@ from scribble_tools.predict.record import (
     read_earlier,
     refuse_to_replace,
 )
+from scribble_tools.predict.unfinished import unfinished_in_words
 from scribble_tools.predict.verify import verify_model
 from scribble_tools.problems import once_per_kind
 from scribble_tools.storage.file_sets import write_json, written_into
@@ -178,6 +180,7 @@ def _record(
         "model": str(model.folder),
         "folds": list(model.folds),
         "checkpoint": model.checkpoint,
+        **({UNFINISHED: unfinished} if (unfinished := unfinished_in_words(model)) else {}),
         "images": str(images),
         "cases": {case.name: [str(path) for path in case.files] for case in cases},
         "labels": {str(value): name for value, name in names.items()},

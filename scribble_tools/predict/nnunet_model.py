@@ -16,7 +16,8 @@ import numpy as np
 
 from scribble_tools.predict.verify import verify_model
 
-CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_best.pth", "checkpoint_latest.pth")
+FINAL = "checkpoint_final.pth"
+CHECKPOINTS = (FINAL, "checkpoint_best.pth", "checkpoint_latest.pth")
 NEEDED = ("dataset.json", "plans.json")
 
 

@@ -6,10 +6,11 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from scribble_tools.evaluate.origin import EARLIER, PREDICTION
 from scribble_tools.json_files import ListOf, Record, Text, read_json
 from scribble_tools.storage.written_record import FILES, refuse_foreign, written_by_record
 
-RECORD, FILES_OF, EARLIER = "prediction.json", "files_of", "earlier"
+RECORD, FILES_OF = PREDICTION, "files_of"
 _FILES = Record(others=ListOf(Text("a file's name"), least=1), words="files by case")
 _CASES = Record(others=ListOf(Text("a file's name")), words="images by case")
 SHAPE = Record(

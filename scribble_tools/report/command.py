@@ -13,6 +13,7 @@ from scribble_tools.dataset.writing import find_raw_dataset
 from scribble_tools.json_files import read_json
 from scribble_tools.report.data import ReportData, gather
 from scribble_tools.report.page import as_json, render
+from scribble_tools.report.rows import unfinished_of
 from scribble_tools.storage.file_sets import finish_sets, write_json, written_together
 from scribble_tools.storage.folders import made_folder
 from scribble_tools.storage.written_record import refuse_foreign
@@ -170,5 +171,7 @@ def run(options: Options) -> int:
         options.num_processes,
     )
     numbers = write_report(data, options.out, _command(options), options.overwrite)
+    for sentence in unfinished_of(data):
+        print(f"warning: {sentence}")
     print(f"wrote {options.out} (open it in a browser) and {numbers}")
     return 0

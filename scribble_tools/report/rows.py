@@ -164,6 +164,15 @@ def _counted(words: Sequence[str]) -> str:
     return ", ".join(f"{words.count(word)} {word}" for word in sorted(set(words), reverse=True))
 
 
+def unfinished_of(data: ReportData) -> list[str]:
+    """A sentence for each model whose training has not ended."""
+    return [
+        p.training.unfinished if p is data.prediction else f"{p.title}: {p.training.unfinished}"
+        for p in data.predictions
+        if p.training and p.training.unfinished
+    ]
+
+
 def cautions_of(data: ReportData) -> list[str]:
     """What a reader has to know before believing the numbers."""
     cautions = []
@@ -172,6 +181,7 @@ def cautions_of(data: ReportData) -> list[str]:
             f"{len(trained)} of these cases were trained on in this fold ({trained[0]}, for "
             "example): their numbers say nothing about new images."
         )
+    cautions += unfinished_of(data)
     if not data.scored:
         cautions.append(
             "There are no dense references. What can be known without them is shown: where "

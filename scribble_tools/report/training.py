@@ -52,6 +52,8 @@ class Training:
         warnings: lines of the log.
         pictures: progress.png, pclmix_losses.png and snapshots that exist.
         remarks: what could not be read, in sentences.
+        unfinished: how far it has come, in a sentence; empty once it has ended, or where no
+            checkpoint tells.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Training:
     warnings: Sequence[str] = ()
     pictures: Sequence[Path] = ()
     remarks: Sequence[str] = ()
+    unfinished: str = ""
 
 
 def find_fold(model: Path, fold: str | None = None) -> Path:
@@ -269,6 +272,12 @@ def read_training(fold: Path) -> Training:
     }
     for name, version in versions.items():
         facts.setdefault(f"version of {name}", str(version))
+    unfinished = ""
+    if any((fold / n).is_file() for n in CHECKPOINTS) and not (fold / CHECKPOINTS[0]).is_file():
+        done = " of ".join(n for k in ("done", "planned") if (n := facts[f"epochs {k}"]))
+        unfinished = f"The training of fold {number} is not finished" + (
+            f": {done} epochs are done." if facts["epochs done"] else "."
+        )
     named = [fold / name for name in ("progress.png", "pclmix_losses.png")]
     pictures = [*named, *sorted((fold / "pclmix_snapshots").glob("epoch_*.png"))]
     return Training(
@@ -281,4 +290,5 @@ def read_training(fold: Path) -> Training:
         warnings=warnings,
         pictures=[path for path in pictures if path.is_file()],
         remarks=[remark] if remark else [],
+        unfinished=unfinished,
     )

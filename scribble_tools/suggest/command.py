@@ -208,6 +208,7 @@ def _write(
         "dataset": dataset.name,
         "model": str(model.folder),
         "folds": list(model.folds),
+        "checkpoint": model.checkpoint,
         "cases": len(found.judged),
         "predictions_per_case": max(own.members for own in found.judged.values()),
     }

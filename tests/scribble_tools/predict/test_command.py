@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 
 from scribble_tools import cli
 from scribble_tools.images.slicer_segmentation import read_segmentation
@@ -23,7 +24,8 @@ from scribble_tools.predict.label_writer import (
     uncertainty_of,
     write_prediction,
 )
-from scribble_tools.predict.nnunet_model import NNUNetModel, find_model
+from scribble_tools.predict.nnunet_model import NNUNetModel, TrainedModel, find_model
+from scribble_tools.predict.unfinished import unfinished_in_words
 
 
 @pytest.fixture
@@ -204,6 +206,54 @@ def test_command_line(trained, images, tmp_path, capsys, monkeypatch):
     assert json.loads((out / "dataset.json").read_text())["file_ending"] == ".nii.gz"
     assert cli.main(["predict", "--images", str(images), "--out", str(out)]) == 1
     assert "say which model" in capsys.readouterr().err
+
+
+def test_what_an_unfinished_training_predicts_is_said_and_recorded(
+    trained, images, tmp_path, capsys
+):
+    model, dataset = shutil.copytree(trained[0], tmp_path / "model"), trained[1]
+    (images / "anna.nrrd").unlink()
+    (images / "ben.nii.gz").rename(images / "case1.nii.gz")
+    line = ["predict", "--model", str(model), "--images", str(images), "--device", "cpu"]
+    line += ["--no-mirroring", "--no-pictures", "--out"]
+    assert cli.main([*line, str(tmp_path / "ended")]) == 0
+    assert "not finished" not in capsys.readouterr().out
+    (model / "fold_1/checkpoint_final.pth").rename(model / "fold_1/checkpoint_best.pth")
+    shutil.copy(model / "fold_0/checkpoint_final.pth", model / "fold_0/checkpoint_best.pth")
+    assert cli.main([*line, str(tmp_path / "out")]) == 0
+    epochs = torch.load(model / "fold_1/checkpoint_best.pth", weights_only=False)["current_epoch"]
+    words = f"checkpoint_best.pth, fold 1 after {epochs} of {epochs} epochs"
+    (warning,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith("warning")]
+    assert warning.endswith(f"is not finished. Used: {words}. Finished: --fold 0")
+    assert json.loads((tmp_path / "out/prediction.json").read_text())["unfinished"] == words
+    reference = str(dataset / "labelsTr_dense")
+    (tmp_path / "ref").mkdir()
+    shutil.copy(f"{reference}/case1.nii.gz", tmp_path / "ref")
+    for folder, times in (("out", 1), ("ended", 0)):
+        words = ["evaluate", str(tmp_path / folder), str(tmp_path / "ref"), "-np", "1"]
+        assert cli.main([*words, "--labels", "left=1"]) == 0
+        said = "note: predicted before the training was finished (checkpoint_best.pth, fold 1 after"
+        assert capsys.readouterr().out.count(said) == times
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"current_epoch": 3, "pclmix": {"num_epochs": 500}}, "fold 0 after 3 of 500 epochs"),
+        ({"current_epoch": 1}, "fold 0 after 1 epoch"),  # the stock trainer's
+        ({"current_epoch": "x", "pclmix": []}, "fold 0"),
+        ([], "fold 0"),
+        (None, "fold 0"),
+    ],
+)
+def test_how_far_an_unfinished_training_is(tmp_path, content, words):
+    (tmp_path / "fold_0").mkdir()
+    path = tmp_path / "fold_0/checkpoint_latest.pth"
+    torch.save(content, path) if content is not None else path.write_bytes(b"PK")
+    model = TrainedModel(tmp_path, ("0",), path.name)
+    assert unfinished_in_words(model) == f"checkpoint_latest.pth, {words}"
+    (tmp_path / "fold_0/checkpoint_final.pth").touch()
+    assert unfinished_in_words(model) == ""
 
 
 @pytest.mark.parametrize(

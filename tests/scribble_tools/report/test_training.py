@@ -96,6 +96,16 @@ def test_a_plain_checkpoint_tells_settings_and_exact_series(fold):
     assert training.changed == ["temperature"] and not training.remarks
 
 
+def test_a_training_without_its_last_checkpoint_is_not_finished(fold):
+    assert not read_training(fold).unfinished, "no checkpoint tells"
+    content = {"logging": {"train_losses": [0.5] * 3}, "pclmix": {"num_epochs": 50}}
+    torch.save(content, fold / "checkpoint_best.pth")
+    words = "The training of fold 0 is not finished: 3 of 50 epochs are done."
+    assert read_training(fold).unfinished == words
+    torch.save(content, fold / "checkpoint_final.pth")
+    assert not read_training(fold).unfinished
+
+
 def test_a_checkpoint_that_is_more_than_data_is_not_executed(fold, tmp_path):
     trap = tmp_path / "executed"
     torch.save({"logging": {"train_losses": [np.float32(1)]}}, fold / "checkpoint_best.pth")

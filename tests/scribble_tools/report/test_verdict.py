@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from scribble_tools.cli import main
 from scribble_tools.report.data import gather
@@ -95,12 +96,15 @@ def test_names_sort_as_people_sort_them():
     ]
 
 
-def test_without_references_the_verdict_rests_on_the_strokes(tmp_path):
+def test_without_references_the_verdict_rests_on_the_strokes(tmp_path, capsys):
     dataset = make_dataset(tmp_path, reference=False)
     fold = make_model(tmp_path, "Ours", CASES)
     found = gather(dataset, fold.parent, num_processes=1)
     assert verdict(found)[0].startswith("Mean scribble disagreement % over 4 cases is ")
     out = tmp_path / "report.html"
     words = ["report", "--dataset", str(dataset), "--model", str(fold.parent), "--out", str(out)]
+    torch.save({"pclmix": {"num_epochs": 50}}, fold / "checkpoint_best.pth")
     assert main([*words, "-np", "1"]) == 0
-    assert "A typical case, the median" in out.read_text()
+    unfinished = "The training of fold 0 is not finished: 3 of 50 epochs are done."
+    assert f"warning: {unfinished}" in capsys.readouterr().out
+    assert "A typical case, the median" in out.read_text() and unfinished in out.read_text()

@@ -1,0 +1,33 @@
+"""What the record of `predict` says of the predictions in its folder that a reader has to know."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from scribble_tools.json_files import ListOf, Record, Text, read_json
+
+PREDICTION, UNFINISHED, EARLIER = "prediction.json", "unfinished", "earlier"
+LONGEST = 200  # of what is shown of a file that anybody may have written
+_OF_CASES = {UNFINISHED: Text(), "cases": Record()}
+_SHAPE = Record(optional={**_OF_CASES, EARLIER: ListOf(Record(optional=_OF_CASES))})
+
+
+def unfinished_notes(folder: Path, cases: Collection[str]) -> dict[str, list[str]]:
+    """A note for each unfinished training that predicted some of the cases, with these cases.
+
+    Args:
+        folder: of predictions; without a record, or with one that cannot be read, nothing is said.
+    """
+    try:
+        latest = read_json(folder / PREDICTION, _SHAPE)
+    except (OSError, ValueError):
+        return {}
+    notes: dict[str, list[str]] = {}
+    for record in (latest, *latest.get(EARLIER, [])):
+        words = record.get(UNFINISHED, "")[:LONGEST]
+        own = [case for case in cases if case in record.get("cases", {})]
+        if words and own:
+            note = f"predicted before the training was finished ({words})"
+            notes.setdefault(note, []).extend(own)
+    return notes
