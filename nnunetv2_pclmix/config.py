@@ -82,9 +82,9 @@ class PCLMixConfig:
     lambda_background: NotNegative = 0.5
     """Weight of the implied background's cross-entropy, a mean of its own, so that it does not
     outweigh the strokes. 0: it corrects predicted labels only."""
-    stroke_growth: NotNegative = 0.5
-    """Strokes grow by this share of the half thickness of their class, see `stroke_growth`; at most
-    by a few voxels. 0: they stay as drawn. Ours."""
+    stroke_growth: NotNegative = 2 / 3
+    """Strokes grow by this share of the half thickness of their class in the image, see
+    `stroke_growth`; at most by a few voxels. 0: they stay as drawn. Ours."""
 
     # Dynamic mix
     dynamic_mix: bool = True

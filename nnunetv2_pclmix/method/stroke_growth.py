@@ -3,9 +3,10 @@
 Ours, not PCLMix'. Strokes keep away from outlines, so a network learns the inside of its classes
 and draws the outline where the image has an edge: around what readers count as part of an organ,
 and too far inside. Grown strokes show it the organ's rim. How far they may grow the prediction
-tells: by half of a class' half thickness they stay inside of it wherever they were drawn along its
-middle. The background grows as far as the other classes do on average. Where they are about
-equally thick that favours no side of an outline; against a much thinner class, the background.
+tells, of each image for itself: by less than a class' half thickness there they stay inside of it
+wherever they were drawn along its middle. The background grows as far as the other classes of the
+batch do on average. Where they are about equally thick that favours no side of an outline; against
+a much thinner class, the background.
 """
 
 from __future__ import annotations
@@ -44,8 +45,9 @@ def grow_strokes(
     """The scribble with strokes that have grown.
 
     A voxel becomes what the strokes nearest to it are, if they are of one class, and not further
-    than ``share`` of that class' half thickness. A class grows as far as the network knows its
-    strokes: not at all where half of their voxels or fewer are predicted to be of it.
+    than ``share`` of that class' half thickness in this image. A class grows as far as the network
+    knows its strokes there: not at all where half of their voxels or fewer are predicted to be of
+    it.
 
     Args:
         labels: what logits and scribble mean.
@@ -67,9 +69,11 @@ def grow_strokes(
 def half_thickness(
     drawn: Tensor, predicted: Tensor, num_classes: int, periods: Sequence[int]
 ) -> Tensor:
-    """(K,) in voxels: volume by surface of each predicted class, as far as its strokes are known.
+    """(B, K) in voxels: half the thickness of predicted classes, as far as their strokes are known.
 
-    That of the background is the mean of the others', as far as they are there. In 3D both are
+    It is volume by surface less half a voxel, which leads from the middle voxel of a wall to the
+    outermost one. That of the background is the mean of the others' over the batch, as far as they
+    are there: it has to be learned in images without any of them, too. In 3D volume and surface are
     counted in the planes of the axes with a period of 1.
 
     Args:
@@ -86,13 +90,14 @@ def half_thickness(
     part = (slice(None), *(slice(None, None, stride) for stride in strides))
     number = torch.arange(num_classes, device=drawn.device).view(-1, *[1] * drawn.ndim)
     member, at = predicted[part] == number, drawn[part] == number
-    counts = torch.stack((member, member & edge[part], at, at & member)).flatten(2)
-    volume, surface, strokes, known = global_sum(counts.sum(2).float())
+    counts = torch.stack((member, member & edge[part], at, at & member)).flatten(3).sum(3)
+    volume, surface, strokes, known = counts.transpose(1, 2).float()
     trust = (2 * known / strokes.clamp(min=1) - 1).clamp(min=0)
-    half = trust * volume / surface.clamp(min=1)
-    there = half[1:] > 0
-    mean = half[1:].sum() / there.sum().clamp(min=1)
-    return torch.cat((mean[None], half[1:]))
+    half = trust * (volume / surface.clamp(min=1) - 0.5).clamp(min=0)
+    others = half[:, 1:]
+    total, there = global_sum(torch.stack((others.sum(), (others > 0).sum())))
+    mean = total / there.clamp(min=1)
+    return torch.cat((mean.expand(len(half), 1), others), 1)
 
 
 @torch.library.custom_op("nnunetv2_pclmix::grown_classes", mutates_args=())
@@ -105,13 +110,13 @@ def grown_classes(drawn: Tensor, reach: Tensor, periods: list[int]) -> Tensor:
 
     Args:
         drawn: (B, *spatial) int64 classes, K where there are no strokes.
-        reach: (K,) in voxels.
+        reach: (B, K) in voxels.
         periods: see `ring_periods`.
 
     Returns:
         (B, *spatial) int64 classes, K where nothing is said.
     """
-    num_classes = len(reach)
+    num_classes = reach.shape[1]
     # the largest and the smallest class that arrives, 0 where none has: they agree on one class
     both = torch.stack((drawn + 1, num_classes - drawn))
     both = both.mul_(drawn < num_classes).to(torch.int16)
@@ -124,7 +129,8 @@ def grown_classes(drawn: Tensor, reach: Tensor, periods: list[int]) -> Tensor:
     largest, smallest = both
     alone = (largest + smallest == num_classes + 1) & (largest > 0)
     owner = (largest - 1).clamp(min=0).long()
-    return torch.where(alone & (rings <= reach[owner]), owner, num_classes)
+    reached = rings <= reach.gather(1, owner.flatten(1)).view_as(owner)
+    return torch.where(alone & reached, owner, num_classes)
 
 
 @grown_classes.register_fake

@@ -52,9 +52,9 @@ def test_rings_are_those_of_a_loop(size, periods):
     drawn = torch.full((2, *size), NONE)
     for k in range(K):
         drawn[(kind > 0.01 * k) & (kind < 0.01 * (k + 1))] = k
-    reach = torch.tensor([2.0, 3.7, 9.0])
+    reach = torch.tensor([[2.0, 3.7, 9.0], [4.0, 0.9, 1.0]])
     grown = grown_classes(drawn, reach, periods)
-    expected = torch.stack([by_loop(sample, reach, periods) for sample in drawn])
+    expected = torch.stack([by_loop(*pair, periods) for pair in zip(drawn, reach, strict=True)])
     assert torch.equal(grown, expected)
     assert (grown != NONE).sum() > 2 * (drawn != NONE).sum()
 
@@ -62,17 +62,17 @@ def test_rings_are_those_of_a_loop(size, periods):
 def test_between_two_classes_nothing_is_said():
     drawn = torch.full((1, 1, 7), NONE)
     drawn[0, 0, 0], drawn[0, 0, 6] = 1, 2
-    grown = grown_classes(drawn, torch.full((K,), 9.0), [1, 1])
+    grown = grown_classes(drawn, torch.full((1, K), 9.0), [1, 1])
     assert grown[0, 0].tolist() == [1, 1, 1, NONE, 2, 2, 2]
     # a class of short reach keeps its place: the other does not grow past it either
-    grown = grown_classes(drawn, torch.tensor([9.0, 1.0, 9.0]), [1, 1])
+    grown = grown_classes(drawn, torch.tensor([[9.0, 1.0, 9.0]]), [1, 1])
     assert grown[0, 0].tolist() == [1, 1, NONE, NONE, 2, 2, 2]
 
 
 def test_many_classes():
     drawn = torch.full((1, 1, 300), 200)
     drawn[0, 0, ::3] = torch.arange(100)
-    grown = grown_classes(drawn, torch.ones(200), [1, 1])[0, 0]
+    grown = grown_classes(drawn, torch.ones(1, 200), [1, 1])[0, 0]
     assert torch.equal(grown[1::3], torch.arange(100)) and torch.equal(grown[2:-1:3], grown[3::3])
 
 
@@ -85,18 +85,27 @@ def test_thickness_is_volume_by_surface():
     predicted = torch.zeros(1, 128, 128, dtype=torch.long)
     predicted[0][disc(50) & ~disc(40)] = 2
     predicted[0][disc(40)] = 1
-    half = half_thickness(predicted, predicted, K, [1, 1])
-    # of a disc half of its radius, of a wall half of its width
-    torch.testing.assert_close(half[1:], torch.tensor([20.0, 5.0]), rtol=0.2, atol=0)
+    (half,) = half_thickness(predicted, predicted, K, [1, 1])
+    # of a disc half of its radius, of a wall half of its width, from the middle voxel on
+    torch.testing.assert_close(half[1:], torch.tensor([19.5, 4.5]), rtol=0.25, atol=0)
     assert half[0] == half[1:].mean()
+
+
+@pytest.mark.parametrize("width", [1, 2, 5, 10])
+def test_a_straight_wall_grows_from_its_middle_to_its_outermost_voxel(width):
+    predicted = torch.zeros(1, 64, 64, dtype=torch.long)
+    for start in (20, 41):  # every second column is looked at
+        predicted[..., start : start + width] = 1
+    half = half_thickness(predicted, predicted, K, [1, 1])
+    assert half[0, 1].item() == pytest.approx((max(width, 2) - 1) / 2)
 
 
 def test_planes_alone_count_where_slices_are_thick():
     predicted = torch.zeros(1, 4, 128, 128, dtype=torch.long)
     predicted[0, 2, disc(30)] = 1
-    half = half_thickness(predicted, predicted, K, [5, 1, 1])
-    assert half[1].item() == pytest.approx(15, rel=0.2)
-    assert half_thickness(predicted, predicted, K, [1, 1, 1])[1] == 1
+    (half,) = half_thickness(predicted, predicted, K, [5, 1, 1])
+    assert half[1].item() == pytest.approx(14.5, rel=0.2)
+    assert half_thickness(predicted, predicted, K, [1, 1, 1])[0, 1] == 0.5
 
 
 @pytest.mark.parametrize("known, trust", [(0.0, 0.0), (0.5, 0.0), (0.75, 0.5), (1.0, 1.0)])
@@ -107,7 +116,19 @@ def test_what_the_network_does_not_know_does_not_grow(known, trust):
     drawn[0, 20, 32 - int(32 * known) :][:32] = 1
     whole = half_thickness(predicted, predicted, K, [1, 1])
     half = half_thickness(drawn, predicted, K, [1, 1])
-    assert half[1].item() == pytest.approx(trust * whole[1].item(), abs=0.01)
+    assert half[0, 1].item() == pytest.approx(trust * whole[0, 1].item(), abs=0.01)
+
+
+def test_each_image_has_a_thickness_of_its_own():
+    predicted = torch.zeros(3, 128, 128, dtype=torch.long)
+    predicted[0][disc(40)], predicted[1][disc(20)] = 1, 2
+    half = half_thickness(predicted, predicted, K, [1, 1])
+    expected = torch.tensor([[19.5, 0.0], [0.0, 9.5], [0.0, 0.0]])
+    torch.testing.assert_close(half[:, 1:], expected, rtol=0.25, atol=0)
+    for image, alone in zip(predicted, half, strict=True):
+        assert torch.equal(half_thickness(image[None], image[None], K, [1, 1])[0, 1:], alone[1:])
+    # the background's is the mean of what is there, also where there is nothing else
+    assert half[:, 0].tolist() == [half[:2, 1:].sum() / 2] * 3
 
 
 def scene():
