@@ -36,11 +36,13 @@ from scribble_tools.evaluate.summary import (
     summarise,
     write_report,
 )
+from scribble_tools.images.units import PIXELS
 from scribble_tools.json_files import read_json
 from scribble_tools.storage.file_sets import written_into
 from scribble_tools.storage.written_record import refuse_foreign
 
 CONFUSION_PICTURE = "confusion.png"
+IN_PIXELS = "; lengths in pixels (px), since the pictures state no resolution"
 REPORTS = [f"evaluation.{kind}" for kind in ("csv", "json", "md")]
 REPORTS += ["confusion.csv", CONFUSION_PICTURE]
 COMPARISON_REPORTS = [f"comparison.{kind}" for kind in ("csv", "json", "md", "png")]
@@ -84,6 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "  scribble_tools evaluate pclmix labelsTs_dense --compare stock --out comparison\n\n"
         "Cases are the files of REF; PRED holds files of the same names, unless a pattern says\n"
         "how REF's are called: --ref-pattern '{case}_gt.nii.gz'. Formats may differ.\n\n"
+        "Pictures that state no resolution, such as PNG, are measured in pixels (px, px²).\n\n"
         "Islands are connected components beyond the largest (26-connected in 3D, 8-connected in\n"
         "2D). Surface Dice is the share of both surfaces' voxels within the tolerance of the\n"
         "other surface; it counts surface voxels and does not weigh them by area. Volume errors\n"
@@ -121,8 +124,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=TOLERANCE_MM,
         metavar="MM",
-        help="of the surface Dice; what two readers differ by, where you know it (default: "
-        "%(default)s, between one and two pixels of most clinical images)",
+        help="of the surface Dice, of pictures in pixels; what two readers differ by, where you "
+        "know it (default: %(default)s, between one and two pixels of most clinical images)",
     )
     parser.add_argument(
         "--keep-largest",
@@ -283,24 +286,26 @@ def _evaluate(options: Options, out: Path | None, files: Sequence[str] = ()) -> 
     summary = summarise(evaluation.scores, options.missing_hd95, patients)
     parts = list(parts_of(evaluation.labels))
     summary["confusion"] = summarise_confusion(evaluation.confusion, parts, patients)
+    unit = evaluation.unit
     settings = {
         "prediction": str(options.prediction),
         "reference": str(options.reference),
         "labels_from": source,
         "missing_hd95": options.missing_hd95,
+        "unit": unit,
         "tolerance_mm": options.tolerance_mm,
         "keep_largest": options.keep_largest,
-        "hd95": "95th percentile of both directions' surface distances together, in mm",
-        "assd": "mean of both directions' surface distances together, in mm",
-        "surface_dice": "share of both surfaces' voxels within tolerance_mm of the other surface",
+        "hd95": f"95th percentile of both directions' surface distances together, in {unit}",
+        "assd": f"mean of both directions' surface distances together, in {unit}",
+        "surface_dice": "share of both surfaces' voxels within the tolerance of the other surface",
         "islands": "connected components beyond the largest, sharing a face, edge or corner",
     }
     _print_notes(evaluation, "note")
     print(f"classes from {source}, ignore label: {evaluation.labels.ignore}")
     if options.keep_largest:
         print("scored: the largest component of every class")
-    print(f"surface Dice at {options.tolerance_mm:g} mm")
-    print(f"\n{format_table(summary, options.missing_hd95)}")
+    print(f"surface Dice at {options.tolerance_mm:g} {unit}" + IN_PIXELS * (unit == PIXELS))
+    print(f"\n{format_table(summary, options.missing_hd95, unit)}")
     print(f"\n{format_confusion(summary['confusion'], parts)}")
     matrices, difference = {options.prediction.name: summary["confusion"]}, None
     if out is not None:
@@ -316,7 +321,9 @@ def _evaluate(options: Options, out: Path | None, files: Sequence[str] = ()) -> 
             f"PRED: {names[0]}": summary["confusion"],
             f"OTHER: {names[1]}": other_confusion,
         }
-        print(f"\nPRED, {names[0]}, minus OTHER, {names[1]}:\n\n{format_comparison(comparison)}")
+        print(
+            f"\nPRED, {names[0]}, minus OTHER, {names[1]}:\n\n{format_comparison(comparison, unit)}"
+        )
         if out is not None:
             settings["other"] = str(options.compare)
             write_comparison(evaluation, other, comparison, settings, names, out)

@@ -24,7 +24,7 @@ from scribble_tools.evaluate.confusion_report import (
     paired_case_rows,
 )
 from scribble_tools.evaluate.pairs import DECIMALS, match_scores, paired_tables
-from scribble_tools.evaluate.scores import METRICS, ClassScore, Metric
+from scribble_tools.evaluate.scores import METRICS, ClassScore, Metric, in_unit
 from scribble_tools.evaluate.statistics import (
     bootstrap_weights,
     describe,
@@ -39,6 +39,7 @@ from scribble_tools.evaluate.summary import (
     groups_of,
     named_rows,
 )
+from scribble_tools.images.units import MILLIMETRES
 from scribble_tools.storage.file_sets import write_json
 from scribble_tools.text_tables import interval, markdown_table, number, text_table
 
@@ -145,11 +146,11 @@ def paired_rows(
 HEADER = ("class", "score", "pairs", "mean", "95 % CI", "p", "better", "worse", "equal")
 
 
-def _cells(comparison: Mapping[str, dict]) -> list[tuple]:
+def _cells(comparison: Mapping[str, dict], unit: str) -> list[tuple]:
     return [
         (
             name,
-            metric.title,
+            in_unit(metric, unit).title,
             row["n"],
             number(row["mean"], metric.decimals, signed=True),
             interval(row, metric.decimals, signed=True),
@@ -183,22 +184,26 @@ def _remarks(comparison: Mapping[str, dict]) -> list[str]:
     return lines
 
 
-def format_comparison(comparison: Mapping[str, dict]) -> str:
+def format_comparison(comparison: Mapping[str, dict], unit: str = MILLIMETRES) -> str:
     """The comparison as text of at most 100 columns, with what has room."""
-    titles = {metric.title for metric in METRICS if metric.name in PRINTED}
-    rows = [row[: len(HEADER)] for row in _cells(comparison) if row[1] in titles]
+    titles = {in_unit(metric, unit).title for metric in METRICS if metric.name in PRINTED}
+    rows = [row[: len(HEADER)] for row in _cells(comparison, unit) if row[1] in titles]
     lines = [text_table(HEADER, rows), "", *_remarks(comparison)]
     if "confusion" in comparison:
         lines += ["", "Confusion of classes:", format_confusion_difference(comparison["confusion"])]
     return "\n".join(lines)
 
 
-def format_comparison_markdown(comparison: Mapping[str, dict], names: tuple[str, str]) -> str:
+def format_comparison_markdown(
+    comparison: Mapping[str, dict], names: tuple[str, str], unit: str = MILLIMETRES
+) -> str:
     """The comparison as a Markdown document, with all scores."""
     header = (*HEADER, "only PRED has a value", "only OTHER", "neither")
     text = (
         f"# Comparison\n\nPRED, {names[0]}, minus OTHER, {names[1]}.\n\n"
-        f"{markdown_table(header, _cells(comparison))}\n\n" + "\n".join(_remarks(comparison)) + "\n"
+        f"{markdown_table(header, _cells(comparison, unit))}\n\n"
+        + "\n".join(_remarks(comparison))
+        + "\n"
     )
     if "confusion" in comparison:
         text += f"\n{format_confusion_difference_markdown(comparison['confusion'])}"
@@ -242,7 +247,8 @@ def write_comparison(
         "versions": package_versions(),
     }
     write_json(content, out / "comparison.json")
-    text = format_comparison_markdown(comparison, names)
+    text = format_comparison_markdown(comparison, names, evaluation.unit)
     (out / "comparison.md").write_text(text, encoding="utf-8", errors="backslashreplace")
-    figure = comparison_figure(evaluation.scores, other.scores, comparison, names, missing_hd95)
+    sides = (evaluation.scores, other.scores)
+    figure = comparison_figure(*sides, comparison, names, missing_hd95, evaluation.unit)
     figure.savefig(out / "comparison.png")

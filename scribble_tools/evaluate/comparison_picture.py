@@ -13,9 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from scribble_tools.evaluate.pairs import match_scores, paired_tables
-from scribble_tools.evaluate.scores import METRICS, ClassScore
+from scribble_tools.evaluate.scores import METRICS, ClassScore, in_unit
 from scribble_tools.evaluate.statistics import over_classes
 from scribble_tools.evaluate.summary import named_rows
+from scribble_tools.images.units import MILLIMETRES
 
 SHOWN = ("dice", "hd95_mm", "islands")
 # Okabe & Ito: told apart with any colour vision, and in grey
@@ -72,6 +73,7 @@ def comparison_figure(
     comparison: Mapping[str, dict],
     names: tuple[str, str],
     missing_hd95: str = "exclude",
+    unit: str = MILLIMETRES,
 ) -> Figure:
     """Draw Dice, HD95 and islands: left each case's two values, right their differences.
 
@@ -79,13 +81,14 @@ def comparison_figure(
         scores, other: of the same cases and classes.
         comparison: their `compare`, whose means and intervals are drawn.
         names: of the two predictions.
+        unit: of lengths, see `images.units`.
 
     Raises:
         ValueError: a case or class is on one side only.
     """
     scores, other = match_scores(scores, other)
     labels = list(comparison["per_class"])
-    metrics = [metric for metric in METRICS if metric.name in SHOWN]
+    metrics = [in_unit(metric, unit) for metric in METRICS if metric.name in SHOWN]
     size = (max(11, 3 + 1.8 * len(labels)), 3.2 * len(metrics) + 1.2)
     figure = Figure(size, dpi=130, layout="constrained")
     FigureCanvasAgg(figure)

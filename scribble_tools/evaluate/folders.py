@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from scribble_tools.images.file_kind import NATURAL, file_ending_of, normal_form
 from scribble_tools.images.image_io import geometry_difference
 from scribble_tools.images.segmentation_files import read_labels
 from scribble_tools.images.slicer_segmentation import value_conflicts
+from scribble_tools.images.units import MILLIMETRES, PIXELS, unit_of
 from scribble_tools.parallel import parallel_map
 
 SOME_CASES = (
@@ -33,8 +35,8 @@ SOME_CASES = (
 
 def _evaluate_files(
     labels: LabelSet, tolerance_mm: float, keep_largest: bool, files: tuple[str, Path, Path]
-) -> tuple[list[ClassScore], np.ndarray | None, list[str], list[str]]:
-    """Scores, confusion, remarks and problems of one case; the latter to report all at once."""
+) -> tuple[list[ClassScore], np.ndarray | None, list[str], list[str], str]:
+    """Scores, confusion, remarks, problems and unit of one case; problems to report all at once."""
     case, predicted_file, reference_file = files
     problems, arrays, images = [], [], []
     for path in (predicted_file, reference_file):
@@ -46,7 +48,7 @@ def _evaluate_files(
         arrays.append(array)
         images.append(image)
     if problems:
-        return [], None, [], problems
+        return [], None, [], problems, ""
     natural = file_ending_of(reference_file) in NATURAL  # nnU-Net writes pictures without spacing
     if difference := geometry_difference(*images, size_only=natural):
         return (
@@ -54,11 +56,13 @@ def _evaluate_files(
             None,
             [],
             [f"{predicted_file} does not lie on its reference's voxel grid: {difference}"],
+            "",
         )
     (prediction, reference), spacing_r = arrays, images[1].GetSpacing()[::-1]
     remarks = []
-    if natural:
-        remarks.append("mm of pictures are pixels, unless the reference states a resolution")
+    unit = unit_of(reference_file, spacing_r)
+    if natural and unit == MILLIMETRES:
+        remarks.append("mm by the resolution that the picture states: is it that of the object?")
     if unknown := sorted(set(np.unique(prediction).tolist()) - labels.values):
         remarks.append(f"predicted values {unknown} are not scored")
     if unknown := sorted(set(np.unique(reference).tolist()) - labels.values - {labels.ignore}):
@@ -71,7 +75,7 @@ def _evaluate_files(
         case, prediction, reference, spacing_r, labels, tolerance_mm, keep_largest
     )
     confusion = confusion_of_case(prediction, reference, labels, keep_largest)
-    return scores, confusion, remarks, []
+    return scores, confusion, remarks, [], unit
 
 
 def evaluate_folders(
@@ -150,11 +154,11 @@ def evaluate_folders(
     labels, left_out = occurring(labels, (p for _, *pair in files for p in pair), num_processes)
     if left_out:
         notes[left_out] = ["all cases"]
-    scores, confusion = [], {}
+    scores, confusion, units = [], {}, {}
     score = partial(_evaluate_files, labels, tolerance_mm, keep_largest)
     results = parallel_map(score, files, num_processes, "scoring")
     for (case, *_), result in zip(files, results, strict=True):
-        case_scores, confusion[case], remarks, case_problems = result
+        case_scores, confusion[case], remarks, case_problems, units[case] = result
         scores += case_scores
         problems += case_problems
         for remark in remarks:
@@ -163,4 +167,9 @@ def evaluate_folders(
         raise ValueError(
             "\n".join([f"{len(problems)} problems, nothing scored:", *problems, *remedy])
         )
-    return Evaluation(scores, notes, labels, confusion)
+    unit = PIXELS if {*units.values()} == {PIXELS} else MILLIMETRES
+    if unit == PIXELS:
+        scores = [replace(own, volume_error_ml=1000 * own.volume_error_ml) for own in scores]
+    elif without := [case for case, own in units.items() if own == PIXELS]:
+        notes["a picture that states no resolution, a pixel counts as 1 mm"] = without
+    return Evaluation(scores, notes, labels, confusion, unit)

@@ -10,7 +10,8 @@ HD95, ASSD, surface Dice
     surface; see `distances`.
 volume error
     signed: 100 (|P| - |R|) / |R| in per cent, and (|P| - |R|) times the voxel's volume in mL (in
-    2D, where voxels have no volume, of a slice 1 mm thick).
+    2D, where voxels have no volume, of a slice 1 mm thick). Of pictures that state no resolution
+    lengths are in pixels, and ``volume_error_ml`` is in square pixels.
 islands
     connected components of P beyond the largest, 26-connected in 3D and 8-connected in 2D (voxels
     that touch at a corner belong together), and their share of |P| in per cent.
@@ -43,7 +44,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -56,6 +57,7 @@ from scribble_tools.evaluate.distances import (
     surface_dice,
     surface_distances_mm,
 )
+from scribble_tools.images.units import MILLIMETRES
 
 OUTCOMES = ("scored", "both_empty", "missed", "invented")
 # A surface within 2 mm counts as right by default: more than one pixel of most clinical images
@@ -83,6 +85,14 @@ class Metric:
     def signed(self) -> bool:
         """Whether the score can be negative, and its sign is to be shown."""
         return self.better == "nearer 0"
+
+
+def in_unit(metric: Metric, unit: str) -> Metric:
+    """The metric titled in a unit of `images.units`; of pixels, an area stands for the volume."""
+    if unit == MILLIMETRES:
+        return metric
+    title = metric.title.replace(" mm", f" {unit}").replace(" mL", f" {unit}²")
+    return replace(metric, title=title.replace("volume", "area"))
 
 
 METRICS = (

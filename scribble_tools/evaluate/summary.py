@@ -18,12 +18,14 @@ from scribble_tools.evaluate.confusion_report import (
     case_rows,
     format_confusion_markdown,
 )
-from scribble_tools.evaluate.scores import METRICS, OUTCOMES, ClassScore, Metric
+from scribble_tools.evaluate.scores import METRICS, OUTCOMES, ClassScore, Metric, in_unit
 from scribble_tools.evaluate.statistics import bootstrap_weights, describe
+from scribble_tools.images.units import MILLIMETRES
 from scribble_tools.storage.file_sets import write_json
 from scribble_tools.text_tables import interval, markdown_table, number, text_table
 
 MISSING_HD95 = ("exclude", "diagonal")
+OUTCOME_TITLES = ("missed", "invented", "both empty")
 # what the printed table has room for; the files hold all
 PRINTED = ("dice", "hd95_mm", "assd_mm", "surface_dice", "volume_error_percent", "islands")
 
@@ -32,13 +34,15 @@ PRINTED = ("dice", "hd95_mm", "assd_mm", "surface_dice", "volume_error_percent",
 class Evaluation:
     """All scores, notes for the user with the cases they are about, and the labels scored.
 
-    ``confusion`` has `confusion.confusion_of_case` of every case.
+    ``confusion`` has `confusion.confusion_of_case` of every case; ``unit`` is that of all lengths,
+    see `images.units`.
     """
 
     scores: Sequence[ClassScore]
     notes: Mapping[str, Sequence[str]]
     labels: LabelSet
     confusion: Mapping[str, np.ndarray] = field(default_factory=dict)
+    unit: str = MILLIMETRES
 
 
 def value_table(
@@ -137,9 +141,11 @@ def named_rows(summary: Mapping) -> list[tuple[str, dict]]:
     return [*summary["per_class"].items(), ("overall", summary["overall"])]
 
 
-def format_table(summary: Mapping[str, dict], missing_hd95: str = "exclude") -> str:
+def format_table(
+    summary: Mapping[str, dict], missing_hd95: str = "exclude", unit: str = MILLIMETRES
+) -> str:
     """The summary as text of at most 100 columns, with a line for whatever the means leave out."""
-    printed = [metric for metric in METRICS if metric.name in PRINTED]
+    printed = [in_unit(metric, unit) for metric in METRICS if metric.name in PRINTED]
     statistics = named_rows(summary["statistics"])
     resampled, overall = summary["resampled"], summary["overall"]
     lines = [
@@ -152,7 +158,7 @@ def format_table(summary: Mapping[str, dict], missing_hd95: str = "exclude") -> 
         ),
         "",
         text_table(
-            ("", "Dice, 95 % CI", "HD95 mm, 95 % CI", "cases", "missed", "invented", "both empty"),
+            ("", "Dice, 95 % CI", f"HD95 {unit}, 95 % CI", "cases", *OUTCOME_TITLES),
             [
                 (
                     name,
@@ -188,13 +194,14 @@ def _mean_and_sd(numbers: Mapping[str, float], metric: Metric) -> str:
 
 def format_markdown(summary: Mapping[str, dict], settings: Mapping[str, object]) -> str:
     """The summary as a Markdown document: settings, all statistics, empty cases."""
-    resampled = summary["resampled"]
+    resampled, unit = summary["resampled"], str(settings.get("unit", MILLIMETRES))
+    titles = {name: name.replace("_mm", f"_{unit}").replace("_", " ") for name in settings}
     statistics = markdown_table(
         ("class", "score", "n", "mean", "SD", "median", "95 % CI of the mean"),
         [
             (
                 name,
-                metric.title,
+                in_unit(metric, unit).title,
                 row[metric.name]["n"],
                 number(row[metric.name]["mean"], metric.decimals, metric.signed),
                 number(row[metric.name]["sd"], metric.decimals),
@@ -214,7 +221,7 @@ def format_markdown(summary: Mapping[str, dict], settings: Mapping[str, object])
     )
     return (
         "# Evaluation\n\n"
-        + "".join(f"- {name.replace('_', ' ')}: {value}\n" for name, value in settings.items())
+        + "".join(f"- {titles[name]}: {value}\n" for name, value in settings.items())
         + f"- confidence intervals: bootstrap over {resampled['n']} {resampled['what']}\n"
         "- overall: mean over classes, for islands the sum; its SD, median and n are those of the "
         "cases' means (sums) over classes\n\n"

@@ -17,6 +17,7 @@ from scribble_tools.draw.contact_sheet import choose_slices, overlay
 from scribble_tools.draw.shown_case import ShownCase, ShownFiles, read_case
 from scribble_tools.evaluate.scores import connected_components
 from scribble_tools.images.image_io import read_image
+from scribble_tools.images.units import MILLIMETRES, PIXELS, unit_of
 from scribble_tools.report.pictures import blend, encode_figure
 
 SLICES = 3  # rows of a contact sheet
@@ -31,7 +32,7 @@ class Unscored:
     """What is known of one prediction without a reference, by class.
 
     Attributes:
-        volume_ml: (in 2D of a slice 1 mm thick).
+        volume_ml: (in 2D of a slice 1 mm thick; of pictures without resolution in square pixels).
         islands: connected components beyond the largest, over all classes their sum.
         disagreement_percent: of the voxels scribbled with a class, those predicted as another; NaN
             without such voxels.
@@ -51,7 +52,8 @@ class CaseLook:
     Attributes:
         sheet, thumbnail: WebP pictures.
         unscored: by the prediction's title.
-        voxel_ml: volume of a voxel.
+        voxel_ml: volume of a voxel; 1 where ``unit`` is the pixel.
+        unit: of lengths, see `images.units`.
     """
 
     case: str
@@ -59,6 +61,7 @@ class CaseLook:
     thumbnail: bytes
     unscored: Mapping[str, Unscored]
     voxel_ml: float
+    unit: str = MILLIMETRES
 
 
 def image_grid(path: Path) -> tuple[tuple[int, ...], tuple[float, ...]]:
@@ -133,7 +136,8 @@ def look_at(
         _, spacing_mm = image_grid(files.image)
     except (OSError, ValueError) as error:
         return f"{files.name}: {error}"
-    voxel_ml = math.prod(spacing_mm) / 1000
+    unit = unit_of(files.image, spacing_mm)
+    voxel_ml = 1.0 if unit == PIXELS else math.prod(spacing_mm) / 1000
     maps = {panel.title: panel.labels for panel in shown.panels}
     scribble = maps.get("scribble") if files.scribble else None
     unscored = {
@@ -146,7 +150,7 @@ def look_at(
     with matplotlib.rc_context({"text.parse_math": False}):
         sheet = encode_figure(near.sheet(slices, "", SHEET_INCHES), DOTS_PER_INCH, max_bytes)
     thumbnail = _thumbnail(near, next(iter(files.predictions)))
-    return CaseLook(files.name, sheet, thumbnail, unscored, voxel_ml)
+    return CaseLook(files.name, sheet, thumbnail, unscored, voxel_ml, unit)
 
 
 def draw_strip(dataset_json: Path, files: ShownFiles) -> bytes:

@@ -30,8 +30,9 @@ from scribble_tools.draw.shown_case import ShownFiles
 from scribble_tools.evaluate.command import evaluate_folders
 from scribble_tools.evaluate.comparison import compare
 from scribble_tools.evaluate.occurring import occurring
-from scribble_tools.evaluate.scores import ClassScore
+from scribble_tools.evaluate.scores import ClassScore, in_unit
 from scribble_tools.images.image_files import files_in
+from scribble_tools.images.units import MILLIMETRES
 from scribble_tools.parallel import parallel_map
 from scribble_tools.report.cases import CaseLook, draw_strip, image_grid, look_at
 from scribble_tools.report.tables import (
@@ -43,7 +44,12 @@ from scribble_tools.report.tables import (
     compare_tables,
     make_tables,
 )
-from scribble_tools.report.training import Training, find_fold, read_training
+from scribble_tools.report.training import (
+    Training,
+    find_fold,
+    find_predictions,
+    read_training,
+)
 from scribble_tools.text_tables import natural
 
 # base64 makes four bytes of three; with figures and tables 200 cases stay below 20 MB
@@ -84,6 +90,7 @@ class ReportData:
         resampled: "patients" or "cases", which the confidence intervals rest on, and how many.
         record: how the data set was made, as far as it says.
         typical: the median case, and a picture of it.
+        unit: of lengths, see `images.units`.
     """
 
     dataset: Path
@@ -103,6 +110,7 @@ class ReportData:
     comparison: Mapping[str, dict] | None = None
     record: Mapping[str, object] = field(default_factory=dict)
     typical: tuple[str, bytes] | None = None
+    unit: str = MILLIMETRES
 
     @property
     def prediction(self) -> Prediction:
@@ -134,29 +142,6 @@ class ReportData:
         """Row of the case in the middle of those that have a value."""
         known = [row for row in self.worst_first if math.isfinite(self.ranking.overall[row])]
         return known[len(known) // 2]
-
-
-def find_predictions(folder: Path, ending: str, fold: str | None = None) -> Path:
-    """The folder of predictions that a model's folder, one of its folds' or ``folder`` itself is.
-
-    Raises:
-        FileNotFoundError: none of them holds any.
-        ValueError: the model has several folds, and ``fold`` does not choose one.
-    """
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is not a folder")
-    trained = folder.name.startswith("fold_") and any(folder.glob("training_log_*.txt"))
-    if files_in(folder, ending) and not trained:  # a training's own pictures are no predictions
-        return folder
-    if folder.name.startswith("fold_") or any(folder.glob("fold_*")):
-        validation = find_fold(folder, fold) / "validation"
-        if files_in(validation, ending):
-            return validation
-        raise FileNotFoundError(
-            f"no predictions {validation}/*{ending}: let nnU-Net validate (nnUNetv2_train ... "
-            "--val), or give a folder of predictions"
-        )
-    raise FileNotFoundError(f"no *{ending} in {folder}: nothing to report on")
 
 
 def _score(
@@ -288,6 +273,8 @@ def gather(
     classes = [*labels.classes]
     if any(look.unscored[titles[0]].disagreement_percent for look in looks.values()):
         classes += classes_of(labels).keys() - labels.classes.keys()
+    units = {look.unit for look in looks.values()}
+    unit = units.pop() if len(units) == 1 else MILLIMETRES
     trainings = [None if fold_folder is None else read_training(fold_folder)]
     if other is not None:
         trainings.append(_training_of(folders[1]))
@@ -295,7 +282,7 @@ def gather(
         Prediction(
             title,
             folder,
-            make_tables(title, cases, classes, scores, looks, groups),
+            make_tables(title, cases, classes, scores, looks, groups, unit),
             scores,
             notes,
             training,
@@ -308,6 +295,7 @@ def gather(
     comparison, compared = None, []
     if other is not None:
         comparison, compared = _compare(found[0], found[1], classes, groups, patients)
+        compared = [(name, in_unit(metric, unit), row) for name, metric, row in compared]
     training = found[0].training
     data = ReportData(
         dataset=dataset,
@@ -325,6 +313,7 @@ def gather(
         resampled=("patients" if patients else "cases", len(Counter(groups))),
         compared=compared,
         comparison=comparison,
+        unit=unit,
         record={k: v for k, v in raw.record.items() if k not in RECORD_LISTS},
     )
     name = cases[data.median]

@@ -17,7 +17,9 @@ from matplotlib.figure import Figure
 from scribble_tools.check.findings import group_findings
 from scribble_tools.dataset.provenance import package_versions
 from scribble_tools.evaluate.comparison_picture import comparison_figure
+from scribble_tools.evaluate.scores import in_unit
 from scribble_tools.evaluate.summary import finite_or_none
+from scribble_tools.images.units import PIXELS
 from scribble_tools.report.confusion import confusion_numbers, confusion_section
 from scribble_tools.report.data import Prediction, ReportData
 from scribble_tools.report.figures import (
@@ -49,8 +51,8 @@ PICTURE_WIDTH, PICTURE_BYTES = 1400, 250_000  # of progress.png and the like
 MOST_SNAPSHOTS = 6
 MEANINGS = {
     "dice": "2 |P and R| / (|P| + |R|)",
-    "hd95_mm": "95th percentile of both directions' surface distances, mm",
-    "surface_dice": "share of both surfaces within 2 mm of the other",
+    "hd95_mm": "95th percentile of both directions' surface distances, {unit}",
+    "surface_dice": "share of both surfaces within 2 {unit} of the other",
     "volume_error_percent": "signed, of the reference's volume",
     "islands": "connected components beyond the largest",
     "volume_ml": "of the prediction",
@@ -74,6 +76,7 @@ def _distribution(data: ReportData) -> str | None:
     shown = {tables[name].metric: tables[name].values for name in names} if data.scored else {}
     if not data.scored:
         shown = {metric: tables[metric.name].values for metric in (DISAGREEMENT, ISLANDS, VOLUME)}
+        shown = {in_unit(metric, data.unit): values for metric, values in shown.items()}
     return _figure_uri(distribution_figure(shown, data.classes))
 
 
@@ -90,7 +93,7 @@ def _comparison(data: ReportData) -> dict | None:
     own, other = data.predictions
     names = (own.title, other.title)
     if data.comparison is not None:
-        drawn = comparison_figure(own.scores, other.scores, data.comparison, names)
+        drawn = comparison_figure(own.scores, other.scores, data.comparison, names, unit=data.unit)
         figure = webp_uri(encode_figure(drawn, FIGURE_DOTS_PER_INCH))
         caption = "Both models' values of every case, and their differences"
     else:
@@ -125,7 +128,10 @@ def _grids(data: ReportData) -> list[tuple[str, str, str, str]]:
     """Median, lowest and highest of size and spacing per axis of the training images."""
     rows = []
     dimensions = min((len(size) for size, _ in data.grids), default=0)
-    for title, part, pattern in (("size in voxels", 0, "{:.0f}"), ("spacing in mm", 1, "{:.3g}")):
+    shown = [("size in voxels", 0, "{:.0f}"), ("spacing in mm", 1, "{:.3g}")]
+    if data.unit == PIXELS:
+        shown = [("size in pixels", 0, "{:.0f}")]
+    for title, part, pattern in shown:
         for axis in range(dimensions):
             values = [grid[part][axis] for grid in data.grids]
             numbers = (np.median(values), min(values), max(values))
@@ -224,7 +230,7 @@ def render(data: ReportData, command: str) -> str:
         scored=data.scored,
         cards=cards_of(data),
         cautions=cautions_of(data),
-        meanings=MEANINGS,
+        meanings={name: words.format(unit=data.unit) for name, words in MEANINGS.items()},
         summary_metrics=summary_metrics,
         summary=summary,
         resampled=data.resampled,

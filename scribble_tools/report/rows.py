@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from scribble_tools.evaluate.scores import Metric
+from scribble_tools.evaluate.scores import Metric, in_unit
 from scribble_tools.report.data import Prediction, ReportData
 from scribble_tools.report.pictures import webp_uri
 from scribble_tools.report.tables import ISLANDS, SCORED, UNSCORED, VOLUME
@@ -31,7 +31,7 @@ def outcomes_of(prediction: Prediction) -> dict[str, dict[str, str]]:
 
 
 def _reference_volumes(data: ReportData) -> np.ndarray:
-    """(cases, classes) in mL, NaN where there is no reference."""
+    """(cases, classes) in mL or square pixels, NaN where there is no reference."""
     table = np.full((len(data.cases), len(data.classes)), math.nan)
     rows = {case: row for row, case in enumerate(data.cases)}
     for score in data.prediction.scores:
@@ -44,7 +44,10 @@ def columns_of(data: ReportData) -> list[tuple[Metric, np.ndarray]]:
     """Metrics of the table of cases with their values (cases, 1 + classes), overall first."""
     tables = data.prediction.tables
     columns = [
-        (metric, np.column_stack((tables[metric.name].overall, tables[metric.name].values)))
+        (
+            in_unit(metric, data.unit),
+            np.column_stack((tables[metric.name].overall, tables[metric.name].values)),
+        )
         for metric in (*SCORED, replace(ISLANDS, decimals=0), *UNSCORED[1:])
     ]
     if data.scored:
@@ -52,8 +55,10 @@ def columns_of(data: ReportData) -> list[tuple[Metric, np.ndarray]]:
         total = np.full(len(values), math.nan)
         if np.isfinite(tables["volume_ml"].overall).any():  # not of regions inside each other
             total = np.where(np.isfinite(values).any(axis=1), np.nansum(values, axis=1), math.nan)
-        place = next(k for k, (metric, _) in enumerate(columns) if metric is VOLUME)
-        columns.insert(place + 1, (REFERENCE_VOLUME, np.column_stack((total, values))))
+        place = next(k for k, (m, _) in enumerate(columns) if m.name == VOLUME.name)
+        columns.insert(
+            place + 1, (in_unit(REFERENCE_VOLUME, data.unit), np.column_stack((total, values)))
+        )
     return [(metric, values) for metric, values in columns if np.isfinite(values).any()]
 
 
@@ -131,7 +136,7 @@ def cards_of(data: ReportData) -> list[tuple[str, str, str]]:
     cards = [("cases", str(len(data.cases)), _counted(data.roles.values()))]
     for name, title in (
         ("dice", "mean Dice"),
-        ("hd95_mm", "mean HD95, mm"),
+        ("hd95_mm", f"mean HD95, {data.unit}"),
         ("disagreement_percent", "disagreement with scribbles, %"),
         ("islands", "islands per case"),
     ):

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from scribble_tools.evaluate.comparison import DECIMALS
-from scribble_tools.evaluate.scores import METRICS, ClassScore, Metric
+from scribble_tools.evaluate.scores import METRICS, ClassScore, Metric, in_unit
 from scribble_tools.evaluate.statistics import (
     bootstrap_weights,
     describe,
     over_classes,
     wilcoxon_p,
 )
+from scribble_tools.images.units import MILLIMETRES
 from scribble_tools.report.cases import CaseLook
 
 SCORED = tuple(
@@ -63,12 +64,14 @@ def make_tables(
     scores: Sequence[ClassScore],
     looks: Mapping[str, CaseLook],
     groups: Sequence[str],
+    unit: str = MILLIMETRES,
 ) -> dict[str, Table]:
     """Tables of all metrics by name.
 
     Args:
         title: of the predictions.
         groups: patient of every case.
+        unit: of lengths, see `images.units`.
     """
     weights = bootstrap_weights(groups)
     found = {case: looks[case].unscored[title] for case in cases}
@@ -87,7 +90,7 @@ def make_tables(
             *statistics, _ = describe(values, groups, weights, metric.summed)
             statistics.append(describe(overall, groups, weights, metric.summed)[0])
             overall = overall[:, 0]
-        tables[metric.name] = Table(metric, values, overall, statistics)
+        tables[metric.name] = Table(in_unit(metric, unit), values, overall, statistics)
     return tables
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scribble_tools.dataset.shapes import PLANS
+from scribble_tools.images.image_files import files_in
 from scribble_tools.json_files import read_json
 from scribble_tools.trust import checkpoint as trust
 from scribble_tools.trust.plain_pickle import NotPlain
@@ -91,6 +92,29 @@ def find_fold(model: Path, fold: str | None = None) -> Path:
         numbers = ", ".join(path.name.removeprefix("fold_") for path in folds)
         raise ValueError(f"{model} has the folds {numbers}: choose one with --fold")
     return folds[0]
+
+
+def find_predictions(folder: Path, ending: str, fold: str | None = None) -> Path:
+    """The folder of predictions that a model's folder, one of its folds' or ``folder`` itself is.
+
+    Raises:
+        FileNotFoundError: none of them holds any.
+        ValueError: the model has several folds, and ``fold`` does not choose one.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is not a folder")
+    trained = folder.name.startswith("fold_") and any(folder.glob("training_log_*.txt"))
+    if files_in(folder, ending) and not trained:  # a training's own pictures are no predictions
+        return folder
+    if folder.name.startswith("fold_") or any(folder.glob("fold_*")):
+        validation = find_fold(folder, fold) / "validation"
+        if files_in(validation, ending):
+            return validation
+        raise FileNotFoundError(
+            f"no predictions {validation}/*{ending}: let nnU-Net validate (nnUNetv2_train ... "
+            "--val), or give a folder of predictions"
+        )
+    raise FileNotFoundError(f"no *{ending} in {folder}: nothing to report on")
 
 
 def read_logs(fold: Path) -> tuple[dict[str, list], list[str]]:
@@ -215,7 +239,10 @@ def _plans_facts(model: Path, configuration: str) -> dict[str, str]:
         return {
             "patch size": " x ".join(map(str, chosen["patch_size"])),
             "batch size": str(chosen["batch_size"]),
-            "spacing mm": " x ".join(f"{value:.3g}" for value in chosen["spacing"]),
+            # of pictures nnU-Net takes none
+            "spacing mm": ""
+            if plans.get("image_reader_writer") == "NaturalImage2DIO"
+            else " x ".join(f"{value:.3g}" for value in chosen["spacing"]),
             "network": str(network["network_class_name"]).rpartition(".")[2],
             "features": ", ".join(map(str, network["arch_kwargs"]["features_per_stage"])),
         }

@@ -29,7 +29,7 @@ from scribble_tools.predict.chosen_model import add_model_arguments, find_model_
 from scribble_tools.predict.new_images import find_new_images, write_model_input
 from scribble_tools.predict.nnunet_model import NNUNetModel, TrainedModel
 from scribble_tools.problems import refuse
-from scribble_tools.suggest.listing import in_words, row_of, write_list
+from scribble_tools.suggest.listing import in_words, row_of, table_of, write_list
 from scribble_tools.suggest.new_folder import new_folder
 from scribble_tools.suggest.overview import ShownPlace, overview_figure
 from scribble_tools.suggest.places import Place
@@ -45,7 +45,6 @@ from scribble_tools.suggest.starting_layers import (
     write_legends,
     write_starting_layer,
 )
-from scribble_tools.text_tables import text_table
 
 LABELS, OVERVIEW = "labels", "overview.png"
 FORMATS = {"slicer": ENDING, "nifti": ".nii.gz", "png": ".png"}
@@ -215,7 +214,9 @@ def _write(
     write_list([rows[rank] for rank, _ in ranked], record, out)
     first = [shown[rank] for rank in sorted(shown)]
     titles = [
-        f"{own.rank}   {own.place.case}, slice {own.place.slice}\n{in_words(own.place)}"
+        f"{own.rank}   {own.place.case}"
+        + f", slice {own.place.slice}" * (not own.place.flat)
+        + f"\n{in_words(own.place)}"
         for own in first
     ]
     names = read_label_names(dataset / FILE)
@@ -335,12 +336,8 @@ def new_cases(images: Path, dataset: Path, work: Path) -> list[CaseToDraw]:
 
 
 def _summary(found: Suggestions, out: Path) -> str:
-    rows = [
-        (place.case, rank, place.slice, f"{place.value:.1f}", in_words(place))
-        for rank, place in enumerate(found.places[:PRINTED], 1)
-    ]
     members = max(own.members for own in found.judged.values())
-    lines = [text_table(("case", "rank", "slice", "value", "why"), rows, 118)]
+    lines = [table_of(found.places[:PRINTED])]
     if members == 1:
         lines.append("one fold, not mirrored: nothing to disagree. More folds would tell more")
     lines.append(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.ndimage import distance_transform_edt, find_objects, label
 
+from scribble_tools.images.units import MILLIMETRES
 from scribble_tools.suggest.evidence import UNLIKE, WEIGHTS
 
 LEAST_GAIN = 0.2  # below it nothing speaks for a stroke
@@ -36,6 +37,8 @@ class Place:
         stroke_mm: to the nearest stroke of the predicted class, infinite without one.
         value: what orders the places of a data set; a length in mm: of the stroke that would cross
             the place, times the gain.
+        unit: of lengths, see `images.units`: mm are pixels of pictures that state no size.
+        flat: the case is a 2D image, which has no slices.
     """
 
     case: str
@@ -50,6 +53,8 @@ class Place:
     area_mm2: float
     stroke_mm: float
     value: float
+    unit: str = MILLIMETRES
+    flat: bool = False
 
     @property
     def radius_mm(self) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from scribble_tools.dataset.label_set import LabelSet
 from scribble_tools.draw.display_plane import DisplayPlane, display_plane
 from scribble_tools.images.image_io import read_image
 from scribble_tools.images.segmentation_files import read_labels
+from scribble_tools.images.units import MILLIMETRES, unit_of
 from scribble_tools.suggest.evidence import Doubt, combine, evidence_maps, gain
 from scribble_tools.suggest.novelty import describe_slices, novelty_of_slices
 from scribble_tools.suggest.places import Place, find_places, rank, with_novelty
@@ -41,6 +42,8 @@ class Judged:
         spacing_mm: of slices, rows and columns.
         uncertainty: mean over the case.
         members: predictions that were combined.
+        unit: of lengths, see `images.units`.
+        flat: it is a 2D image.
     """
 
     case: CaseToDraw
@@ -51,6 +54,8 @@ class Judged:
     spacing_mm: tuple[float, float, float]
     uncertainty: float
     members: int
+    unit: str = MILLIMETRES
+    flat: bool = False
 
 
 def spacing_of(image: sitk.Image, plane: DisplayPlane) -> tuple[float, float, float]:
@@ -160,6 +165,8 @@ def judge(
         spacing_mm,
         float(doubt.uncertainty.mean()),
         doubt.members,
+        unit_of(case.images[0], image.GetSpacing()),
+        plane.dimension == 2,
     )
     return judged, predicted.astype(np.uint8 if doubt.labels.max() < 256 else np.uint16)
 
@@ -221,4 +228,5 @@ def rank_cases(
         for place in with_novelty(name, own.places, novelty[name], own.middles)
     ]
     spacing_mm = {name: own.spacing_mm for name, own in judged.items()}
-    return rank(places, spacing_mm, number, per_case, patients)
+    chosen = rank(places, spacing_mm, number, per_case, patients)
+    return [replace(p, unit=judged[p.case].unit, flat=judged[p.case].flat) for p in chosen]

@@ -56,7 +56,8 @@ def _group_lines(group: Mapping) -> list[str]:
     if "shape" in group:
         shape = group["shape"]
         order = f" ({', '.join('xyzt'[: len(shape['lowest'])])})" if not group["key"] else ""
-        facts.append(f"{_ranges(shape)} voxels{order}")
+        unit = "voxels" if group["key"] or "spacing_mm" in group else "pixels"
+        facts.append(f"{_ranges(shape)} {unit}{order}")
     if "spacing_mm" in group:
         facts[-1] += f" of {_ranges(group['spacing_mm'])} mm"
     if group.get("channels", [1]) != [1]:

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 import shutil
 
 import numpy as np
@@ -179,9 +180,31 @@ def test_pictures_are_compared_by_pixel(tmp_path, ending):
         tmp_path / "pred", tmp_path / "ref", file_ending=ending, num_processes=1
     )
     (score,) = evaluation.scores
-    assert any("mm of pictures are pixels" in note for note in evaluation.notes)
+    assert evaluation.unit == "mm"
+    assert any("mm by the resolution" in note for note in evaluation.notes)
     assert score.dice == pytest.approx(0.8)
     assert score.hd95_mm == pytest.approx(1.0, rel=1e-3)  # two pixels of the reference's size
+
+
+def test_pictures_that_state_no_resolution_are_measured_in_pixels(tmp_path, capsys):
+    array = np.zeros((20, 20), np.uint8)
+    array[5:15, 5:15] = 1
+    for folder, labels in (("ref", array), ("pred", array[:, ::-1].copy()), ("other", array)):
+        labels[8, 8:12] = 1 if folder == "ref" else 0
+        (tmp_path / folder).mkdir()
+        sitk.WriteImage(sitk.GetImageFromArray(labels), str(tmp_path / folder / "c0.png"))
+    words = [str(tmp_path / name) for name in ("pred", "ref")]
+    out = tmp_path / "out"
+    assert main(["evaluate", *words, "--compare", str(tmp_path / "other"), "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    texts = [printed, *((out / f"{name}.md").read_text() for name in ("evaluation", "comparison"))]
+    for text in texts:
+        assert "HD95 px" in text and "ASSD px" in text and not re.search(r"\b(mm|mL)\b", text)
+    assert "surface Dice at 2 px; lengths in pixels (px)" in printed
+    assert "area error px²" in texts[1] and "area error px²" in texts[2]
+    (row,) = csv.DictReader((out / "evaluation.csv").open())
+    assert float(row["volume_error_ml"]) == -4
+    assert json.loads((out / "evaluation.json").read_text())["settings"]["unit"] == "px"
 
 
 def test_two_processes_give_the_same_scores(folders, processes):

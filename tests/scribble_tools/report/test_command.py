@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from PIL import Image
 
 from scribble_tools.cli import main
@@ -17,6 +18,7 @@ from tests.scribble_tools.report.example import (
     make_dataset,
     make_model,
     make_predictions,
+    scribble,
     write,
 )
 
@@ -99,6 +101,36 @@ def test_scores_are_those_of_evaluate(root, capsys):
     assert numbers["check"]["num_cases"] == 4
     assert "Median and best</strong>: p2_a" in page and "Worst</strong>: p3_a" in page
     assert "WARNING: all pixels are uncertain" in page
+
+
+def test_pictures_are_measured_in_pixels(tmp_path, drawn):
+    dataset = tmp_path / "raw" / "Dataset007_Organs"
+    for case, shift in (("a", 1), ("b", 2)):
+        predicted = np.roll(dense()[0], shift, 1)
+        for folder, name, array in (
+            (dataset / "imagesTr", f"{case}_0000", dense()[0] * 100),
+            (dataset / "labelsTr", case, scribble()[0]),
+            (dataset / "labelsTr_dense", case, dense()[0]),
+            (tmp_path / "predictions", case, predicted),
+            (tmp_path / "other", case, dense()[0]),
+        ):
+            folder.mkdir(parents=True, exist_ok=True)
+            sitk.WriteImage(sitk.GetImageFromArray(array), str(folder / f"{name}.png"))
+    content = {"labels": LABELS, "file_ending": ".png", "channel_names": {"0": "grey"}}
+    (dataset / "dataset.json").write_text(json.dumps({**content, "numTraining": 2}))
+    predictions = tmp_path / "predictions"
+    assert report(tmp_path, "--pred", predictions, "--compare", tmp_path / "other") == 0
+    page, numbers = made(tmp_path)
+    text = re.sub(r"data:[^\"]+|<(script|style)>.*?</\1>", "", page, flags=re.S)
+    assert not re.search(r"\b(mm|mL)\b", text)
+    for words in ("HD95 px", "area px²", "reference px²", "within 2 px", "size in pixels"):
+        assert words in text
+    (area,) = {own["volume_ml"]["per_class"]["organ"] for own in _cases(numbers)}
+    assert area == 36  # pixels
+
+
+def _cases(numbers):
+    return numbers["predictions"][0]["cases"].values()
 
 
 def test_nothing_is_loaded_from_elsewhere(root, drawn):

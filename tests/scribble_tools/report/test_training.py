@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from scribble_tools.report.data import find_predictions
 from scribble_tools.report.training import (
     find_fold,
+    find_predictions,
     logger_series,
     read_checkpoint,
     read_logs,

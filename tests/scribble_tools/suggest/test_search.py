@@ -1,6 +1,7 @@
 """Cases judged from their files: any orientation, pictures too; where a place is in the file."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import SimpleITK as sitk
 from scribble_tools.dataset.label_set import LabelSet
 from scribble_tools.draw.display_plane import display_plane
 from scribble_tools.suggest.command import training_cases
-from scribble_tools.suggest.listing import in_words, row_of
+from scribble_tools.suggest.listing import in_words, row_of, table_of
 from scribble_tools.suggest.search import (
     CaseToDraw,
     as_stored,
@@ -84,7 +85,14 @@ def test_a_picture_is_one_slice(tmp_path):
     best = rank_cases({"case": judged})[0]
     row = row_of(1, best, image, display_plane(image, case.images[0]))
     assert 40 <= row["x"] < 47 and 2 <= row["y"] < 8
-    assert row["z"] == row["R"] == row["slice_axis"] == ""
+    assert row["slice"] == row["z"] == row["R"] == row["slice_axis"] == "" and row["unit"] == "px"
+    assert table_of([best]).split()[:4] == ["case", "rank", "value", "why"]
+    far = replace(best, reason="far", stroke_mm=12.0)
+    assert in_words(far) == "organ, 12 px from the nearest stroke of organ"
+    assert in_words(replace(best, reason="unlike")) == "an image unlike all that are annotated"
+    volume = replace(far, flat=False, unit="mm", slice=7)
+    assert "12 mm from" in in_words(volume)
+    assert table_of([volume]).splitlines()[1].split()[:3] == ["case", "1", "7"]
 
 
 def test_strokes_of_another_size_are_refused_by_name(tmp_path):
