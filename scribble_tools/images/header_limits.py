@@ -21,8 +21,10 @@ from scribble_tools.images.file_kind import (
     DETACHED_NRRD,
     GIPL,
     JPG,
+    NIFTI,
     NIFTI_KINDS,
     NRRD,
+    PACKED_NIFTI,
     PNG,
     FileKind,
 )
@@ -38,6 +40,8 @@ GEOMETRY_OF_ANOTHER = (
     "IMAGE.set_qform(OTHER.affine, 1); IMAGE.set_sform(OTHER.affine, 1)"
 )
 LARGEST_SIDE = 1 << 20
+FIRST_VOXEL = 352  # of NIfTI in one file, the first byte that can be one
+SPACING_DIFFERENCE = 0.01  # relative; float32 and rounded headers leave less
 MOST_PIXELS = 1 << 30  # of a picture
 # how many times as large as in the file voxels can be, at most; bzip2 knows no such limit. Of
 # numbers in writing, each has a digit and a space for up to 8 bytes
@@ -57,7 +61,7 @@ def refuse_unsafe_header(path: Path, kind: FileKind) -> None:
             if kind in (NRRD, DETACHED_NRRD):
                 refuse_open_geometry(header.fields, len(header.sizes))
         elif kind in NIFTI_KINDS:
-            _look_at_nifti(path)
+            _look_at_nifti(path, kind)
         elif kind == GIPL:
             _look_at_gipl(_head(path, 10))
         elif kind == PNG:
@@ -67,7 +71,7 @@ def refuse_unsafe_header(path: Path, kind: FileKind) -> None:
         elif kind == BMP:
             _look_at_bmp(_head(path, 54), path.stat().st_size)
         elif kind.unknown:
-            _look_at_others(path)
+            _look_at_others(path, kind)
     except (struct.error, OverflowError):
         raise ValueError(f"{path} is cut off or damaged (its header)") from None
     except ValueError as error:
@@ -161,7 +165,7 @@ def _look_at_text(path: Path, header: TextHeader) -> None:
     _refuse_sizes(header.sizes, header.voxel_bytes, None if growth is None else stored * growth)
 
 
-def _look_at_nifti(path: Path) -> None:
+def _look_at_nifti(path: Path, kind: FileKind) -> None:
     header_file, data_file = files_of(path)
     if not header_file.is_file():
         raise ValueError(f"{header_file.name} is missing or no file")
@@ -176,7 +180,17 @@ def _look_at_nifti(path: Path) -> None:
     if header.voxel_bytes not in (1, 2, 3, 4, 8, 16, 32) or header.offset < 0:
         raise ValueError("its header is damaged")
     _refuse_sizes(sizes, header.voxel_bytes, None)  # whether they are there is looked at elsewhere
+    if min(header.size) < 0:
+        raise ValueError(f"its header says that its size is {' x '.join(map(str, header.size))}")
+    if kind in (NIFTI, PACKED_NIFTI) and header.offset < FIRST_VOXEL:
+        raise ValueError(
+            f"its header says that the voxels begin at byte {header.offset} (vox_offset), in the "
+            f"header itself, and ITK reads them shifted. Save it again where it comes from; or, if "
+            f"they begin at {FIRST_VOXEL}, as they mostly do, write that to byte 108 of the "
+            f"unpacked file, in Python: struct.pack('{header.order}f', {FIRST_VOXEL})"
+        )
     _refuse_numbers_made_up(header)
+    _refuse_other_spacing(header)
 
 
 def _refuse_numbers_made_up(header: NiftiHeader) -> None:
@@ -199,6 +213,28 @@ def _refuse_numbers_made_up(header: NiftiHeader) -> None:
                 f"its {name} holds NaN or infinity, so that nobody knows where it lies. "
                 f"{GEOMETRY_OF_ANOTHER}"
             )
+
+
+def _refuse_other_spacing(header: NiftiHeader) -> None:
+    """Refuse an sform that has another voxel size than pixdim, where no qform decides.
+
+    Many programs take the sform's, ITK pixdim's. An sform of 1 mm on all axes, as ACDC has, gives
+    directions only.
+    """
+    if header.sform_code <= 0 or header.qform_code > 0:
+        return
+    used = [k for k, n in enumerate(header.size[:3]) if n > 1]
+    own = np.linalg.norm(header.sform[:3, :3], axis=0)[used]
+    said = np.abs(header.pixdim)[used]
+    if not own.all() or np.allclose(own, 1, rtol=0, atol=SPACING_DIFFERENCE):
+        return  # what is no axis is ITK's to refuse
+    if not np.allclose(own, said, rtol=SPACING_DIFFERENCE, atol=0):
+        words = [" x ".join(f"{v:.6g}" for v in row) for row in (own, said)]
+        raise ValueError(
+            f"its sform says that voxels are {words[0]} mm, its pixdim {words[1]} mm, and programs "
+            "differ in what they take. Write the true size to both, with nibabel: "
+            "IMAGE.header.set_zooms((X, Y, Z)), or IMAGE.set_sform(AFFINE, 1)"
+        )
 
 
 def _look_at_bmp(head: bytes, length: int) -> None:
@@ -238,13 +274,13 @@ def _refuse_pixels(width: int, height: int) -> None:
         raise ValueError(f"it has {width} x {height} pixels")
 
 
-def _look_at_others(path: Path) -> None:
+def _look_at_others(path: Path, kind: FileKind) -> None:
     """What ITK knows by its name only: packed GIPL and Analyze, and an Analyze file's voxels."""
     name = path.name.lower()
     if name.endswith(".gipl.gz"):
         _look_at_gipl(_unpacked(path, 10))
     elif name.endswith((".hdr", ".hdr.gz", ".img", ".img.gz")):
-        _look_at_nifti(path)
+        _look_at_nifti(path, kind)
     else:
         raise ValueError("it is of no known image format")
 

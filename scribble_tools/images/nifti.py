@@ -16,6 +16,16 @@ from scribble_tools.images.unpacking import Content
 HEADER_BYTES = 348
 FLOATS = {16: "f4", 64: "f8"}  # NIfTI's numbers of these types
 COMPLEX = (32, 1792, 2048)
+# of a voxel, by NIfTI's number of its type, as ITK counts: bitpix, which says it too, may be wrong
+BYTES = {
+    **dict.fromkeys((2, 256), 1),
+    **dict.fromkeys((4, 512), 2),
+    128: 3,
+    **dict.fromkeys((8, 16, 768, 2304), 4),
+    **dict.fromkeys((32, 64, 1024, 1280), 8),
+    **dict.fromkeys((1536, 1792), 16),
+    2048: 32,
+}
 CODES = ("not set", "scanner", "aligned", "Talairach", "MNI")
 
 
@@ -83,7 +93,7 @@ def parse_header(header: bytes) -> NiftiHeader | None:
             dim[1 : dim[0] + 1],
             pixdim[1:4],
             datatype,
-            bits // 8,
+            BYTES.get(datatype, bits // 8),
             int(offset),
             slope if math.isfinite(slope) else 1.0,
             intercept if math.isfinite(intercept) else 0.0,
