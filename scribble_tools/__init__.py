@@ -5,6 +5,7 @@ What the trainer's package, and other programs, may import from: `arguments`,
 `draw.contact_sheet`, `evaluate.command`, `evaluate.summary`, `images.image_files`,
 `images.segmentation_files`, `json_files`, `parallel`, `predict.verify`, `problems`,
 `storage.file_sets`, `storage.folders`, `storage.interruptions`, `storage.locks`, `storage.overlap`,
-`storage.workshop`, `storage.written_record`, `subcommands`, `trust.checkpoint`, `trust.printable`.
+`storage.workshop`, `storage.written_record`, `subcommands`, `trust.checkpoint`, `trust.printable`,
+`wording`.
 Everything else may move.
 """

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from scribble_tools.wording import counted
+
 NAMED = 5  # of the files with the same problem
 ALIKE = 3  # files with the same problem share a sentence
 # a path, then perhaps its image, then the sentence
@@ -53,11 +55,13 @@ def list_problems(problems: Sequence[str]) -> str:
             lines += [f"{path}{said}" for path in paths]
         else:
             sentence = said.removeprefix(":").strip()
-            lines.append("\n  ".join([f"{len(paths)} files: each {sentence}", *paths]))
+            lines.append("\n  ".join([f"{counted(len(paths), 'file')}: each {sentence}", *paths]))
     return "\n".join(lines)
 
 
 def refuse(problems: Sequence[str], nothing: str = "written") -> None:
     """Raise a ValueError with all problems, if there are any; ``nothing`` was done."""
     if problems:
-        raise ValueError(f"{len(problems)} problems, nothing {nothing}:\n{list_problems(problems)}")
+        raise ValueError(
+            f"{counted(len(problems), 'problem')}, nothing {nothing}:\n{list_problems(problems)}"
+        )

@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # below it in the house. Imports inside functions count like all others.
 LAYERS = {
     "scribble_tools": (
+        "wording",
         "arguments csv_files json_files parallel problems text_tables",
         "trust",
         "subcommands",

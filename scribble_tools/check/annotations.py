@@ -10,6 +10,7 @@ import numpy as np
 from scribble_tools.check.case_facts import CaseFacts
 from scribble_tools.check.findings import ClassCoverage, Finding
 from scribble_tools.dataset.label_set import LabelSet
+from scribble_tools.wording import counted
 
 OUTLIER = 5  # times more or less than the median case
 FEWEST_FOR_OUTLIERS = 5  # cases that hold a class
@@ -96,7 +97,8 @@ def annotation_findings(
                 "note",
                 "case-kept-unscribbled",
                 "data set",
-                f"{len(kept)} cases were left without scribbles by generate --keep-unscribbled, to "
+                f"{counted(len(kept), 'case was left', 'cases were left')}"
+                " without scribbles by generate --keep-unscribbled, to "
                 "be validated on",
                 "Nothing as long as no fold trains on them; do not train fold 'all'",
             )
@@ -123,7 +125,7 @@ def annotation_findings(
             "error",
             "class-never-annotated",
             "data set",
-            f"{name} is annotated in none of the {len(facts)} cases",
+            f"{name} is annotated in none of the {counted(len(facts), 'case')}",
             "Scribble it in several cases, or take it out of dataset.json",
         )
         for name in missing_classes(counts, counts, labels)
@@ -229,8 +231,9 @@ def slice_findings(facts: Sequence[CaseFacts]) -> list[Finding]:
         return []
     message = (
         f"{sum(f.bare_slices for f in bare)} of {sum(f.slices for f in facts)} slices, in "
-        f"{len(bare)} cases, hold no annotation: nnU-Net's 2d configuration draws its patches from "
-        "annotated slices and never trains on these; the 3d ones see them beside annotated ones"
+        f"{counted(len(bare), 'case')}, hold no annotation: nnU-Net's 2d configuration draws its "
+        "patches from annotated slices and never trains on these; the 3d ones see them beside "
+        "annotated ones"
     )
     remedy = "Nothing, if it is meant. If 2d is poor there, annotate some: background is enough"
     return [Finding("note", "slices-without-annotation", "data set", message, remedy)]
@@ -243,9 +246,10 @@ def agreement_findings(facts: Sequence[CaseFacts]) -> list[Finding]:
         return []
     wrong = sum(f.contradicting for f in facts)
     cases = sum(f.compared > 0 for f in facts)
+    against = sum(f.contradicting > 0 for f in facts)
     message = (
-        f"{100 - 100 * wrong / compared:.2f} % of {compared} annotated voxels in {cases} cases "
-        f"agree with labelsTr_dense ({sum(f.contradicting > 0 for f in facts)} cases contradict "
-        "it somewhere)"
+        f"{100 - 100 * wrong / compared:.2f} % of {compared} annotated voxels in "
+        f"{counted(cases, 'case')} agree with labelsTr_dense "
+        f"({counted(against, 'case contradicts', 'cases contradict')} it somewhere)"
     )
     return [Finding("note", "dense-agreement", "data set", message, "Nothing to do")]

@@ -17,6 +17,7 @@ from scribble_tools.check.findings import Finding
 from scribble_tools.images.file_integrity import count_not_finite
 from scribble_tools.images.image_io import geometry_difference, read_image
 from scribble_tools.images.segmentation_files import labels_of
+from scribble_tools.wording import counted
 
 DAMAGED = "Copy or export the file again; take the case out if that does not help"
 
@@ -84,7 +85,9 @@ def examine_case(about: Description, files: TrainingCase) -> CaseFacts:
             add(
                 "error",
                 "image-not-finite",
-                f"{path.name}: {n} voxels are NaN or infinite; nnU-Net stops at them, or takes "
+                f"{path.name}: "
+                f"{counted(n, 'voxel is NaN', 'voxels are NaN')}"
+                " or infinite; nnU-Net stops at them, or takes "
                 "them for 0 (NIfTI)",
                 "Replace them by a value that makes sense (often 0 or the lowest intensity)",
             )
@@ -177,7 +180,7 @@ def _judge_values(
         return
     known = about.labels.values | {about.labels.ignore}
     if unknown := [v for v in counts if v >= 0 and v not in known]:
-        seen = ", ".join(f"{v} ({counts[v]} voxels)" for v in unknown[:5])
+        seen = ", ".join(f"{v} ({counted(counts[v], 'voxel')})" for v in unknown[:5])
         add(
             "error",
             "label-unknown",

@@ -13,6 +13,7 @@ from scribble_tools.check.file_names import alike_findings, hidden_findings, sam
 from scribble_tools.check.findings import Finding
 from scribble_tools.images.image_files import files_in
 from scribble_tools.images.slicer_segmentation import value_conflicts
+from scribble_tools.wording import counted
 
 # what nnU-Net reads without regard to spacing, origin and direction in the file
 WITHOUT_GEOMETRY = (".png", ".bmp", ".tif", ".tiff")
@@ -110,7 +111,7 @@ def find_case_files(folder: Path, about: Description) -> tuple[list[TrainingCase
     ]
     expected = about.content.get("numTraining")
     if about.content and expected != len(images):
-        message = f"numTraining is {expected}, imagesTr holds {len(images)} cases"
+        message = f"numTraining is {expected}, imagesTr holds {counted(len(images), 'case')}"
         remedy = f'Write "numTraining": {len(images)}, or add the missing cases'
         findings.append(Finding("error", "num-training", "dataset.json", message, remedy))
     dense = folder / "labelsTr_dense"

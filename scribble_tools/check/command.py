@@ -41,6 +41,7 @@ from scribble_tools.dataset.raw import read_record
 from scribble_tools.dataset.writing import find_raw_dataset, write_json
 from scribble_tools.json_files import ListOf, Record, read_json
 from scribble_tools.parallel import parallel_map
+from scribble_tools.wording import counted
 
 RESAMPLED_CASES = 20
 LITTLE_KEPT = 60  # per cent of volume or place, below which resampling is warned of
@@ -307,7 +308,7 @@ def run(options: Options) -> int:
         print(f"\n{format_coverage(report.coverage)}")
     if report.resampling:
         number = report.resampling[0].cases
-        print(f"\nkept by resampling to {options.plans}, {number} cases:")
+        print(f"\nkept by resampling to {options.plans}, {counted(number, 'case:', 'cases:')}")
         print(format_resampling(report.resampling))
     print(f"\n{report.verdict}")
     if options.json is not None:

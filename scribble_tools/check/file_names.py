@@ -12,6 +12,7 @@ from scribble_tools.check.findings import Finding
 from scribble_tools.dataset.case_names import alike
 from scribble_tools.images.file_kind import is_hidden, normal_form
 from scribble_tools.images.image_files import files_in
+from scribble_tools.wording import counted
 
 Files = TypeVar("Files")
 COUNTED = ("imagesTr", "labelsTr", "imagesTs")  # folders in which nnU-Net takes every file
@@ -39,7 +40,8 @@ def hidden_findings(folder: Path, ending: str) -> list[Finding]:
             "error",
             "hidden-files",
             ", ".join(places),
-            f"{len(hidden)} hidden files, such as {places[0]}/{hidden[0].name}, which nnU-Net "
+            f"{counted(len(hidden), 'hidden file')}"
+            f", such as {places[0]}/{hidden[0].name}, which nnU-Net "
             "takes for cases (macOS writes ._* beside each file on foreign disks and in archives)",
             "; ".join(remedies),
             line,

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from scribble_tools.text_tables import text_table
+from scribble_tools.wording import counted
 
 SEVERITIES = ("error", "warning", "note")
 NAMED = 3  # of the cases that share a row, so many are named
@@ -95,7 +96,11 @@ class Report:
             advice = "mend the errors before you train"
         elif self.count("warning"):
             advice = "can be trained on; look at the warnings first"
-        return f"{self.dataset}, {self.num_cases} cases: {counts or 'nothing found'}; {advice}"
+        return (
+            f"{self.dataset}, "
+            f"{counted(self.num_cases, 'case')}"
+            f": {counts or 'nothing found'}; {advice}"
+        )
 
     @property
     def exit_code(self) -> int:

@@ -12,6 +12,7 @@ from scribble_tools.check.findings import Finding
 from scribble_tools.dataset.label_set import LabelSet
 from scribble_tools.dataset.patients import find_patients
 from scribble_tools.dataset.writing import RECORD, read_splits
+from scribble_tools.wording import counted
 
 FILE = "splits_final.json"
 INSTALL = "Correct the splits and make them the data set's with scribble_tools install-splits"
@@ -102,7 +103,9 @@ def _without_splits(patients: Mapping[str, str]) -> list[Finding]:
     several = [patient for patient, n in Counter(patients.values()).items() if n > 1]
     if several:
         message = (
-            f"there is none, and {len(several)} patients have several cases ({several[0]}, for "
+            f"there is none, and "
+            f"{counted(len(several), 'patient has several cases', 'patients have several cases')}"
+            f" ({several[0]}, for "
             "example): nnU-Net will split by case and validate on patients it has trained on"
         )
         remedy = "Make splits by patient (scribble_tools convert does) and install-splits"
@@ -144,7 +147,7 @@ def _fold_findings(
                 "error",
                 "class-never-annotated-in-fold",
                 where,
-                f"{name} is annotated in none of the {len(train)} training cases",
+                f"{name} is annotated in none of the {counted(len(train), 'training case')}",
                 "Scribble it in more cases, or make other splits",
             )
             for name in absent

@@ -18,6 +18,7 @@ from scribble_tools.convert.source import Source, SourceCase
 from scribble_tools.convert.target import Target, add_target_arguments
 from scribble_tools.dataset.label_mapping import LabelMapping
 from scribble_tools.images.image_files import files_below
+from scribble_tools.wording import counted
 
 LABELS = LabelMapping({"background": (0,), "RV": (1,), "MYO": (2,), "LV": (3,)}, unlabelled=(4,))
 ROWS = (Row("[ACDC](#acdc) with the scribbles of Valvano et al.", "`acdc`", "4", "0"),)
@@ -74,7 +75,8 @@ def find_cases(images: Path, scribbles: Path) -> dict[str, dict[str, Path]]:
             cases[case]["dense"] = files[f"{case}_gt.nii.gz"]
     if lost:
         raise FileNotFoundError(
-            f"{len(lost)} scribbles have no image below {images}: {', '.join(lost[:10])}"
+            f"{counted(len(lost), 'scribble has no', 'scribbles have no')}"
+            f" image below {images}: {', '.join(lost[:10])}"
             f"{' ...' if len(lost) > 10 else ''}. Give the folder that holds patientNNN/, "
             "or take these scribbles away"
         )

@@ -36,6 +36,7 @@ from scribble_tools.images.mismatches import Mismatch
 from scribble_tools.parallel import threaded_map
 from scribble_tools.problems import refuse
 from scribble_tools.storage.overlap import refuse_sources_in
+from scribble_tools.wording import counted
 
 
 @dataclass(frozen=True)
@@ -277,8 +278,10 @@ def report(folder: Path, source: Source, configuration: str) -> None:
     patients = [case.patient for case in source.cases if case.part == TRAINING]
     others = len(source.cases) - len(patients)
     print(
-        f"wrote {len(patients)} training cases of {len(set(patients))} patients"
-        + f" and {others} cases to predict" * bool(others)
+        f"wrote "
+        f"{counted(len(patients), 'training case')}"
+        f" of {counted(len(set(patients)), 'patient')}"
+        + f" and {counted(others, 'case to predict', 'cases to predict')}" * bool(others)
         + f" to {folder}\nlabels: {source.scribble_labels.labels}"
     )
     for remark in source.remarks():

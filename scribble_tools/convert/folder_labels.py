@@ -20,6 +20,7 @@ from scribble_tools.images.label_files import GridRules, grid_remarks
 from scribble_tools.images.picture_labels import parse_colour
 from scribble_tools.images.resampling import MOST_LOST
 from scribble_tools.images.segmentation_files import COLOUR, GREY, INDEX, NAN_LABEL, LabelReading
+from scribble_tools.wording import counted
 
 
 def _mask_patterns(words: Sequence[str]) -> dict[str, list[str]]:
@@ -110,7 +111,8 @@ class LabelRole:
         shown = "\n  ".join(map(str, unused[:LISTED]))
         more = f"\n  and {len(unused) - LISTED} more" * (len(unused) > LISTED)
         return [
-            f"{len(unused)} files beside the masks fit no pattern in --labels:\n  {shown}{more}\n "
+            f"{counted(len(unused), 'file')} beside the masks without a pattern in --labels:\n"
+            f"  {shown}{more}\n "
             "Name the class that they belong to, or leave them out (--exclude)"
         ]
 

@@ -19,6 +19,7 @@ from scribble_tools.images.mismatches import GridMismatch
 from scribble_tools.images.picture_labels import parse_colour
 from scribble_tools.images.segmentation_files import COLOUR
 from scribble_tools.images.slicer_segmentation import OVERLAPS, read_segments_on_grid
+from scribble_tools.wording import counted
 
 # (label file, image, the image's file) -> source values (*spatial) on the image's grid
 LabelReader = Callable[[Path, sitk.Image, Path], np.ndarray]
@@ -63,7 +64,7 @@ class LabelFiles:
         has_background = any(word.startswith(f"{BACKGROUND}=") for word in self.words)
         return ValueError(
             f"{self.role} files: {problem}\n"
-            f"seen in {self.survey.num_files} files:\n"
+            f"seen in {counted(self.survey.num_files, 'file')}:\n"
             f"{self.survey.table({value: name for name, value in names.items()})}\n"
             f"say what each means, in the form\n  {option} {BACKGROUND}={form} "
             f"NAME={form}[,{form}] ..."

@@ -25,6 +25,7 @@ from scribble_tools.images.image_files import files_below
 from scribble_tools.images.label_appearance import DENSE
 from scribble_tools.images.label_files import read_on_grid
 from scribble_tools.images.mismatches import GridMismatch
+from scribble_tools.wording import counted
 
 CLASSES = {"background": (0,), "RV": (1,), "MYO": (2,), "LV": (3,)}
 SCRIBBLE_LABELS = LabelMapping(CLASSES, unlabelled=(4,))
@@ -113,7 +114,9 @@ def mscmr_source(
             cases.append(SourceCase(case, patient, (image,), scribble, dense, part))
     problems += [f"--leave-out {case}: there is no such case" for case in sorted(unknown)]
     if problems:
-        raise ValueError(f"{len(problems)} problems, nothing written:\n" + "\n".join(problems))
+        raise ValueError(
+            f"{counted(len(problems), 'problem')}, nothing written:\n" + "\n".join(problems)
+        )
     return Source(
         "mscmr",
         cases,

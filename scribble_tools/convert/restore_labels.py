@@ -23,6 +23,7 @@ from scribble_tools.parallel import threaded_map
 from scribble_tools.problems import refuse
 from scribble_tools.storage.file_sets import write_json, written_into
 from scribble_tools.storage.written_record import FILES, refuse_foreign, written_by_record
+from scribble_tools.wording import counted
 
 RESTORED = "restored.json"  # the record: which files of a folder are restored labels
 
@@ -121,7 +122,10 @@ def restore_labels(
         earlier = _files_of_earlier_run(out)
         targets = [out / path.name for path in files]
         if not overwrite and (there := [path for path in targets if path.exists()]):
-            raise FileExistsError(f"{len(there)} files exist, such as {there[0]}: say --overwrite")
+            raise FileExistsError(
+                f"{counted(len(there), 'file exists', 'files exist')}"
+                f", such as {there[0]}: say --overwrite"
+            )
         refuse_foreign([*targets, out / RESTORED], earlier, "scribble_tools restore-labels")
         restore = partial(_restore, mapping, colours, work)
         refuse([p for p in threaded_map(restore, files, num_processes, "restoring") if p])
@@ -205,5 +209,5 @@ def run(options: Options) -> int:
         colours,
     )
     values = mapping.describe(word_of if colours else str)
-    print(f"wrote {len(written)} label maps to {options.out}: {values}")
+    print(f"wrote {counted(len(written), 'label map')} to {options.out}: {values}")
     return 0

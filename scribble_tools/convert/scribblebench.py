@@ -35,6 +35,7 @@ from scribble_tools.dataset.writing import IGNORE
 from scribble_tools.images.image_files import cases_in
 from scribble_tools.images.label_appearance import SCRIBBLES, SLICES
 from scribble_tools.images.segmentation_files import read_labels
+from scribble_tools.wording import counted
 
 ROWS = (
     Row(
@@ -102,7 +103,9 @@ def _find_cases(
         for name in sorted(set(scribbled) - imaged)
     ]
     if problems:
-        raise ValueError(f"{len(problems)} problems, nothing written:\n" + "\n".join(problems))
+        raise ValueError(
+            f"{counted(len(problems), 'problem')}, nothing written:\n" + "\n".join(problems)
+        )
     return cases
 
 

@@ -41,6 +41,7 @@ from scribble_tools.storage.folders import list_entries, written_folder
 from scribble_tools.storage.workshop import discard, workshop
 from scribble_tools.storage.written_record import FILES
 from scribble_tools.text_tables import text_table
+from scribble_tools.wording import counted
 
 EARLIER = "labelsTr_before_update_"
 
@@ -294,12 +295,12 @@ def in_words(found: Update, most_rows: int = 60) -> str:
         if len(found.changes) > most_rows:
             lines.append(f"and {len(found.changes) - most_rows} more, all in {RECORD}")
     lines.append(
-        f"{len(found.changed)} cases changed, {len(found.new)} new, "
+        f"{counted(len(found.changed), 'case changed', 'cases changed')}, {len(found.new)} new, "
         f"{len(found.same)} with nothing new"
     )
     if found.kept:
         lines.append(
-            f"{found.kept} voxels of earlier strokes are not in the new files; they stay "
+            f"kept: {counted(found.kept, 'voxel')} of earlier strokes that the new files lack "
             "(--erase takes them away)"
         )
     if found.earlier is not None:

@@ -23,6 +23,7 @@ from scribble_tools.convert.target import Target, add_target_arguments
 from scribble_tools.dataset.label_mapping import LabelMapping
 from scribble_tools.images.h5_files import opened_h5, read_dataset
 from scribble_tools.images.image_files import files_below
+from scribble_tools.wording import counted
 
 ROWS = (Row("[WSL4MIS](#wsl4mis) h5 files", "`wsl4mis`", "4, or 255", "0"),)
 FILE = re.compile(r"((patient\d{3})_frame\d{2})(?:_slice_(\d+))?\.h5")
@@ -150,12 +151,14 @@ def wsl4mis_source(folder: Path, images: Path, unlabelled: int = 4) -> Source:
     if twice := [case for case, own in places.items() if len(own) > 1]:
         seen = " and ".join(map(str, sorted(places[twice[0]])))
         raise ValueError(
-            f"{len(twice)} cases stand twice, such as {seen}: give the folder of the volumes or "
+            f"{counted(len(twice), 'case stands twice', 'cases stand twice')}"
+            f", such as {seen}: give the folder of the volumes or "
             "that of the slices"
         )
     if lost := [case for case in places if case not in image_of]:
         raise ValueError(
-            f"{len(lost)} cases have no ACDC image below {images}: {', '.join(lost[:10])}"
+            f"{counted(len(lost), 'case has no', 'cases have no')}"
+            f" ACDC image below {images}: {', '.join(lost[:10])}"
             f"{' ...' if len(lost) > 10 else ''}. Voxel size and orientation come from there"
         )
     cases = []

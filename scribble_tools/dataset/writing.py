@@ -16,6 +16,7 @@ from scribble_tools.storage.file_sets import write_json, written_atomically  # n
 from scribble_tools.storage.folders import made_folder, recover_folder, written_folder
 from scribble_tools.storage.locks import locked
 from scribble_tools.storage.workshop import lock_path, sweep
+from scribble_tools.wording import counted
 
 IGNORE = "ignore"
 RECORD = "conversion.json"
@@ -200,10 +201,14 @@ def patient_grouped_splits(
         ValueError: there are fewer patients than folds, or fewer than two folds.
     """
     if num_folds < 2:
-        raise ValueError(f"{num_folds} folds: at least 2 are needed to validate on other patients")
+        raise ValueError(
+            f"{counted(num_folds, 'fold')}: at least 2 are needed to validate on other patients"
+        )
     patients = sorted(set(case_to_patient.values()))
     if len(patients) < num_folds:
-        raise ValueError(f"{num_folds} folds need as many patients, but there are {len(patients)}")
+        raise ValueError(
+            f"{counted(num_folds, 'fold')} need as many patients, but there are {len(patients)}"
+        )
     random.Random(seed).shuffle(patients)
     splits = []
     for fold in range(num_folds):

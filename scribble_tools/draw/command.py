@@ -17,6 +17,7 @@ from scribble_tools.dataset.raw import (
 from scribble_tools.dataset.writing import find_raw_dataset
 from scribble_tools.draw.preview import INDEX, distinct_titles, preview_case, preview_dataset
 from scribble_tools.draw.shown_case import ShownFiles
+from scribble_tools.wording import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +135,7 @@ def run(options: Options) -> int:
             options.overwrite,
             options.crop,
         )
-        print(f"wrote {len(drawn)} pictures and {INDEX} to {options.out}")
+        print(f"wrote {counted(len(drawn), 'picture')} and {INDEX} to {options.out}")
         return 0
     if options.image is None:
         raise ValueError("give a data set (preview 127 --out pictures) or one case's --image")

@@ -16,6 +16,7 @@ from scribble_tools.storage.file_sets import write_json, written_into
 from scribble_tools.storage.folders import made_folder
 from scribble_tools.storage.overlap import refuse_same_file
 from scribble_tools.storage.written_record import refuse_foreign
+from scribble_tools.wording import counted
 
 INDEX = "preview.json"
 
@@ -164,7 +165,10 @@ def find_case_files(
         shown = {title: having[case] for title, having in predicted.items() if case in having}
         found.append(ShownFiles(case, image, scribbles.get(case), shown, dense.get(case)))
     if problems:
-        head = f"{len(problems)} files are missing (choose other cases with --cases?):"
+        head = (
+            f"{counted(len(problems), 'file is missing', 'files are missing')}"
+            " (choose other cases with --cases?):"
+        )
         raise FileNotFoundError("\n".join([head, *problems]))
     return found
 

@@ -24,6 +24,7 @@ from scribble_tools.images.image_io import geometry_difference, read_image
 from scribble_tools.images.mismatches import Mismatch
 from scribble_tools.images.segmentation_files import read_labels
 from scribble_tools.images.slicer_segmentation import is_segmentation
+from scribble_tools.wording import counted
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,10 @@ def read_case(files: ShownFiles, dataset_json: Path | None = None) -> ShownCase:
     unlabelled = read_label_set(dataset_json).ignore if dataset_json else None
     notes, problems, panels = [plane.description], [], []
     if number := count_not_finite(files.image, sitk.GetArrayViewFromImage(image)):
-        notes.append(f"{number} voxels of the image are NaN or infinite.")
+        notes.append(
+            f"{counted(number, 'voxel of the image is NaN', 'voxels of the image are NaN')}"
+            " or infinite."
+        )
     for title, path in files.label_maps:
         try:
             labels, source = read_labels(path)

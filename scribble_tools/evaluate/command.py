@@ -40,6 +40,7 @@ from scribble_tools.images.units import PIXELS
 from scribble_tools.json_files import read_json
 from scribble_tools.storage.file_sets import written_into
 from scribble_tools.storage.written_record import refuse_foreign
+from scribble_tools.wording import counted
 
 CONFUSION_PICTURE = "confusion.png"
 IN_PIXELS = "; lengths in pixels (px), since the pictures state no resolution"
@@ -201,7 +202,7 @@ def _obsolete_reports(out: Path, written: Sequence[str]) -> list[str]:
 def _read_splits(splits: Path, fold: int) -> list[str]:
     folds = read_splits(splits)
     if not 0 <= fold < len(folds):
-        raise ValueError(f"{splits} has {len(folds)} folds, no fold {fold}")
+        raise ValueError(f"{splits} has {counted(len(folds), 'fold')}, no fold {fold}")
     return folds[fold]["val"]
 
 

@@ -35,6 +35,7 @@ from scribble_tools.evaluate.summary import (
     PRINTED,
     Evaluation,
     by_class,
+    drawn,
     finite_or_none,
     groups_of,
     named_rows,
@@ -172,7 +173,7 @@ def _remarks(comparison: Mapping[str, dict]) -> list[str]:
     lines = [
         "Volume errors are compared by their absolute values. "
         "Overall: mean over classes, of islands the sum.",
-        f"95 % CI of the mean by bootstrap over {resampled['n']} {resampled['what']}; p by "
+        f"95 % CI of the mean by bootstrap over {drawn(resampled)}; p by "
         f"Wilcoxon's signed-rank test on {resampled['what']},",
         "not corrected for the number of comparisons.",
     ]

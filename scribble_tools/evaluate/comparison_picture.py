@@ -17,6 +17,7 @@ from scribble_tools.evaluate.scores import METRICS, ClassScore, in_unit
 from scribble_tools.evaluate.statistics import over_classes
 from scribble_tools.evaluate.summary import named_rows
 from scribble_tools.images.units import MILLIMETRES
+from scribble_tools.wording import counted
 
 SHOWN = ("dice", "hd95_mm", "islands")
 # Okabe & Ito: told apart with any colour vision, and in grey
@@ -107,7 +108,7 @@ def comparison_figure(
         lacking = sum(rows[-1][key] for key in ("only_prediction", "only_other", "neither"))
         left.set_title(
             f"{metric.title}, {metric.better} is better"
-            + f" ({lacking} pairs lack a value and are not drawn)" * bool(lacking),
+            + f" ({counted(lacking, 'pair')} without a value, not drawn)" * bool(lacking),
             fontsize=10,
         )
         right.set_title("PRED minus OTHER; mean and 95 % interval", fontsize=10)
@@ -131,7 +132,7 @@ def comparison_figure(
     cases = len({score.case for score in scores})
     figure.suptitle(
         f"PRED: {names[0]}\nOTHER: {names[1]}\n"
-        f"{cases} cases; left panels: OTHER on the left, PRED on the right of each pair",
+        f"{counted(cases, 'case')}; left panels: OTHER on the left, PRED on the right of each pair",
         fontsize=10,
     )
     figure.legend(handles=handles, loc="lower center", ncols=4, fontsize=9)

@@ -26,6 +26,7 @@ from scribble_tools.images.segmentation_files import read_labels
 from scribble_tools.images.slicer_segmentation import value_conflicts
 from scribble_tools.images.units import MILLIMETRES, PIXELS, unit_of
 from scribble_tools.parallel import parallel_map
+from scribble_tools.wording import counted
 
 SOME_CASES = (
     ", or score a fold's validation cases only: --splits splits_final.json --fold FOLD; or give a "
@@ -135,7 +136,10 @@ def evaluate_folders(
         wanted = {case: path for case, path in wanted.items() if case in cases}
     lost = {case: path for case, path in wanted.items() if case not in given}
     if hint := addition_hint(lost, set(given) - set(wanted)):
-        raise ValueError(f"{len(lost)} references have no prediction of their name, but {hint}")
+        raise ValueError(
+            f"{counted(len(lost), 'reference has no prediction', 'references have no prediction')}"
+            f" of their name, but {hint}"
+        )
     problems = [f"{prediction / path.name}: no such prediction" for path in lost.values()]
     remedy = ["predict these cases too" + SOME_CASES * (cases is None)] if problems else []
     notes: dict[str, list[str]] = {}
@@ -165,7 +169,7 @@ def evaluate_folders(
             notes.setdefault(remark, []).append(case)
     if problems:
         raise ValueError(
-            "\n".join([f"{len(problems)} problems, nothing scored:", *problems, *remedy])
+            "\n".join([f"{counted(len(problems), 'problem')}, nothing scored:", *problems, *remedy])
         )
     unit = PIXELS if {*units.values()} == {PIXELS} else MILLIMETRES
     if unit == PIXELS:

@@ -10,6 +10,7 @@ import numpy as np
 from scribble_tools.dataset.label_set import LabelSet
 from scribble_tools.images.segmentation_files import read_labels
 from scribble_tools.parallel import parallel_map
+from scribble_tools.wording import counted
 
 FEW_CLASSES = 150  # of these each has its row, in the files or not
 MOST_CLASSES = 1000
@@ -36,7 +37,9 @@ def refuse_unreadable(paths: Iterable[Path]) -> None:
         except (OSError, ValueError) as error:
             problems.append(str(error))
     if problems:
-        raise ValueError("\n".join((f"{len(problems)} problems, nothing scored:", *problems)))
+        raise ValueError(
+            "\n".join((f"{counted(len(problems), 'problem')}, nothing scored:", *problems))
+        )
 
 
 def occurring(

@@ -23,6 +23,7 @@ from scribble_tools.evaluate.statistics import bootstrap_weights, describe
 from scribble_tools.images.units import MILLIMETRES
 from scribble_tools.storage.file_sets import write_json
 from scribble_tools.text_tables import interval, markdown_table, number, text_table
+from scribble_tools.wording import counted
 
 MISSING_HD95 = ("exclude", "diagonal")
 OUTCOME_TITLES = ("missed", "invented", "both empty")
@@ -131,6 +132,11 @@ def summarise(
     }
 
 
+def drawn(resampled: Mapping) -> str:
+    """What the confidence intervals rest on, ``1 patient`` or ``12 cases``, of `summarise`."""
+    return counted(resampled["n"], resampled["what"].removesuffix("s"))
+
+
 def by_class(columns: Mapping[str, Sequence]) -> list[dict]:
     """Turn ``{metric: [class, class, ..., overall]}`` into one ``{metric: ...}`` per class."""
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
@@ -171,7 +177,7 @@ def format_table(
         ),
         "",
         "overall: mean over classes; islands: sum over classes",
-        f"95 % CI of the mean by bootstrap over {resampled['n']} {resampled['what']}",
+        f"95 % CI of the mean by bootstrap over {drawn(resampled)}",
     ]
     if one_sided := overall["missed"] + overall["invented"]:
         treated = (
@@ -222,7 +228,7 @@ def format_markdown(summary: Mapping[str, dict], settings: Mapping[str, object])
     return (
         "# Evaluation\n\n"
         + "".join(f"- {titles[name]}: {value}\n" for name, value in settings.items())
-        + f"- confidence intervals: bootstrap over {resampled['n']} {resampled['what']}\n"
+        + f"- confidence intervals: bootstrap over {drawn(resampled)}\n"
         "- overall: mean over classes, for islands the sum; its SD, median and n are those of the "
         "cases' means (sums) over classes\n\n"
         f"{statistics}\n\n## Empty cases\n\n{counts}\n"

@@ -17,6 +17,7 @@ from scribble_tools.generate.plan import DEFAULT_PRESET, MODES, PRESETS, Scribbl
 from scribble_tools.generate.scribble_dataset import generate_dataset
 from scribble_tools.generate.strokes import STYLES, StrokeSettings
 from scribble_tools.json_files import read_json
+from scribble_tools.wording import counted
 
 
 def parse_class_settings(
@@ -306,7 +307,7 @@ def run(options: Options) -> int:
         options.overwrite,
         options.num_processes,
     )
-    print(f"wrote {len(RawDataset.read(folder).files('labelsTr'))} cases to {folder}")
+    print(f"wrote {counted(len(RawDataset.read(folder).files('labelsTr')), 'case')} to {folder}")
     print(format_coverage(counts, read_label_names(folder / FILE)))
     print(next_commands(folder))
     return 0

@@ -34,6 +34,7 @@ from scribble_tools.images.file_kind import normal_form
 from scribble_tools.images.slicer_segmentation import value_conflicts
 from scribble_tools.problems import refuse
 from scribble_tools.storage.overlap import refuse_overlap, refuse_sources_in
+from scribble_tools.wording import counted
 
 NEW_FOLDERS = ("imagesTr", "labelsTr", "labelsTr_dense")
 
@@ -134,7 +135,8 @@ def _splits(
     ]
     if problems:
         raise ValueError(
-            f"{len(scribbled)} scribbled cases are too few for the folds: {', '.join(problems)}. "
+            f"too few for the folds, {counted(len(scribbled), 'scribbled case')}: "
+            f"{', '.join(problems)}. "
             "Take a larger share, or --keep-unscribbled for whole validation lists"
         )
     return splits

@@ -34,6 +34,7 @@ from scribble_tools.images.pictures import jpg_segments
 from scribble_tools.images.text_headers import MOST_AXES, MOST_PARTS, TextHeader, text_header
 from scribble_tools.images.unpacking import Content
 from scribble_tools.trust.printable import printable
+from scribble_tools.wording import counted
 
 GEOMETRY_OF_ANOTHER = (
     "Take the geometry of the file that it was made from, with nibabel: "
@@ -127,7 +128,7 @@ def _refuse_sizes(sizes: tuple[int, ...], voxel_bytes: int, available: int | Non
 def _refuse_strange_parts(path: Path, names: Sequence[str]) -> int:
     """Refuse data files that lie elsewhere, or are no files; return their size together."""
     if not 1 <= len(names) <= MOST_PARTS:
-        raise ValueError(f"its header names {len(names)} files with its voxels")
+        raise ValueError(f"its header names {counted(len(names), 'file')} with its voxels")
     total = 0
     for name in names:
         shown = printable(name)[:80]

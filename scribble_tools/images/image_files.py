@@ -30,6 +30,7 @@ from scribble_tools.images.file_kind import (
 from scribble_tools.images.image_io import read_image, refuse_other_bytes, save_image
 from scribble_tools.images.unpacking import Content, chunks_of
 from scribble_tools.trust.printable import printable
+from scribble_tools.wording import counted
 
 
 def files_below(folder: Path, pattern: str = "*") -> list[Path]:
@@ -136,7 +137,9 @@ def read_finite_channels(path: Path) -> tuple[list[sitk.Image], bool]:
     )
     if number:
         raise ValueError(
-            f"{path} holds {number} voxels that are NaN or infinite; nnU-Net stops at them, or "
+            f"{path} holds "
+            f"{counted(number, 'voxel that is NaN', 'voxels that are NaN')}"
+            " or infinite; nnU-Net stops at them, or "
             "takes them for 0 (NIfTI). Put a value that makes sense in their place, often 0 or "
             "the lowest intensity (with numpy: nan_to_num)"
         )

@@ -19,6 +19,7 @@ from scribble_tools.images.picture_labels import (
     lossy_compression,
     palette_indices,
 )
+from scribble_tools.wording import counted
 
 # How far from an integer a label may lie: float32 and the scale factors of NIfTI leave less
 ALMOST = 1.001e-3
@@ -101,17 +102,23 @@ def labels_of(image: sitk.Image, path: Path, nan: int | None = None) -> np.ndarr
                 )
             array = np.where(is_nan, array.dtype.type(nan), array)
         if number := np.count_nonzero(np.isinf(stored)):
-            raise ValueError(f"{path} holds {number} infinite voxels, which are no label")
+            raise ValueError(
+                f"{path} holds {counted(number, 'infinite voxel')}: infinity is no label"
+            )
     rounded = np.round(array)
     broken = array[~((abs(array) < 2**31) & (abs(array - rounded) <= ALMOST))]
     if broken.size:
         if (abs(broken) >= 2**31).all():
             raise ValueError(
-                f"{path} holds {broken.size} numbers that are too large for labels, such as "
+                f"{path} holds "
+                f"{counted(broken.size, 'number that is too large', 'numbers that are too large')}"
+                " for labels, such as "
                 f"{_in_words(broken)}: labels are integers below 2^31. Is it an image?"
             )
         raise ValueError(
-            f"{path} holds {broken.size} values that are no integers, such as "
+            f"{path} holds "
+            f"{counted(broken.size, 'value that is no integer', 'values that are no integers')}"
+            ", such as "
             f"{_in_words(broken)}: {_why_no_integers(path)}"
         )
     return rounded.astype(np.int32)

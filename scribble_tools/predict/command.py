@@ -41,6 +41,7 @@ from scribble_tools.predict.verify import verify_model
 from scribble_tools.problems import once_per_kind
 from scribble_tools.storage.file_sets import write_json, written_into
 from scribble_tools.storage.written_record import FILES
+from scribble_tools.wording import counted
 
 UNCERTAINTY, PICTURES = "uncertainty", "pictures"
 
@@ -268,7 +269,7 @@ def run(options: Options) -> int:
         dataset = None  # only names of segments are asked of it
     print(model_in_words(model))
     written = predict_images(model, options.images, options.out, options, dataset)
-    print(f"wrote the labels of {len(written)} cases to {options.out}")
+    print(f"wrote the labels of {counted(len(written), 'case')} to {options.out}")
     if options.pictures:
         print(f"contact sheets: {options.out / PICTURES}")
     return 0

@@ -9,6 +9,7 @@ from pathlib import Path
 from scribble_tools.evaluate.origin import EARLIER, PREDICTION
 from scribble_tools.json_files import ListOf, Record, Text, read_json
 from scribble_tools.storage.written_record import FILES, refuse_foreign, written_by_record
+from scribble_tools.wording import counted
 
 RECORD, FILES_OF = PREDICTION, "files_of"
 _FILES = Record(others=ListOf(Text("a file's name"), least=1), words="files by case")
@@ -47,7 +48,10 @@ def refuse_to_replace(out: Path, names: Sequence[str], earlier: Mapping, overwri
     """
     there = [out / name for name in names if os.path.lexists(out / name)]
     if there and not overwrite:
-        raise FileExistsError(f"{len(there)} files exist, such as {there[0]}: say --overwrite")
+        raise FileExistsError(
+            f"{counted(len(there), 'file exists', 'files exist')}"
+            f", such as {there[0]}: say --overwrite"
+        )
     more = [out / name for name in (RECORD, "dataset.json")]
     refuse_foreign([*there, *more], {*earlier[FILES], RECORD}, "scribble_tools predict", out)
 

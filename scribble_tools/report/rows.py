@@ -14,6 +14,7 @@ from scribble_tools.report.pictures import webp_uri
 from scribble_tools.report.tables import ISLANDS, SCORED, UNSCORED, VOLUME
 from scribble_tools.report.verdict import difference
 from scribble_tools.text_tables import interval, number
+from scribble_tools.wording import counted
 
 OVERALL = "all classes"
 TERM = "pclmix_"  # begins the names of PCLMix's series in nnU-Net's logger
@@ -183,8 +184,8 @@ def cautions_of(data: ReportData) -> list[str]:
     cautions = []
     if trained := [case for case, role in data.roles.items() if role == "training"]:
         cautions.append(
-            f"{len(trained)} of these cases were trained on in this fold ({trained[0]}, for "
-            "example): their numbers say nothing about new images."
+            f"{counted(len(trained), 'of these cases was', 'of these cases were')} trained on in "
+            f"this fold ({trained[0]}, for example). Their numbers say nothing about new images."
         )
     cautions += unfinished_of(data)
     if not data.scored:
@@ -194,7 +195,8 @@ def cautions_of(data: ReportData) -> list[str]:
             "look at the pictures, the worst cases first."
         )
     elif missing := len(data.cases) - len({score.case for score in data.prediction.scores}):
-        cautions.append(f"{missing} of {len(data.cases)} cases have no reference and no scores.")
+        of = counted(len(data.cases), "case")
+        cautions.append(f"Without reference, and not scored: {missing} of {of}.")
     for note, about in data.prediction.notes.items():
         cautions.append(f"{note}: {about[0]}" + f" and {len(about) - 1} more" * (len(about) > 1))
     return cautions

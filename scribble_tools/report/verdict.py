@@ -11,6 +11,7 @@ import numpy as np
 from scribble_tools.report.data import ReportData
 from scribble_tools.report.tables import Table
 from scribble_tools.text_tables import number
+from scribble_tools.wording import counted
 
 FAR_OFF = 20  # per cent of a class's volume
 MANY_ISLANDS = 1.0  # per case
@@ -76,7 +77,7 @@ def _faults(data: ReportData) -> list[str]:
         said.append(f"There are {number(islands, 1)} islands per case beyond the largest pieces.")
     missed = sum(score.outcome == "missed" for score in data.prediction.scores)
     if missed:
-        said.append(f"A class that is there was missed altogether {missed} times.")
+        said.append(f"A class that is there was missed altogether {counted(missed, 'time')}.")
     return said
 
 
@@ -90,7 +91,8 @@ def difference(data: ReportData) -> tuple[str, Mapping[str, float], str] | None:
     size = number(abs(numbers["mean"]), metric.decimals)
     gain = numbers["mean"] if metric.better == "higher" else -numbers["mean"]
     sides = np.sign([numbers["ci_low"], numbers["ci_high"]])
-    cases = f"better in {numbers['better']}, worse in {numbers['worse']} of {numbers['n']} cases"
+    pairs = counted(numbers["n"], "case")
+    cases = f"better in {numbers['better']}, worse in {numbers['worse']} of {pairs}"
     if math.isnan(numbers["ci_low"]) or sides[0] * sides[1] <= 0:
         what = f"no clear difference in {metric.title} ({size} on average)"
     else:

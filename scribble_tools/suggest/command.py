@@ -45,6 +45,7 @@ from scribble_tools.suggest.starting_layers import (
     write_legends,
     write_starting_layer,
 )
+from scribble_tools.wording import counted
 
 LABELS, OVERVIEW = "labels", "overview.png"
 FORMATS = {"slicer": ENDING, "nifti": ".nii.gz", "png": ".png"}
@@ -96,7 +97,10 @@ def training_cases(dataset: Path, cases: Sequence[str] | None = None) -> list[Ca
         missing += [str(path) for path in (*images, strokes) if not path.is_file()]
         found.append(CaseToDraw(name, images, strokes))
     if missing:
-        raise FileNotFoundError(f"{len(missing)} files are missing:\n" + "\n".join(missing))
+        raise FileNotFoundError(
+            f"{counted(len(missing), 'file is missing', 'files are missing')}:\n"
+            + "\n".join(missing)
+        )
     if not found:
         raise FileNotFoundError(f"no *_0000{ending} in {dataset / 'imagesTr'}: nothing to look at")
     return found
@@ -220,7 +224,7 @@ def _write(
         for own in first
     ]
     names = read_label_names(dataset / FILE)
-    head = f"Where to draw next: the first {len(first)} of {len(ranked)} places"
+    head = f"Where to draw next: the first {len(first)} of {counted(len(ranked), 'place')}"
     save_png(overview_figure(first, names, titles, head), out / OVERVIEW)
 
 
@@ -331,7 +335,9 @@ def new_cases(images: Path, dataset: Path, work: Path) -> list[CaseToDraw]:
         except (OSError, ValueError) as error:
             problems.append(str(error))
     if problems:
-        raise ValueError(f"{len(problems)} problems, nothing predicted:\n" + "\n".join(problems))
+        raise ValueError(
+            f"{counted(len(problems), 'problem')}, nothing predicted:\n" + "\n".join(problems)
+        )
     return cases
 
 
@@ -341,8 +347,9 @@ def _summary(found: Suggestions, out: Path) -> str:
     if members == 1:
         lines.append("one fold, not mirrored: nothing to disagree. More folds would tell more")
     lines.append(
-        f"{len(found.places)} places in {len({p.case for p in found.places})} of "
-        f"{len(found.judged)} cases: {out / 'suggestions.csv'}, picture: {out / OVERVIEW}\n"
+        f"{counted(len(found.places), 'place')} in {len({p.case for p in found.places})} of "
+        f"{counted(len(found.judged), 'case')}"
+        f": {out / 'suggestions.csv'}, picture: {out / OVERVIEW}\n"
         f"draw into the files in {out / LABELS}: strokes of your classes only. Then:"
     )
     return "\n".join(lines)

@@ -40,6 +40,7 @@ from scribble_tools.images.slicer_segmentation import (
     read_segmentation,
 )
 from scribble_tools.trust.printable import printable
+from scribble_tools.wording import counted
 
 H5 = frozenset({".h5", ".hdf5"})
 IN_COLOURS = LabelReading(pictures=COLOUR)
@@ -156,7 +157,10 @@ def _image_facts(path: Path) -> dict:
     if numbers.size:
         facts["range"] = [float(numbers.min()), float(numbers.max())]
     if number:
-        facts["remark"] = f"{number} voxels of {path} are NaN or infinite: convert refuses them"
+        facts["remark"] = (
+            f"{counted(number, f'voxel of {path} is NaN', f'voxels of {path} are NaN')}"
+            " or infinite: convert refuses them"
+        )
     return facts
 
 

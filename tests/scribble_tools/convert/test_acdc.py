@@ -145,7 +145,7 @@ def test_all_problems_are_reported_at_once_and_nothing_is_written(source):
 
 def test_scribbles_without_image_are_named(source):
     write(source / "scribbles" / "patient099_frame01_scribble.nii.gz", np.zeros(SHAPE, np.uint8))
-    with pytest.raises(FileNotFoundError, match="1 scribbles have no image.*patient099_frame01"):
+    with pytest.raises(FileNotFoundError, match="1 scribble has no image.*patient099_frame01"):
         convert(source)
 
 

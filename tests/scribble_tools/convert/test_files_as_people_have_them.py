@@ -57,7 +57,7 @@ def test_nan_in_labels_is_refused_or_unlabelled(tmp_path, capsys, ending):
     write(tmp_path / "scribbles" / f"{NAMES[0]}{ending}", labels)
     (tmp_path / "raw").rename(tmp_path / "elsewhere")
     message = refusal(tmp_path, capsys, "--nan", "unlabelled")
-    assert "case_1" in message and "1 infinite voxels" in message
+    assert "case_1" in message and "1 infinite voxel:" in message
 
 
 @pytest.mark.parametrize("ending", [".nii.gz", ".nrrd", ".mha", ".tif"])

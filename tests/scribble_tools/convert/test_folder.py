@@ -246,7 +246,7 @@ def test_labels_that_do_not_explain_all_are_refused_with_the_table(
     make_folders(tmp_path, count=1)
     message = refusal(tmp_path, capsys, labels=labels)
     assert problem in message
-    assert "seen in 1 files" in message
+    assert "seen in 1 file" in message
 
 
 def test_the_few_files_with_values_that_are_not_mapped_are_named(tmp_path, capsys):

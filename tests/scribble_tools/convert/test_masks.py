@@ -117,7 +117,7 @@ def test_no_mask_is_passed_over(tmp_path, capsys):
     save(tmp_path / "masks" / "a_1-wall-0.png", mask(12))
     assert convert(tmp_path) == 1
     message = capsys.readouterr().err
-    assert "1 files beside the masks fit no pattern" in message and "a_1-wall-0.png" in message
+    assert "1 file beside the masks without a pattern" in message and "a_1-wall-0.png" in message
     assert convert(tmp_path, "--exclude", "*-wall-*") == 0
 
 

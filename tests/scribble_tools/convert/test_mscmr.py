@@ -122,7 +122,7 @@ def test_a_dense_label_on_another_grid_is_refused_with_a_way_out(root):
     with pytest.raises(ValueError) as error:
         convert(mscmr_source(root), root)
     message = str(error.value)
-    assert message.startswith("1 problems, nothing written")
+    assert message.startswith("1 problem, nothing written")
     assert "subject5_DE.nii.gz) does not lie on its image's voxel grid: size and" in message
     assert "--leave-out subject5_DE" in message
     folder = convert(mscmr_source(root, leave_out=["subject5_DE"]), root)

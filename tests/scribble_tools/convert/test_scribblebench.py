@@ -173,4 +173,4 @@ def test_command_line_says_the_convention(root, capsys):
     assert cli.main(list(map(str, arguments))) == 0
     out = capsys.readouterr().out
     assert "convention: zero. values seen in the scribbles: 0: " in out
-    assert "wrote 6 training cases of 6 patients and 1 cases to predict" in out
+    assert "wrote 6 training cases of 6 patients and 1 case to predict" in out

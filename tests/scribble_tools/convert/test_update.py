@@ -96,7 +96,7 @@ def test_added_and_corrected_strokes_go_in_and_the_earlier_ones_stay(raw, capsys
     rows = {tuple(line.split()) for line in out.splitlines()}
     assert ("p1_a", "RV", "5", "+6", "2", "0", "13") in rows
     assert ("p1_a", "LV", "5", "+0", "0", "2", "3") in rows
-    assert "1 cases changed, 0 new" in out and "19 voxels of earlier strokes" in out
+    assert "1 case changed, 0 new" in out and "19 voxels of earlier strokes" in out
     (entry,) = record_of(raw)["updates"]
     assert entry["changed"] == ["p1_a"] and entry["earlier"] == "labelsTr_before_update_1"
 

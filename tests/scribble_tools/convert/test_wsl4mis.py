@@ -142,7 +142,7 @@ def test_an_h5_that_is_not_the_image_is_refused(root, change, words):
 def test_what_is_wrong_with_a_whole_h5_is_said_once(root, capsys):
     path = root / "volumes" / "patient001_frame01.h5"
     rewrite(path, lambda arrays: arrays | {"image": np.full(3, b"text")})
-    with pytest.raises(ValueError, match="1 problems, nothing written") as error:
+    with pytest.raises(ValueError, match="1 problem, nothing written") as error:
         convert(root, "volumes")
     assert str(error.value).count(path.name) == 1
 
@@ -166,7 +166,7 @@ def test_images_are_needed(root, capsys):
     assert cli.main([*map(str, arguments), "--images", str(root / "acdc")]) == 0
     assert "wrote 3 training cases" in capsys.readouterr().out
     (root / "acdc" / "patient002" / "patient002_frame01.nii.gz").unlink()
-    with pytest.raises(ValueError, match="1 cases have no ACDC image below .*patient002_frame01"):
+    with pytest.raises(ValueError, match="1 case has no ACDC image below .*patient002_frame01"):
         convert(root, "volumes")
 
 

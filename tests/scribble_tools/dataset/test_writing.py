@@ -80,7 +80,7 @@ def test_splits_keep_patients_together_and_are_seeded():
     assert splits != patient_grouped_splits(cases, 5, seed=4)
     with pytest.raises(ValueError, match="12 folds.*11"):
         patient_grouped_splits(cases, 12)
-    with pytest.raises(ValueError, match="1 folds"):
+    with pytest.raises(ValueError, match="1 fold:"):
         patient_grouped_splits(cases, 1)
 
 

@@ -262,7 +262,7 @@ def test_the_validation_cases_of_a_fold_can_be_scored_alone(folders, tmp_path, c
     assert content["summary"]["overall"]["cases"] == 2
     capsys.readouterr()
     assert main([*arguments, "--fold", "1"]) == 1
-    assert "has 1 folds, no fold 1" in capsys.readouterr().err
+    assert "has 1 fold, no fold 1" in capsys.readouterr().err
     splits.write_text('[{"train": []}]')
     assert main(arguments) == 1
     assert "splits.json: [0].val is missing; expected a list of cases" in capsys.readouterr().err
@@ -380,7 +380,7 @@ def test_command_line_labels_and_errors(folders, capsys):
     (folders[0] / "c1.nii.gz").unlink()
     assert main(arguments) == 1
     error = capsys.readouterr().err
-    assert "scribble_tools: error: 1 problems, nothing scored" in error
+    assert "scribble_tools: error: 1 problem, nothing scored" in error
     assert "Traceback" not in error
 
 
@@ -421,7 +421,7 @@ def test_patients_are_resampled_where_they_are_known(folders, tmp_path, capsys):
     assert main(arguments) == 0
     assert "bootstrap over 2 patients" in capsys.readouterr().out
     assert main([*arguments, "--patient-regex", "c"]) == 0
-    assert "bootstrap over 1 patients" in capsys.readouterr().out
+    assert "bootstrap over 1 patient" in capsys.readouterr().out
 
 
 def test_comparison_on_the_command_line(folders, tmp_path, capsys):

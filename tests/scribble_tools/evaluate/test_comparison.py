@@ -160,7 +160,7 @@ def test_picture(tmp_path):
     assert len(figure.axes) == 6
     assert "PRED: mine\nOTHER: yours\n6 cases" in "".join(t.get_text() for t in figure.texts)
     left, right = figure.axes[2:4]
-    assert left.get_title().startswith("HD95 mm, lower is better (1 pairs lack a value")
+    assert left.get_title().startswith("HD95 mm, lower is better (1 pair without a value")
     assert left.get_ylabel() == "HD95 mm"
     assert right.get_ylabel() == "difference of HD95 mm"
     for axis, labels in ((left, ["RV", "LV"]), (right, ["RV", "LV", "overall"])):
@@ -177,4 +177,4 @@ def test_picture_without_a_single_pair(tmp_path):
     ours, theirs = [score("a"), score("b")], [score("a", **MISSING), score("b", **MISSING)]
     figure = comparison_figure(ours, theirs, compare(ours, theirs), ("mine", "yours"))
     figure.savefig(tmp_path / "comparison.png")
-    assert "2 pairs lack a value" in figure.axes[2].get_title()
+    assert "2 pairs without a value" in figure.axes[2].get_title()

@@ -43,5 +43,5 @@ def test_more_than_can_be_scored(folders, monkeypatch):
 
 def test_references_of_which_none_can_be_read(folders):
     (folders[1] / "a.nii.gz").write_bytes(b"no image")
-    with pytest.raises(ValueError, match="1 problems, nothing scored:\n.*a.nii.gz"):
+    with pytest.raises(ValueError, match="1 problem, nothing scored:\n.*a.nii.gz"):
         evaluate_folders(*folders, num_processes=1)

@@ -93,7 +93,7 @@ def test_nothing_of_the_users_is_replaced_unasked(trained, images, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     (out / "ben.nii.gz").write_text("mine")
-    with pytest.raises(FileExistsError, match="1 files exist.*--overwrite"):
+    with pytest.raises(FileExistsError, match="1 file exists.*--overwrite"):
         predict_images(find_model(model), images, out, CPU)
     replacing = replace(CPU, overwrite=True)
     with pytest.raises(FileExistsError, match="ben.nii.gz: scribble_tools predict did not write"):
@@ -202,7 +202,7 @@ def test_command_line(trained, images, tmp_path, capsys, monkeypatch):
     line = ["predict", "--dataset", "901", "--images", str(images), "--out", str(out)]
     assert cli.main([*line, "--device", "cpu", "--no-mirroring", "--fold", "0"]) == 0
     printed = capsys.readouterr().out
-    assert "fold 0, checkpoint_final.pth" in printed and "labels of 1 cases" in printed
+    assert "fold 0, checkpoint_final.pth" in printed and "labels of 1 case" in printed
     assert json.loads((out / "dataset.json").read_text())["file_ending"] == ".nii.gz"
     assert cli.main(["predict", "--images", str(images), "--out", str(out)]) == 1
     assert "say which model" in capsys.readouterr().err

@@ -73,7 +73,7 @@ def test_a_class_of_a_wrong_size_is_said_to_be():
     assert verdict(fake) == [
         "Predicted too large on average: RV (+25 %).",
         "Predicted too small on average: MYO (-80 %).",
-        "A class that is there was missed altogether 1 times.",
+        "A class that is there was missed altogether 1 time.",
     ]
 
 

@@ -105,7 +105,7 @@ def test_images_with_nan_are_named_before_anything_is_predicted(trained, tmp_pat
     assert run(raw, model, tmp_path / "next") == 1
     error = capsys.readouterr().err
     assert "2 problems, nothing written" in error
-    assert "case0_0000.nii.gz holds 1 voxels that are NaN" in error and "case1_0000" in error
+    assert "case0_0000.nii.gz holds 1 voxel that is NaN" in error and "case1_0000" in error
     assert not (tmp_path / "next").exists()
 
 
