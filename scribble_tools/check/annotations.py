@@ -58,11 +58,16 @@ def missing_classes(
 
 
 def annotation_findings(
-    facts: Sequence[CaseFacts], labels: LabelSet, unscribbled: Collection[str] = ()
+    facts: Sequence[CaseFacts],
+    labels: LabelSet,
+    unscribbled: Collection[str] = (),
+    declared: Collection[str] = (),
 ) -> list[Finding]:
     """Judge the cases against each other; see the module's first line.
 
-    ``unscribbled``: cases that are unlabelled on purpose, to be validated on.
+    Args:
+        unscribbled: cases that are unlabelled on purpose, to be validated on.
+        declared: cases that were said to be unlabelled when the data set was made, to train on.
     """
     facts = [f for f in facts if f.counts]
     if not facts:
@@ -89,8 +94,20 @@ def annotation_findings(
             "Scribble it, or take it out of imagesTr and labelsTr",
         )
         for case in empty
-        if case not in unscribbled
+        if case not in unscribbled and case not in declared
     ]
+    if said := set(empty) & set(declared) - set(unscribbled):
+        findings.append(
+            Finding(
+                "note",
+                "case-declared-unannotated",
+                "data set",
+                f"{counted(len(said), 'case has', 'cases have')} no strokes, as was said when "
+                "converting (--mixed): nnU-Net warns 'No annotated pixels in image' and learns "
+                "nothing from them; PCLMix sees the images only",
+                "Nothing, if it is still meant; suggest says where strokes would teach most",
+            )
+        )
     if kept := set(empty) & set(unscribbled):
         findings.append(
             Finding(

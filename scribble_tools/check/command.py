@@ -124,6 +124,15 @@ def _unscribbled(folder: Path, cases: Collection[str]) -> set[str]:
         return set()
 
 
+def _declared(folder: Path) -> set[str]:
+    """Cases that were converted without a file of strokes, which needs --mixed."""
+    try:
+        cases = read_record(folder).get("cases", {})
+    except (OSError, ValueError):
+        return set()
+    return {case for case, files in cases.items() if files.get("scribble", "") is None}
+
+
 def check_dataset(
     folder: Path,
     preprocessed: Path | None = None,
@@ -187,8 +196,8 @@ def check_dataset(
     coverage = ()
     if about.labels is not None:
         coverage = coverage_table(facts, about.labels)
-        unscribbled = _unscribbled(folder, counts)
-        findings += annotation_findings(facts, about.labels, unscribbled)
+        known = (_unscribbled(folder, counts), _declared(folder))
+        findings += annotation_findings(facts, about.labels, *known)
         findings += slice_findings(facts) + agreement_findings(facts)
     patients, patient_findings = patients_of(folder, [*counts], patient_regex)
     findings += patient_findings

@@ -87,20 +87,23 @@ class Report:
         """Number of findings of this severity."""
         return sum(f.severity == severity for f in self.findings)
 
+    def _counted(self, severity: str) -> str:
+        """As many as the table has rows; in how many places, where a row tells of several."""
+        number = self.count(severity)
+        rows = len({f.code for f in self.findings if f.severity == severity})
+        return counted(rows, severity) + f" in {number} places" * (number > rows)
+
     @property
     def verdict(self) -> str:
         """One line for the user."""
-        counts = ", ".join(f"{n} {s}{'s' * (n != 1)}" for s in SEVERITIES if (n := self.count(s)))
+        counts = ", ".join(self._counted(s) for s in SEVERITIES if self.count(s))
         advice = "ready for nnU-Net"
         if self.count("error"):
             advice = "mend the errors before you train"
         elif self.count("warning"):
             advice = "can be trained on; look at the warnings first"
-        return (
-            f"{self.dataset}, "
-            f"{counted(self.num_cases, 'case')}"
-            f": {counts or 'nothing found'}; {advice}"
-        )
+        cases = counted(self.num_cases, "case")
+        return f"{self.dataset}, {cases}: {counts or 'nothing found'}; {advice}"
 
     @property
     def exit_code(self) -> int:

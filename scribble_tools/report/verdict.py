@@ -14,6 +14,7 @@ from scribble_tools.text_tables import number
 from scribble_tools.wording import counted
 
 FAR_OFF = 20  # per cent of a class's volume
+BACKGROUND = "background"
 MANY_ISLANDS = 1.0  # per case
 PLURAL = {"validation": "validation cases", "training": "training cases", "test": "test cases"}
 
@@ -35,10 +36,14 @@ def title_of(data: ReportData) -> str:
 
 
 def _worst_class(table: Table, classes: Sequence[str]) -> str:
+    """The class that needs most work; what is left, the background, is none. "" where all agree."""
     means = [row["mean"] for row in table.statistics[:-1]]
-    known = [k for k, mean in enumerate(means) if math.isfinite(mean)]
+    known = [k for k, mean in enumerate(means) if math.isfinite(mean) and classes[k] != BACKGROUND]
+    shown = {number(means[k], table.metric.decimals) for k in known}
+    if table.metric.name == "dice" and known and not any(means[k] for k in known):
+        return "Nothing of any class was found." if len(known) > 1 else "Nothing of it was found."
     best_first = sorted(known, key=means.__getitem__, reverse=table.metric.better == "higher")
-    if len(best_first) < 2:
+    if len(shown) < 2:
         return ""
     name, value = classes[best_first[-1]], means[best_first[-1]]
     return f"Weakest is {name}, {number(value, table.metric.decimals)}."

@@ -428,6 +428,28 @@ def test_cases_that_generate_was_told_to_leave_unscribbled(data):
     assert data.finding("case-without-annotation").where == "p1_frame1"
 
 
+def test_cases_that_were_converted_without_strokes_are_no_warning(data):
+    for case in ("p1_frame1", "p1_frame2", "p2_frame1"):
+        data.change_label(case, lambda a: np.full_like(a, IGNORE))
+    cases = {"p1_frame1": None, "p1_frame2": None, "p2_frame1": "drawn/p2_frame1.nii.gz"}
+    data.change_json(
+        "conversion.json", cases={c: {"part": "Tr", "scribble": s} for c, s in cases.items()}
+    )
+    finding = data.finding("case-declared-unannotated")
+    assert finding.severity == "note" and finding.message.startswith("2 cases have no strokes, as")
+    assert data.finding("case-without-annotation").where == "p2_frame1"
+    assert ": 1 warning, " in data.check().verdict
+
+
+def test_the_verdict_counts_the_rows_of_the_table(data):
+    for case in ("p1_frame1", "p1_frame2"):
+        data.change_label(case, lambda a: np.full_like(a, IGNORE))
+    report = data.check()
+    rows = [row for row in group_findings(report.findings) if row[0] == "warning"]
+    assert len(rows) == 1 and report.count("warning") == 2
+    assert "6 cases: 1 warning in 2 places, " in report.verdict
+
+
 def test_dense_cases(data):
     save(anatomy(), data.label("p1_frame1"))
     finding = data.finding("case-dense", "p1_frame1")

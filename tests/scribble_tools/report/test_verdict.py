@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from scribble_tools.cli import main
+from scribble_tools.evaluate.scores import METRICS
 from scribble_tools.report.data import gather
-from scribble_tools.report.verdict import difference, title_of, verdict
+from scribble_tools.report.tables import DISAGREEMENT
+from scribble_tools.report.verdict import _worst_class, difference, title_of, verdict
 from scribble_tools.text_tables import natural
 from tests.scribble_tools.report.example import (
     CASES,
@@ -75,6 +77,28 @@ def test_a_class_of_a_wrong_size_is_said_to_be():
         "Predicted too small on average: MYO (-80 %).",
         "A class that is there was missed altogether 1 time.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "means", "classes", "said"),
+    [
+        ("dice", (0.5, 0.25), ("RV", "LV"), "Weakest is LV, 0.250."),
+        ("dice", (0.0, 0.0), ("RV", "LV"), "Nothing of any class was found."),
+        ("dice", (0.0, math.nan), ("RV", "LV"), "Nothing of it was found."),
+        ("dice", (0.8, 0.8), ("RV", "LV"), ""),
+        ("disagreement_percent", (0.0, 0.0, 0.0), ("RV", "LV", "background"), ""),
+        (
+            "disagreement_percent",
+            (1.0, 2.0, 9.0),
+            ("RV", "LV", "background"),
+            "Weakest is LV, 2.00.",
+        ),
+    ],
+)
+def test_the_weakest_class(name, means, classes, said):
+    metric = next(m for m in (*METRICS, DISAGREEMENT) if m.name == name)
+    rows = [{"mean": mean} for mean in (*means, 0.0)]
+    assert _worst_class(SimpleNamespace(metric=metric, statistics=rows), classes) == said
 
 
 def test_a_difference_whose_interval_holds_0_is_none(data):
