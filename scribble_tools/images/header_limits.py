@@ -154,7 +154,7 @@ def _look_at_text(path: Path, header: TextHeader) -> None:
     else:
         stored = _refuse_strange_parts(path, header.parts)
     packed_bytes = header.fields.get("CompressedDataSize", "0").strip()
-    if "CompressedData" in header.fields and header.packing and header.parts is None:
+    if "CompressedData" in header.fields and header.packing == "zlib" and header.parts is None:
         if packed_bytes == "0":
             raise ValueError(
                 "its header lacks CompressedDataSize, without which ITK makes up the voxels: save "

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import struct
 import tempfile
+import threading
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -37,7 +39,11 @@ from scribble_tools.images.header_limits import (
     refuse_unsafe_name,
 )
 from scribble_tools.images.nifti import read_header
-from scribble_tools.images.packed_volumes import refuse_damaged_volume
+from scribble_tools.images.packed_volumes import (
+    refuse_damaged_volume,
+    refuse_other_numbers,
+    written_as_text,
+)
 from scribble_tools.images.pictures import (
     PICTURES,
     end_of_tiff,
@@ -47,6 +53,7 @@ from scribble_tools.images.pictures import (
     refuse_cut_off_picture,
     refuse_turned,
 )
+from scribble_tools.images.png_chunks import has_significant_bits, refuse_missing_rows
 from scribble_tools.images.right_angles import refuse_skewed, shear_in_words, sheared_in_words
 
 # ACDC's headers make ITK print "unexpected scales in sform" for every file that is opened. ITK
@@ -63,6 +70,7 @@ READERS = {
     JPG: "JPEGImageIO",
     BMP: "BMPImageIO",
 }
+_WRITING = threading.Lock()  # teem mixes numbers in writing up that it reads side by side
 TOLERANCE = 1e-3  # mm of spacing and origin, absolute for directions
 MOST_DIGITS = 12
 LABEL_TYPES = (np.uint8, np.int16, np.uint16, np.int32)
@@ -91,19 +99,40 @@ def read_image(path: Path) -> sitk.Image:
         refuse_turned(path, kind)
     if kind == TIF:
         return read_tiff(path)
+    if kind == PNG:
+        refuse_missing_rows(path)
+        if has_significant_bits(path):
+            return _read_unshifted(path)
     refuse_cut_off(path)
     refuse_damaged_volume(path, kind)
     try:
-        image = _read_with_itk(path, kind)
+        with _WRITING if written_as_text(path, kind) else contextlib.nullcontext():
+            image = _read_with_itk(path, kind)
     except RuntimeError as error:
         if kind in PICTURES and (image := read_with_pillow(path)) is not None:
             refuse_cut_off_picture(path)
             return image
         raise ValueError(_why_not_read(path, str(error))) from None
     refuse_skewed(path, kind, image)
+    refuse_other_numbers(path, kind, sitk.GetArrayViewFromImage(image))
     if kind in (JPG, BMP):
         refuse_cut_off_picture(path)
     return grey_where_grey(path, image) if kind == BMP else image
+
+
+def _read_unshifted(path: Path) -> sitk.Image:
+    """A PNG whose values ITK would shift to the bits that count: 1, 2, 3 of labels become 0, 1, 1.
+
+    Raises:
+        ValueError: Pillow does not read it either.
+    """
+    if (image := read_with_pillow(path)) is None:
+        raise ValueError(
+            f"{path} says how many bits of its values count (sBIT), which programs read in "
+            "different ways: save it without (Pillow: Image.open(FILE).save(NEW_FILE))"
+        )
+    refuse_cut_off_picture(path)
+    return image
 
 
 def _read_with_itk(path: Path, kind: FileKind) -> sitk.Image:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
+import numpy as np
+
 from scribble_tools.images.file_kind import FileKind
 from scribble_tools.images.text_headers import TextHeader, text_header
 
@@ -54,6 +56,51 @@ def refuse_damaged_volume(path: Path, kind: FileKind) -> None:
         raise ValueError(
             f"{path} is cut off or damaged: it has {'more than ' * (found > volume.expected)}"
             f"{min(found, volume.expected)} bytes of voxels, its header says {volume.expected}"
+        )
+
+
+def written_as_text(path: Path, kind: FileKind) -> bool:
+    """Whether the voxels of an NRRD or MetaImage file are numbers in writing.
+
+    Raises:
+        ValueError: see `text_header`.
+    """
+    header = text_header(path, kind)
+    return header is not None and header.packing == "text"
+
+
+def refuse_other_numbers(path: Path, kind: FileKind, array: np.ndarray) -> None:
+    """Refuse a file of numbers in writing that its type cannot hold: ITK cuts them to size.
+
+    Args:
+        array: what was read of it, in any order.
+
+    Raises:
+        ValueError: there are other numbers in it, or fewer, or words.
+    """
+    header = text_header(path, kind)
+    if header is None or header.packing != "text" or header.fields.get("encoding") == "hex":
+        return
+    if header.parts is not None and len(header.parts) != 1:
+        return
+    start = header.end if header.parts is None else 0
+    data = path if header.parts is None else path.with_name(header.parts[0])
+    with data.open("rb") as file:
+        file.seek(start)
+        words = file.read().replace(b",", b" ").split()[: array.size]
+    try:
+        written = np.sort(np.array(words, float))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: its voxels are no numbers ({error})") from None
+    read = np.sort(array, axis=None).astype(float)
+    if written.size < read.size:
+        raise ValueError(
+            f"{path} is cut off or damaged: it has {written.size} numbers of {read.size}"
+        )
+    if not np.allclose(written, read, rtol=1e-6, atol=0, equal_nan=True):
+        raise ValueError(
+            f"{path} holds numbers that its type does not ({array.dtype}), from {written[0]:.9g} "
+            f"to {written[-1]:.9g}: save it with a larger type"
         )
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:  # few need it, and it takes long to import
     import tifffile
 
 ORIENTATION = 274  # tag of EXIF and TIFF
+RESOLUTIONS, RESOLUTION_UNIT = (282, 283), 296  # of TIFF
+PART_LENGTHS = (279, 325)  # of strips and tiles
 TIFF_BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}  # of a value, by its type
 TURNED = {
     2: "mirrored left to right",
@@ -171,9 +173,11 @@ def read_tiff(path: Path) -> sitk.Image:
             series = file.series[0]
             refuse_unwritten(series.nbytes, path.stat().st_size)
             shapes = [other.shape for other in file.series]
+            _refuse_unknown_lengths(series.keyframe)
             array, axes = series.asarray(), series.axes
             is_palette = series.keyframe.photometric.name == "PALETTE"
             palette = series.keyframe.colormap if is_palette else None
+            spacing = _pixel_size(series.keyframe)
         except Exception as error:  # what it raises depends on where the file is damaged
             raise ValueError(f"{path} cannot be read as an image ({error})") from None
     if len(shapes) > 1:
@@ -193,7 +197,13 @@ def read_tiff(path: Path) -> sitk.Image:
     picture = array.shape[array.ndim - 2 - (samples > 1) :]
     array = array.reshape(-1, *picture)
     array = array[0] if len(array) == 1 else array
-    return _as_image(array, samples > 1, _tiff_spacing(path))
+    return _as_image(array, samples > 1, spacing)
+
+
+def _refuse_unknown_lengths(page: tifffile.TiffPage) -> None:
+    """Refuse a TIF that does not say how long its parts are: tifffile makes it up."""
+    if len(page.dataoffsets) > 1 and not any(tag in page.tags for tag in PART_LENGTHS):
+        raise ValueError("it does not say how long its strips or tiles are")
 
 
 def refuse_unwritten(size: int, stored: int) -> None:
@@ -211,7 +221,7 @@ def read_with_pillow(path: Path) -> sitk.Image | None:
             warnings.simplefilter("ignore")
             if picture.mode == "1":
                 picture = picture.convert("L")
-            if picture.mode not in ("L", "LA", "RGB", "RGBA"):
+            if picture.mode not in ("L", "LA", "RGB", "RGBA", "I;16"):
                 return None
             array = np.asarray(picture)
     except Exception:  # whatever is wrong with the file, SimpleITK's error will be raised
@@ -302,12 +312,11 @@ def _as_image(array: np.ndarray, is_vector: bool, spacing: tuple[float, ...]) ->
     return image
 
 
-def _tiff_spacing(path: Path) -> tuple[float, float]:
-    """The size of a pixel as ITK reads it; 1 where it does not."""
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-        return reader.GetSpacing()[:2]
-    except RuntimeError:
-        return 1.0, 1.0
+def _pixel_size(page: tifffile.TiffPage) -> tuple[float, float]:
+    """The size of a pixel (x, y) in mm as ITK takes it; 1 where the file does not say."""
+    unit = {2: 25.4, 3: 10.0}.get(int(page.tags.valueof(RESOLUTION_UNIT, 2)))
+    sizes = []
+    for tag in RESOLUTIONS:
+        number, parts = page.tags.valueof(tag, (0, 1))
+        sizes.append(unit * parts / number if unit and number and parts else 1.0)
+    return sizes[0], sizes[1]

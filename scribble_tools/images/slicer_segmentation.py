@@ -81,6 +81,11 @@ def read_segmentation(path: Path) -> tuple[sitk.Image, list[Segment]]:
         segments.append(Segment(name, value, layer))
     if not segments:
         raise ValueError(f"{path} names no segments: was it saved by 3D Slicer as a segmentation?")
+    if empty := [segment.name for segment in segments if segment.value == 0]:
+        raise ValueError(
+            f"{path}: {', '.join(empty)} has the value 0, which is what lies in no segment. Load "
+            "it in 3D Slicer and save it again; a program that wrote it must count from 1"
+        )
     layers = image.GetNumberOfComponentsPerPixel()
     if lost := [segment.name for segment in segments if not 0 <= segment.layer < layers]:
         raise ValueError(f"{path}: {', '.join(lost)} should lie in layers that the file lacks")

@@ -53,6 +53,8 @@ NRRD_TEXT = re.compile(r"(?!.*\s{20})[^\0-\x08\x0a-\x1f]{0,1000}")  # of all oth
 # MetaIO, ITK's reader, keeps values in buffers: a long Name overwrites others' memory, of its own
 # other fields 499 bytes are read, and of what it carries along, such as DICOM's, 32767
 LONGEST_OTHER = 32767
+# what the numbers would have to be multiplied with, and added to them then
+NOT_APPLIED = {"ElementToIntensityFunctionSlope": "1", "ElementToIntensityFunctionOffset": "0"}
 LONGEST_META: Mapping[str, int] = {
     **dict.fromkeys((*PER_AXIS, *SQUARE), 499),
     **dict.fromkeys(
@@ -237,6 +239,12 @@ def _meta(head: bytes) -> TextHeader:
             raise ValueError(f"{name} in its header has {len(value.split())} of {expected} numbers")
         if expected is not None:
             _refuse_no_numbers(name, value, value.split())
+    for name, expected in NOT_APPLIED.items():
+        if (value := fields.get(name, expected)).strip() and _not(value, expected):
+            raise ValueError(
+                f"its header says {name} = {printable(value)[:40]}, which ITK and nnU-Net pass "
+                "over: save the numbers that are meant, without it"
+            )
     for names in SYNONYMS:
         _refuse_contradiction({name: fields[name] for name in names if name in fields})
     channels = whole_numbers(fields.get("ElementNumberOfChannels", "1"))
@@ -278,6 +286,10 @@ def _refuse_no_numbers(name: str, value: str, words: Sequence[str]) -> None:
             f"its header says {name}: {printable(value)[:60]}; write finite numbers there, with a "
             "point for the decimals"
         )
+
+
+def _not(value: str, expected: str) -> bool:
+    return not _is_number(value) or float(value) != float(expected)
 
 
 def _is_number(word: str) -> bool:

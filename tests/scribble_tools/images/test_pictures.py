@@ -12,6 +12,7 @@ from skimage import io
 
 from scribble_tools.images.image_files import read_channels, write_image
 from scribble_tools.images.image_io import read_image
+from scribble_tools.report.cases import image_grid
 
 GREY = np.zeros((48, 64), np.uint8)
 GREY[5:9, 5:40], GREY[20:22, 3:50] = 1, 2
@@ -195,3 +196,32 @@ def test_a_picture_without_its_last_bytes_is_refused(tmp_path, ending):
             continue  # the mark of its end alone: every pixel is there
         with pytest.raises(ValueError, match=f"a{ending} is cut off or damaged"):
             read_image(path)
+
+
+def test_a_tif_whose_pages_go_in_a_circle_has_an_end(tmp_path):
+    path = tmp_path / "a.tif"
+    picture = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    tifffile.imwrite(path, picture, resolution=(100, 200), resolutionunit="CENTIMETER")
+    content = bytearray(path.read_bytes())
+    (start,) = struct.unpack_from("<I", content, 4)
+    (count,) = struct.unpack_from("<H", content, start)
+    struct.pack_into("<I", content, start + 2 + 12 * count, start)
+    path.write_bytes(content)
+    image = read_image(path)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image), picture)
+    assert image.GetSpacing() == (0.1, 0.05)
+    assert image_grid(path) == ((4, 3), (0.1, 0.05))
+
+
+def test_a_tif_without_the_lengths_of_its_tiles(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.ones((40, 40), np.uint8), tile=(16, 16))
+    content = bytearray(path.read_bytes())
+    (start,) = struct.unpack_from("<I", content, 4)
+    (count,) = struct.unpack_from("<H", content, start)
+    for entry in range(start + 2, start + 2 + 12 * count, 12):
+        if struct.unpack_from("<H", content, entry) == (325,):
+            struct.pack_into("<I", content, entry + 8, 0)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"a.tif cannot be read .*how long its strips or tiles"):
+        read_image(path)

@@ -248,3 +248,11 @@ def test_a_header_alone_that_names_segments_is_a_segmentation(tmp_path):
             (tmp_path / "b.nhdr").rename(tmp_path / name)
         assert kind_of(tmp_path / name) == DETACHED_NRRD and is_segmentation(tmp_path / name)
         assert count_segment_voxels(tmp_path / name)[0] == {"RV": 18}
+
+
+def test_a_segment_of_the_value_0_is_all_that_nobody_drew(tmp_path):
+    array = np.zeros(SHAPE, np.uint8)
+    array[1, 2, 3] = 1
+    path = write_seg(tmp_path / "a.seg.nrrd", make_image(), array, [("RV", 1, 0), ("Rest", 0, 0)])
+    with pytest.raises(ValueError, match="a.seg.nrrd: Rest has the value 0, which is what lies in"):
+        count_segment_voxels(path)
