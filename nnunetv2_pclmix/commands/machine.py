@@ -13,10 +13,12 @@ from torch import nn
 
 from nnunetv2_pclmix.config import PCLMixConfig
 from nnunetv2_pclmix.method.network import PCLMixNetwork
+from scribble_tools.wording import counted
 
 WARM_UP = 1  # iterations, not counted
 MOST_TIMED, ENOUGH_SECONDS = 6, 3.0  # the fastest counts: others may use the machine, too
 LOSS_AND_LOADING = 1.25  # of an iteration's time: loss, step, and augmentation beside it
+BUSY = 0.25  # of the cores are at work already: what is measured beside that is too slow
 CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 CGROUP_USED = ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes")
 
@@ -68,6 +70,25 @@ def seconds_per_iteration(
         _wait(device)
         taken.append(time.perf_counter() - start)
     return min(taken[WARM_UP:]) * (1 + config.dynamic_mix) * LOSS_AND_LOADING
+
+
+def busy_warning() -> str:
+    """What to say where others computed in the last minute; empty where not.
+
+    Where the system does not tell, as on Windows, nothing is said.
+    """
+    cores = os.cpu_count() or 1
+    try:
+        load = os.getloadavg()[0]
+    except (AttributeError, OSError):
+        return ""
+    if load <= BUSY * cores:
+        return ""
+    return (
+        f"other programs are at work here (load {load:.1f} on {counted(cores, 'core')}). What is "
+        "measured now is slower than the machine, and sizes and training come out too small for "
+        "it: run this again when it is idle"
+    )
 
 
 def _wait(device: torch.device) -> None:

@@ -62,6 +62,11 @@ class Choice:
     fits: bool
 
 
+def unit_of_plans(plans: Mapping) -> str:
+    """``px`` for plans of pictures, whose spacing nnU-Net takes for 1, else ``mm``."""
+    return "px" if plans.get("image_reader_writer") == "NaturalImage2DIO" else "mm"
+
+
 def image_mm(configuration: Mapping) -> tuple[float, ...]:
     """Extent in mm of the image of median size, per axis of a configuration of nnU-Net's plans."""
     shape = configuration["median_image_size_in_voxels"]
@@ -205,7 +210,7 @@ def needed_gb(feature_map_voxels: float, batch: int) -> float:
 
 
 def coverage_warning(
-    configuration: Mapping, patch: Sequence[int], spacing: Sequence[float]
+    configuration: Mapping, patch: Sequence[int], spacing: Sequence[float], unit: str = "mm"
 ) -> str | None:
     """What to say where a patch shows the network less than most of the image; None where not."""
     shares = covered_shares(configuration, patch, spacing)
@@ -213,7 +218,7 @@ def coverage_warning(
         return None
 
     def in_mm(numbers: Sequence[float]) -> str:
-        return " x ".join(f"{number:.0f}" for number in numbers) + " mm"
+        return " x ".join(f"{number:.0f}" for number in numbers) + f" {unit}"
 
     size = in_mm([n * mm for n, mm in zip(patch, spacing, strict=True)])
     part = math.prod(shares)
@@ -222,4 +227,21 @@ def coverage_warning(
         "The network does not see where in the body it is: it learns slowly, and predicting takes "
         "many tiles. Larger voxels (--spacing) are the cheaper way to a patch that covers most of "
         "the image; without sizes this command chooses them"
+    )
+
+
+def describe(reduced: dict, sizes: Sizes, unit: str) -> str:
+    """Sizes on one line: how much of the image of median size a patch shows, and the network."""
+
+    def x(numbers: Sequence[float]) -> str:
+        return " x ".join(f"{number:.4g}" for number in numbers)
+
+    part = min(covered_shares(reduced, sizes.patch, sizes.spacing))
+    extent = x([round(n * mm) for n, mm in zip(sizes.patch, sizes.spacing, strict=True)])
+    image = x([round(mm) for mm in image_mm(reduced)])
+    covered = "all" if part > 0.97 else f"at least {part:.0%} of each axis"
+    return (
+        f"spacing {x(sizes.spacing)} {unit}, patch {x(sizes.patch)} voxels ({extent} {unit}: "
+        f"{covered} of an image of {image} {unit}), batch {sizes.batch}, features "
+        + " ".join(map(str, sizes.features))
     )

@@ -16,10 +16,10 @@ from nnunetv2_pclmix.commands.plan_sizes import (
     Sizes,
     choose_sizes,
     coverage_warning,
-    covered_shares,
-    image_mm,
+    describe,
     needed_gb,
     training_seconds,
+    unit_of_plans,
 )
 from nnunetv2_pclmix.commands.plans_files import read_plans, refuse_name, refuse_other_file
 from nnunetv2_pclmix.discovery import TRAINER
@@ -215,7 +215,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", choices=("cpu", "cuda", "mps"), help="default: the fastest")
     parser.add_argument("--trainer", default=TRAINER, help="to measure (default: %(default)s)")
-    parser.add_argument("--spacing", type=float, nargs="+", help="mm per axis")
+    parser.add_argument(
+        "--spacing", type=float, nargs="+", help="mm per axis (of pictures: pixels)"
+    )
     parser.add_argument("--patch", type=int, nargs="+", help="voxels per axis")
     parser.add_argument("--batch", type=int)
     parser.add_argument("--features", type=int, nargs="+", help="per stage")
@@ -233,21 +235,6 @@ def _given(options: Options) -> dict:
         for name, value in given.items()
         if value is not None
     }
-
-
-def _describe(reduced: dict, sizes: Sizes) -> str:
-    def x(numbers: Sequence[float]) -> str:
-        return " x ".join(f"{number:.4g}" for number in numbers)
-
-    part = min(covered_shares(reduced, sizes.patch, sizes.spacing))
-    extent = x([round(n * mm) for n, mm in zip(sizes.patch, sizes.spacing, strict=True)])
-    image = x([round(mm) for mm in image_mm(reduced)])
-    covered = "all" if part > 0.97 else f"at least {part:.0%} of each axis"
-    return (
-        f"spacing {x(sizes.spacing)} mm, patch {x(sizes.patch)} voxels ({extent} mm: {covered} "
-        f"of an image of {image} mm), batch {sizes.batch}, features "
-        + " ".join(map(str, sizes.features))
-    )
 
 
 def run(options: Options) -> int:
@@ -279,8 +266,8 @@ def run(options: Options) -> int:
     except (OSError, RuntimeError, ValueError) as error:
         print(f"nnunetv2_pclmix small-plans: error: {error_in_words(error)}", file=sys.stderr)
         return 1
-    reduced = plans["configurations"][configuration]
-    if warning := coverage_warning(reduced, given["patch"], spacing or reduced["spacing"]):
+    reduced, unit = plans["configurations"][configuration], unit_of_plans(plans)
+    if warning := coverage_warning(reduced, given["patch"], spacing or reduced["spacing"], unit):
         print(f"WARNING: {warning}", file=sys.stderr)
     print(f"wrote {target}")
     device, trainer = options.device or _best_device(), options.trainer
@@ -308,7 +295,7 @@ def _choose(plans: dict, folder: Path, options: Options, given: dict) -> Choice:
     """Choose what is not given, and say from what."""
     import torch
 
-    from nnunetv2_pclmix.commands.machine import free_memory_gb
+    from nnunetv2_pclmix.commands.machine import busy_warning, free_memory_gb
 
     if options.configuration not in plans["configurations"]:
         raise ValueError(
@@ -319,6 +306,8 @@ def _choose(plans: dict, folder: Path, options: Options, given: dict) -> Choice:
     memory = options.memory or free_memory_gb(torch.device(device))
     cores = f", {os.cpu_count()} cores" * (device == "cpu")
     print(f"for {options.minutes:g} minutes on {device}{cores}, {memory:.1f} GB of memory:")
+    if device == "cpu" and (busy := busy_warning()):  # before this command computes itself
+        print(f"WARNING: {busy}", file=sys.stderr)
     dataset_json = read_json(folder / "dataset.json", DATASET_JSON)
     chosen = choose(
         plans,
@@ -330,7 +319,8 @@ def _choose(plans: dict, folder: Path, options: Options, given: dict) -> Choice:
         device,
         options.trainer,
     )
-    print(_describe(plans["configurations"][options.configuration], chosen.sizes))
+    configuration = plans["configurations"][options.configuration]
+    print(describe(configuration, chosen.sizes, unit_of_plans(plans)))
     return chosen
 
 

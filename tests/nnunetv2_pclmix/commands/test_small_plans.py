@@ -94,6 +94,8 @@ def measured(monkeypatch):
         return 1e-6 * sizes["batch_size"] * math.prod(sizes["patch_size"])
 
     monkeypatch.setattr("nnunetv2_pclmix.commands.machine.seconds_per_iteration", seconds)
+    monkeypatch.setattr("os.getloadavg", lambda: (0.0, 9.0, 9.0))
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
 
 
 def test_without_sizes_they_are_chosen_and_a_trainer_with_them(nnunet, capsys, measured):
@@ -115,6 +117,35 @@ def test_without_sizes_they_are_chosen_and_a_trainer_with_them(nnunet, capsys, m
     assert cli.main([*command, "--minutes", "0.1", "--overwrite", *faster]) == 0
     seen = capsys.readouterr()
     assert "nnUNetTrainerStrokeSupport_5epochs" in seen.out and "faster" not in seen.out
+
+
+def test_other_programs_at_work_are_said_to_spoil_what_is_measured(
+    nnunet, capsys, measured, monkeypatch
+):
+    command = ["small-plans", "901", "--device", "cpu", "--overwrite"]
+    monkeypatch.setattr("os.getloadavg", lambda: (1.3, 0.0, 0.0))
+    assert cli.main(command) == 0
+    assert "other programs are at work here (load 1.3 on 4 cores)" in capsys.readouterr().err
+
+    def unknown():
+        raise OSError("not known")
+
+    monkeypatch.setattr("os.getloadavg", unknown)
+    assert cli.main(command) == 0
+    monkeypatch.delattr("os.getloadavg")  # as on Windows
+    assert cli.main(command) == 0
+    assert "WARNING" not in capsys.readouterr().err
+
+
+def test_plans_of_pictures_speak_of_pixels(nnunet, capsys, measured):
+    path = nnunet / "nnUNet_preprocessed" / DATASET / "nnUNetPlans.json"
+    plans = json.loads(path.read_text()) | {"image_reader_writer": "NaturalImage2DIO"}
+    path.write_text(json.dumps(plans))
+    assert cli.main(["small-plans", "901", "--patch", "16", "16", "--device", "cpu"]) == 0
+    seen = capsys.readouterr()
+    assert "a patch of 16 x 16 px shows 11% of an image of 48 x 48 px" in seen.err
+    assert "spacing 1 x 1 px, patch 16 x 16 voxels (16 x 16 px: " in seen.out
+    assert " mm" not in seen.out + seen.err
 
 
 def test_some_sizes_may_be_given_and_little_cover_is_warned_of(nnunet, capsys, measured):
