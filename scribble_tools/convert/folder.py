@@ -10,7 +10,12 @@ import SimpleITK as sitk
 from scribble_tools.convert.case_patients import assign_patients
 from scribble_tools.convert.conversion import report, write_scribble_dataset
 from scribble_tools.convert.folder_labels import LabelRole
-from scribble_tools.convert.folder_options import FolderOptions, Options, add_arguments
+from scribble_tools.convert.folder_options import (
+    FolderOptions,
+    Options,
+    add_arguments,
+    refuse_unedited,
+)
 from scribble_tools.convert.formats import Advice, Row, Seen
 from scribble_tools.convert.pairing import DENSE, IMAGE, SCRIBBLE, CaseFiles, Place, pair_files
 from scribble_tools.convert.source import Source, SourceCase
@@ -162,8 +167,9 @@ def source_of(options: Options) -> Source:
     """The source that the options describe.
 
     Raises:
-        ValueError: see `folder_source`.
+        ValueError: see `folder_source` and `refuse_unedited`.
     """
+    refuse_unedited(options)
     images = [Place(IMAGE, options.images, pattern) for pattern in options.image_pattern or (None,)]
     scribbles = Place(SCRIBBLE, options.scribbles, options.scribble_pattern)
     dense = options.dense and Place(DENSE, options.dense, options.dense_pattern)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,10 @@ class FolderOptions:
     overlaps: str = OVERLAPS[0]
 
 
+# what `inspect` prints for the user to fill in
+UNEDITED = re.compile(r"NAME\d*|NAME\d*=.*|.*=(VALUE|SEGMENT|PATTERN)")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options(FolderOptions, Target):
     """What the command line says, see ``-h``."""
@@ -69,6 +74,22 @@ class Options(FolderOptions, Target):
     dense_pattern: str | None
     update: bool
     erase: bool
+
+
+def refuse_unedited(options: Options) -> None:
+    """Refuse the words in capitals of a line that `inspect` printed, and nobody has filled in.
+
+    Raises:
+        ValueError: there are some; all are named.
+    """
+    words = [*options.labels, *options.dense_labels]
+    left = [word for word in words if UNEDITED.fullmatch(word)]
+    left += ["--name NAME"] if UNEDITED.fullmatch(options.name or "") else []
+    if left:
+        raise ValueError(
+            f"words in capitals are for you to fill in: {', '.join(dict.fromkeys(left))}. Put the "
+            "names of your classes and of the data set there, such as liver=1 and --name Livers"
+        )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -59,6 +60,11 @@ class Advice:
     layout: str
     advice: str = ""
     words: Sequence[str] | None = None
+
+    @property
+    def to_fill_in(self) -> bool:
+        """Whether the line has words in capitals."""
+        return bool(re.search(r"(^| )[A-Z_]+($| )", self.command))
 
     @property
     def command(self) -> str:
@@ -130,16 +136,22 @@ DENSE_ONLY = Row(
 )
 
 
-def recognise(seen: Seen, drawn_anew: bool = False) -> Advice | None:
-    """The first format that knows the files.
+def recognise(seen: Seen, drawn_anew: bool = False) -> list[Advice]:
+    """What the formats that know the files say, the one that knows by most first.
+
+    Of a second published set among the files only what can be run as it stands: a set's files may
+    be another's, too, such as ACDC's images for WSL4MIS.
 
     Args:
         drawn_anew: the labels are not those of a published set.
     """
+    found: list[Advice] = []
     for known in reversed(FORMATS):
-        if not (known.published and drawn_anew) and (advice := known.recognise(seen)):
-            return advice
-    return None
+        if known.published and drawn_anew or not (advice := known.recognise(seen)):
+            continue
+        if not found or (known.published and not advice.to_fill_in):
+            found.append(advice)
+    return found
 
 
 def table() -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from scribble_tools.convert.formats import Advice, Seen, quote, recognise, target
 from scribble_tools.convert.pairing import stem_of
 from scribble_tools.convert.scribblebench import DENSE_DATASET, find_dataset
+from scribble_tools.dataset.ids import free_id
 from scribble_tools.images.image_files import files_below
 from scribble_tools.images.itksnap_labels import read_label_description
 from scribble_tools.images.label_appearance import DENSE, IMAGE, SCRIBBLES, SEGMENTS, SLICES
@@ -23,21 +24,38 @@ from scribble_tools.survey.mask_advice import is_labels, mask_words
 from scribble_tools.survey.pairs import Pairing, find_pairing
 from scribble_tools.survey.rehearsal import rehearse
 
+DATASET_ID = re.compile(r"--dataset-id (\d+)")
 PUBLIC_UNLABELLED = (4, 255)  # in ACDC, MSCMRseg and WSL4MIS, where 0 is the background scribble
 
 
-def advise(path: Path, files: Sequence[Path], groups: Sequence[Mapping]) -> dict[str, str]:
+def advise(path: Path, files: Sequence[Path], groups: Sequence[Mapping]) -> dict:
     """Recognise the layout by its names and give the command that fits.
 
     Returns:
         ``layout``, ``advice`` and ``command``; words in capitals are for the user to fill in.
+        ``more``: the same three of every further public data set among the files.
     """
     seen = Seen(path.parent if path.is_file() else path, files, groups)
-    if known := _dataset(seen) or recognise(seen, drawn_anew=_drawn_anew(groups)):
-        found = (known.layout, known.advice, known.command)
-    else:
-        found = _any_files(seen.folder, groups)
-    return dict(zip(("layout", "advice", "command"), found, strict=True))
+    dataset = _dataset(seen)
+    known = [dataset] if dataset else recognise(seen, drawn_anew=_drawn_anew(groups))
+    found = [(own.layout, own.advice, own.command) for own in known]
+    first, *more = (
+        dict(zip(("layout", "advice", "command"), own, strict=True))
+        for own in _with_own_ids(found) or [_any_files(seen.folder, groups)]
+    )
+    return {**first, "more": more}
+
+
+def _with_own_ids(found: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """The lines with a free id each; as they come, all propose the same one."""
+    raw, lines, last = os.environ.get("nnUNet_raw"), [], 0
+    for layout, advice, command in found:
+        if match := DATASET_ID.search(command):
+            first = max(int(match[1]), last + 1)
+            last = (free_id(Path(raw), first) if raw else first) or first
+            command = DATASET_ID.sub(f"--dataset-id {last}", command)
+        lines.append((layout, advice, command))
+    return lines
 
 
 def _command(*words: object) -> str:

@@ -86,8 +86,9 @@ def format_report(report: Mapping) -> str:
         lines += ["", *_group_lines(group)]
     if report.get("unread"):
         lines += ["", f"not read: {report['unread']}"]
-    lines += ["", f"layout: {report['layout']}"]
-    lines += [report["advice"]] * bool(report["advice"])
-    if report["command"]:
-        lines += ["next (edit what stands in capitals):", f"  {report['command']}"]
+    for own in (report, *report.get("more", ())):
+        lines += ["", f"layout: {own['layout']}"]
+        lines += [own["advice"]] * bool(own["advice"])
+        if own["command"]:
+            lines += ["next (edit what stands in capitals):", f"  {own['command']}"]
     return "\n".join(lines)

@@ -28,16 +28,16 @@ def test_the_table_of_the_documents_is_that_of_the_formats():
 
 def test_nothing_known_is_recognised_as_nothing(tmp_path):
     (tmp_path / "a.nii.gz").touch()
-    assert recognise(Seen(tmp_path, [tmp_path / "a.nii.gz"], [])) is None
+    assert recognise(Seen(tmp_path, [tmp_path / "a.nii.gz"], [])) == []
 
 
 def test_a_published_set_with_other_labels_is_not_that_set(tmp_path):
     scribble = tmp_path / "patient001_frame01_scribble.nii.gz"
     seen = Seen(tmp_path, [scribble], [])
-    advice = recognise(seen)
+    (advice,) = recognise(seen)
     assert advice.layout == "ACDC, scribbles as Valvano et al. name them"
     assert advice.command.startswith("scribble_tools convert acdc --images IMAGES --scribbles ")
-    assert recognise(seen, drawn_anew=True) is None
+    assert recognise(seen, drawn_anew=True) == []
 
 
 def test_without_words_there_is_no_command():

@@ -1,6 +1,7 @@
 """What `inspect` prints, `convert` accepts: every format, and files as people have them."""
 
 import os
+import re
 import shlex
 
 import numpy as np
@@ -65,10 +66,15 @@ def test_what_inspect_prints_is_accepted_by_convert(tmp_path, monkeypatch, capsy
     make(tmp_path / "data")
     monkeypatch.setenv("nnUNet_raw", str(tmp_path / "raw"))
     line = os.path.expandvars(inspected_line(tmp_path / "data", capsys))
-    assert cli.main([*shlex.split(line)[1:], "-np", "1"]) == 0
+    words = [*shlex.split(line)[1:], "-np", "1"]
+    assert cli.main(words) == 1 and not (tmp_path / "raw").exists()
+    error = capsys.readouterr().err
+    assert "words in capitals are for you to fill in: " in error and "--name NAME" in error
+    words = [re.sub(r"^NAME(?=\d*(=|$))", "Own", word) for word in words]
+    assert cli.main(words) == 0
     flat = make in FLAT or make.__name__ in ("plain.png", "plain.bmp", "plain.tif")
     labels = picture_strokes() if flat else strokes()
-    for found in labels_in(tmp_path / "raw" / "Dataset100_NAME"):
+    for found in labels_in(tmp_path / "raw" / "Dataset100_Own"):
         # 1 and 2 may have changed places with the order in which classes are named
         assert np.array_equal(found == 0, labels == 3)
         assert np.array_equal(found == 3, labels == 0)

@@ -1,6 +1,7 @@
 """`inspect` on small files of every format, written by real libraries."""
 
 import json
+import re
 import shlex
 
 import h5py
@@ -252,6 +253,28 @@ def test_known_layouts(tmp_path):
     assert "convert folder" in inspect_path(tmp_path / "set")["command"]
 
 
+def test_two_public_sets_in_one_folder_get_a_line_each(tmp_path, monkeypatch, capsys):
+    raw = tmp_path / "raw"
+    (raw / "Dataset101_Taken").mkdir(parents=True)
+    monkeypatch.setenv("nnUNet_raw", str(raw))
+    here = tmp_path / "downloads"
+    write(here / "acdc" / "patient001_frame01.nii.gz", image())
+    write(here / "acdc" / "patient001_frame01_scribble.nii.gz", scribble())
+    write(here / "ms" / "train" / "images" / "subject2_DE.nii.gz", image())
+    write(here / "ms" / "train" / "labels" / "subject2_DE_scribble.nii.gz", scribble())
+    report = inspect_path(here)
+    (second,) = report["more"]
+    assert report["command"].startswith(f"scribble_tools convert mscmr {here}/ms --dataset-id 100 ")
+    expected = f"scribble_tools convert acdc --images {here} --scribbles {here} --dataset-id 102 "
+    assert second["command"].startswith(expected)
+    assert cli.main(["inspect", str(here)]) == 0
+    printed = capsys.readouterr().out
+    assert report["command"] in printed and second["command"] in printed
+    for path in here.rglob("*_scribble.nii.gz"):  # of images alone nothing can be run
+        path.unlink()
+    assert not inspect_path(here)["more"]
+
+
 def test_dense_labels_alone_lead_to_generate(tmp_path):
     write(tmp_path / "labels" / "a1.nii.gz", dense())
     assert inspect_path(tmp_path)["command"].startswith(
@@ -323,9 +346,13 @@ def write_strokes(path, value=1):
     write_seg(path, like, array, SEGMENTS)
 
 
+def filled_in(line, raw):
+    return re.sub(r"\bNAME(?=\d*\b)", "Own", line).replace("$nnUNet_raw", str(raw))
+
+
 def paste(report, tmp_path, number=100):
-    """Run the printed line as it is; returns its status."""
-    words = shlex.split(report["command"].replace("$nnUNet_raw", str(tmp_path / "raw")))
+    """Run the printed line, with names for NAME; returns its status."""
+    words = shlex.split(filled_in(report["command"], tmp_path / "raw"))
     words[words.index("--dataset-id") + 1] = str(number)
     return cli.main(words[1:])
 
@@ -339,8 +366,8 @@ def test_the_printed_line_takes_an_id_that_is_free(tmp_path, monkeypatch):
     for number in (100, 101, 102):
         line = inspect_path(tmp_path / "data")["command"]
         assert f"--dataset-id {number} --out" in line
-        assert cli.main(shlex.split(line.replace("$nnUNet_raw", str(raw)))[1:]) == 0
-    assert len([*raw.glob("Dataset*_NAME")]) == 3
+        assert cli.main(shlex.split(filled_in(line, raw))[1:]) == 0
+    assert len([*raw.glob("Dataset*_Own")]) == 3
 
 
 def test_two_folders_with_the_same_pairs_are_told_apart(tmp_path):
@@ -353,7 +380,7 @@ def test_two_folders_with_the_same_pairs_are_told_apart(tmp_path):
     report = inspect_path(root)
     assert "other scribbles pair with images too: --scribbles" in report["advice"]
     assert paste(report, tmp_path) == 0
-    assert len([*(tmp_path / "raw/Dataset100_NAME/labelsTr").iterdir()]) == 4
+    assert len([*(tmp_path / "raw/Dataset100_Own/labelsTr").iterdir()]) == 4
 
 
 @pytest.mark.parametrize("name", ["patient001_frame0{}", "subject{}_DE"])
@@ -381,7 +408,7 @@ def test_images_without_strokes_and_dense_references_are_in_the_line(tmp_path):
     assert "--mixed" in report["command"]
     assert f"--dense {root}/outlines" in report["command"]
     assert paste(report, tmp_path) == 0
-    assert len([*(tmp_path / "raw/Dataset100_NAME/labelsTr_dense").iterdir()]) == 3
+    assert len([*(tmp_path / "raw/Dataset100_Own/labelsTr_dense").iterdir()]) == 3
 
 
 def test_where_nothing_pairs_patterns_are_asked_for(tmp_path):
