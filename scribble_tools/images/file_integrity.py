@@ -13,7 +13,7 @@ from scribble_tools.images.file_kind import GIPL, NIFTI_KINDS, readable_kind
 from scribble_tools.images.nifti import HEADER_BYTES, files_of, parse_header, stored_floats
 from scribble_tools.images.unpacking import Content
 
-GIPL_BYTES = {7: 1, 8: 1, 15: 2, 16: 2, 31: 4, 32: 4, 64: 4, 65: 8}  # of a voxel, by its type
+GIPL_BYTES = {1: 1, 7: 1, 8: 1, 15: 2, 16: 2, 31: 4, 32: 4, 64: 4, 65: 8}  # of a voxel, by its type
 GIPL_HEADER = 256
 MOST_TRAILING = 256 << 20  # bytes behind the voxels
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from scribble_tools.images.file_integrity import GIPL_BYTES, GIPL_HEADER
 from scribble_tools.images.file_kind import (
     BMP,
     DETACHED_NRRD,
@@ -64,7 +65,7 @@ def refuse_unsafe_header(path: Path, kind: FileKind) -> None:
         elif kind in NIFTI_KINDS:
             _look_at_nifti(path, kind)
         elif kind == GIPL:
-            _look_at_gipl(_head(path, 10))
+            _look_at_gipl(_head(path, GIPL_HEADER))
         elif kind == PNG:
             _refuse_pixels(*struct.unpack(">2I", _head(path, 24)[16:24]))
         elif kind == JPG:
@@ -243,7 +244,8 @@ def _look_at_bmp(head: bytes, length: int) -> None:
     (colours,) = struct.unpack_from("<I", head, 46)
     if own < 40 or planes != 1 or bits not in (1, 4, 8, 16, 24, 32) or packing > 3:
         raise ValueError("it is a BMP of a rare kind: save the picture as PNG")
-    if colours > 256 or start > length:
+    palette = 4 * (colours or 1 << bits) if bits <= 8 else 0
+    if colours > 256 or not 14 + own + palette <= start <= length:
         raise ValueError("its header is damaged")
     if packing in (1, 2):
         raise ValueError("it is a packed BMP: save the picture as PNG")
@@ -254,10 +256,18 @@ def _look_at_bmp(head: bytes, length: int) -> None:
 
 
 def _look_at_gipl(head: bytes) -> None:
-    *sizes, _ = struct.unpack(">5H", head)
+    *sizes, kind = struct.unpack_from(">5H", head)
     while len(sizes) > 3 and sizes[-1] <= 1:
         sizes.pop()
     _refuse_sizes(tuple(max(1, size) for size in sizes), 8, None)
+    if kind not in GIPL_BYTES:
+        raise ValueError(f"its voxels are of the type {kind}, which is none of GIPL's")
+    spacing = struct.unpack_from(f">{len(sizes)}f", head, 10)
+    origin = struct.unpack_from(f">{len(sizes)}d", head, 204)
+    for name, own in (("voxel size", spacing), ("origin", origin)):
+        if not all(map(math.isfinite, own)):
+            words = " x ".join(f"{v:.6g}" for v in own)
+            raise ValueError(f"its header says that its {name} is {words}: write finite numbers")
 
 
 def _look_at_jpg(path: Path) -> None:
@@ -279,7 +289,7 @@ def _look_at_others(path: Path, kind: FileKind) -> None:
     """What ITK knows by its name only: packed GIPL and Analyze, and an Analyze file's voxels."""
     name = path.name.lower()
     if name.endswith(".gipl.gz"):
-        _look_at_gipl(_unpacked(path, 10))
+        _look_at_gipl(_unpacked(path, GIPL_HEADER))
     elif name.endswith((".hdr", ".hdr.gz", ".img", ".img.gz")):
         _look_at_nifti(path, kind)
     else:

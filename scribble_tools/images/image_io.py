@@ -158,6 +158,8 @@ def _why_not_read(path: Path, error: str) -> str:
         return sheared_in_words(path, "sform", angles)
     if "determine ImageIO" in reason:
         reason = "it is of no known image format"
+    elif reason == "Reason: Success":  # of MetaImage in writing
+        reason = "its numbers are too few, or words, or no line break follows the last one"
     elif "determinant is 0" in error:
         reason = "its axes span no volume: one has no length, or two are the same"
     elif match := re.search(r"Refusing to change spacing from \[.*\] to \[(.*)\]", reason):

@@ -307,3 +307,36 @@ def test_content_that_nobody_knows_is_not_tried_on_every_reader(tmp_path):
         (tmp_path / name).write_bytes(b"# vtk DataFile Version 3.0\nASCII\n" * 20)
         with pytest.raises(ValueError, match="no known image format|header is damaged"):
             read_image(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("patch", "reason"),
+    [
+        ((">f", 10, float("inf")), "its voxel size is inf x 1 x 1: write finite numbers"),
+        ((">f", 14, float("nan")), "its voxel size is 1 x nan x 1: write finite numbers"),
+        ((">d", 204, float("nan")), "its origin is nan x 0 x 0: write finite numbers"),
+        ((">H", 8, 99), "of the type 99"),
+    ],
+)
+def test_gipl_headers_of_no_numbers(tmp_path, capfd, patch, reason):
+    path = tmp_path / "case.gipl"
+    sitk.WriteImage(sitk.GetImageFromArray(ARRAY), str(path))
+    assert (sitk.GetArrayFromImage(read_image(path)) == ARRAY).all()
+    content = bytearray(path.read_bytes())
+    struct.pack_into(patch[0], content, *patch[1:])
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"case.gipl cannot be read as an image .*{reason}"):
+        read_image(path)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("start", [0, 60, 1000])
+def test_a_bmp_whose_pixels_are_said_to_begin_in_its_palette(tmp_path, start):
+    path = tmp_path / "case.bmp"
+    sitk.WriteImage(sitk.GetImageFromArray(ARRAY[0].astype(np.uint8)), str(path))
+    assert (sitk.GetArrayFromImage(read_image(path)) == ARRAY[0]).all()
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<I", content, 10, start)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="case.bmp cannot be read as an image .*damaged"):
+        read_image(path)
