@@ -405,6 +405,15 @@ def test_variant_in_developing():
     assert trainer.epochs == 500
 
 
+def test_a_variant_is_found_in_its_folder(tmp_path, monkeypatch):
+    (block,) = blocks(DOCS / "developing.md", "python")
+    (tmp_path / "my_variants.py").write_text(block)
+    monkeypatch.setenv(discovery.VARIABLE, str(tmp_path))
+    discovery.register()
+    trainer, folder = discovery.find_trainer("nnUNetTrainerPCLMix_weakContrast")
+    assert (trainer.epochs, folder) == (500, str(tmp_path))
+
+
 # ---------------------------------------------------------------- links, names, defaults
 
 

@@ -41,6 +41,8 @@ is the number of classes | label_encoding | `labels` |
 | `nnUNet_extTrainer` is scanned, after nnU-Net's own folder | discovery | `scan` |
 | `get_trainer_from_args`, `maybe_load_checkpoint` and their order of arguments | train | \
 `signatures` |
+| the constructor looks its arguments up by the name that `__init__` of the class gives them; \
+`initialize` takes `initial_lr` | variants, docs/developing.md | `arguments` |
 | `_do_i_compile` on CPU is false | doctor, the tests | `hooks` |
 """
 
@@ -414,3 +416,27 @@ def test_scan(tmp_path, monkeypatch):
         "its own trainers are not found first",
         "discovery",
     )
+
+
+def test_arguments(nnunet):
+    """What docs/developing.md says of variants: no arguments of another name, `initialize`."""
+
+    class Free(nnUNetTrainerPCLMix):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+
+    class Slow(nnUNetTrainerPCLMix):
+        def initialize(self):
+            self.initial_lr = 0.125
+            super().initialize()
+
+    try:
+        make_trainer(nnunet, Free)
+        found = "accepted"
+    except KeyError as error:
+        found = f"KeyError {error}"
+    expect(found == "KeyError 'args'", f"*args is {found} (docs/developing.md)", "variants")
+    trainer = make_trainer(nnunet, Slow)
+    trainer.initialize()
+    rate = trainer.optimizer.param_groups[0]["lr"]
+    expect(rate == 0.125, f"the rate is {rate} (docs/developing.md)", "variants")
