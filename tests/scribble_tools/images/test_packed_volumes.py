@@ -44,7 +44,7 @@ def test_numbers_that_the_type_does_not_hold(tmp_path, ending, number):
 @pytest.mark.parametrize("numbers", [ARRAY.ravel()[:-1], [*ARRAY.ravel()[:-1], "x"]])
 def test_too_few_numbers_and_words(tmp_path, ending, numbers):
     path = write(tmp_path / f"a{ending}", numbers)
-    with pytest.raises(ValueError, match=rf"a{ending} .*(too few|element 24 of 24)"):
+    with pytest.raises(ValueError, match=rf"a{ending} .*(too few|element 24 of|no num|23 num)"):
         read_image(path)
 
 
