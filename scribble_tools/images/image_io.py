@@ -72,6 +72,8 @@ READERS = {
 }
 _WRITING = threading.Lock()  # teem mixes numbers in writing up that it reads side by side
 TOLERANCE = 1e-3  # mm of spacing and origin, absolute for directions
+OF_A_VOXEL = 0.01
+FLOAT32 = 1e-6
 MOST_DIGITS = 12
 LABEL_TYPES = (np.uint8, np.int16, np.uint16, np.int32)
 LABEL_TYPES_OF = {  # where ITK writes fewer, or few programs read signed numbers
@@ -184,7 +186,8 @@ def geometry_difference(
     """Say in words how the voxel grids of two images differ; empty when they agree.
 
     Args:
-        tolerance: in mm for spacing and origin, absolute for the direction cosines.
+        tolerance: in mm for spacing and origin, absolute for the direction cosines. Of voxels so
+            small that this says little, a hundredth of their size.
         size_only: compare nothing else, for formats that say nothing reliable about the rest.
     """
     if image.GetSize() != other.GetSize():
@@ -192,9 +195,12 @@ def geometry_difference(
     if size_only:
         return ""
     differences = []
-    for name in ("Spacing", "Origin", "Direction"):
+    smallest = min(*image.GetSpacing(), *other.GetSpacing())
+    near = min(tolerance, OF_A_VOXEL * smallest)
+    rounding = FLOAT32 if near < tolerance else 0  # of large origins in a header of float32
+    for name, limit in (("Spacing", near), ("Origin", near), ("Direction", tolerance)):
         a, b = getattr(image, f"Get{name}")(), getattr(other, f"Get{name}")()
-        if not np.allclose(a, b, rtol=0, atol=tolerance):
+        if not np.allclose(a, b, rtol=rounding, atol=limit):
             differences.append("{} {} against {}".format(name.lower(), *with_digits(a, b)))
     return ", ".join(differences)
 

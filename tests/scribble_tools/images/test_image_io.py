@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 import tifffile
 
-from scribble_tools.images.image_io import read_image, write_labels
+from scribble_tools.images.image_io import geometry_difference, read_image, write_labels
 from scribble_tools.images.segmentation_files import read_labels
 from scribble_tools.report.cases import image_grid
 
@@ -98,3 +98,20 @@ def test_the_flood_of_nifti_warnings_stays_silent(tmp_path, capfd):
     finally:
         sitk.ProcessObject.SetGlobalWarningDisplay(False)
     assert "unexpected scales in sform" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("size", [1.0, 0.1, 0.01, 0.0004])
+def test_grids_are_compared_by_the_size_of_their_voxels(size):
+    """Of a microscope's voxels, 0.001 mm is more than one."""
+
+    def grid(spacing, origin=0.0):
+        image = sitk.GetImageFromArray(np.zeros((2, 3, 4), np.uint8))
+        image.SetSpacing((spacing,) * 3)
+        image.SetOrigin((origin, 0, 0))
+        return image
+
+    assert "spacing" in geometry_difference(grid(size), grid(2 * size))
+    assert "origin" in geometry_difference(grid(size), grid(size, 0.5 * size))
+    assert not geometry_difference(grid(size), grid(size * 1.0005, 0.0009 * size))
+    rounded = grid(size, float(np.float32(123.456)))  # as NIfTI keeps it
+    assert not geometry_difference(grid(size, 123.456), rounded)
