@@ -95,6 +95,7 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
                 self.device,
                 self.configuration_manager.batch_size,
                 self.configuration_manager.batch_dice,
+                self.preprocessed_dataset_folder,
             ),
         )
         # nnU-Net builds the network through this name: on the instance for training, on the class

@@ -61,8 +61,9 @@ def score_validation(
     except (OSError, ValueError, RuntimeError) as error:
         return f"{MEANING}. The dense labels in {dense_labels} could not be used: {error}"
     rows = [*summary["per_class"].items(), ("mean over classes", summary["overall"])]
+    unit = summary["unit"]
     scores = "; ".join(
-        f"{name} Dice {_number(row['dice'], 4)}, HD95 {_number(row['hd95_mm'], 2)} mm"
+        f"{name} Dice {_number(row['dice'], 4)}, HD95 {_number(row['hd95_mm'], 2)} {unit}"
         for name, row in rows
     )
     return (
@@ -77,9 +78,9 @@ def dense_summary(
     """Scores of the validation cases that have dense labels; None if none has.
 
     Returns:
-        ``scored_cases``, ``validation_cases`` (number), ``per_class``, ``overall``, ``statistics``
-        as in `scribble_tools.evaluate.summary.summarise`, ``cases`` (one row per case and class)
-        and ``notes``. What is not finite is None.
+        ``scored_cases``, ``validation_cases`` (number), ``unit`` of lengths, ``per_class``,
+        ``overall``, ``statistics`` as in `scribble_tools.evaluate.summary.summarise`, ``cases``
+        (one row per case and class) and ``notes``. What is not finite is None.
 
     Raises:
         OSError, RuntimeError, ValueError: a file cannot be read, or does not fit its prediction.
@@ -102,6 +103,7 @@ def dense_summary(
         "scored_cases": cases,
         "validation_cases": len(predicted),
         "reference": str(dense_labels),
+        "unit": evaluation.unit,
         **finite_or_none(summary),
         "cases": [finite_or_none(score.as_row()) for score in evaluation.scores],
         "notes": {note: list(about) for note, about in evaluation.notes.items()},

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,14 +33,22 @@ def unsupported(
     device: torch.device,
     batch_size: int,
     batch_dice: bool,
+    preprocessed: str | None = None,
 ) -> list[str]:
     """All that keeps us from training, a sentence with its remedy each.
 
     Args:
         labels: of dataset.json.
         batch_size, batch_dice: of the planned configuration.
+        preprocessed: folder of the preprocessed cases.
     """
     problems = []
+    if preprocessed is not None and not any(Path(preprocessed).glob("*")):
+        problems.append(
+            f"there are no preprocessed cases in {preprocessed}: run nnUNetv2_preprocess -d "
+            f"{shlex.quote(Path(preprocessed).parent.name)} -plans_name PLANS -c CONFIGURATION, "
+            "with the plans (-p) and the configuration that this training was given"
+        )
     if not has_ignore_label:
         problems.append(
             f"dataset.json has no 'ignore' label (labels: {labels}): "

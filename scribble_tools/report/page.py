@@ -53,7 +53,7 @@ MEANINGS = {
     "dice": "2 |P and R| / (|P| + |R|)",
     "hd95_mm": "95th percentile of both directions' surface distances, {unit}",
     "surface_dice": "share of both surfaces within 2 {unit} of the other",
-    "volume_error_percent": "signed, of the reference's volume",
+    "volume_error_percent": "signed, of the reference's size",
     "islands": "connected components beyond the largest",
     "volume_ml": "of the prediction",
     "reference_ml": "of the reference",

@@ -302,8 +302,11 @@ def read_training(fold: Path) -> Training:
     unfinished = ""
     if any((fold / n).is_file() for n in CHECKPOINTS) and not (fold / CHECKPOINTS[0]).is_file():
         done = " of ".join(n for k in ("done", "planned") if (n := facts[f"epochs {k}"]))
-        unfinished = f"The training of fold {number} is not finished" + (
-            f": {done} epochs are done." if facts["epochs done"] else "."
+        unfinished = f"The training of fold {number} is not finished: "
+        unfinished += (
+            f"{done} epochs are done."
+            if facts["epochs done"] and facts["epochs done"] != facts["epochs planned"]
+            else f"there is no {CHECKPOINTS[0]}."
         )
     named = [fold / name for name in ("progress.png", "pclmix_losses.png")]
     pictures = [*named, *sorted((fold / "pclmix_snapshots").glob("epoch_*.png"))]

@@ -41,6 +41,18 @@ def edit(path, change):
     sitk.WriteImage(changed, str(path))
 
 
+def test_pictures_are_measured_in_pixels(tmp_path):
+    labels = np.zeros((12, 12), np.uint8)
+    labels[2:6, 2:6], labels[8:10, 8:10] = 1, 2
+    for folder in ("dense", "validation"):
+        (tmp_path / folder).mkdir()
+        sitk.WriteImage(sitk.GetImageFromArray(labels), str(tmp_path / folder / "a.png"))
+    content = {"channel_names": {"0": "grey"}, "labels": LABELS, "file_ending": ".png"}
+    (tmp_path / "dataset.json").write_text(json.dumps({**content, "numTraining": 1}))
+    text = score_validation(tmp_path / "validation", tmp_path / "dataset.json", tmp_path / "dense")
+    assert "left Dice 1.0000, HD95 0.00 px" in text and " mm" not in text
+
+
 def test_perfect_predictions(folders):
     text = score(folders)
     assert "2 of 2 cases" in text

@@ -31,6 +31,16 @@ def test_each_sample_with_a_dice_of_its_own_can_be_shared_by_any_number(monkeypa
     assert unsupported({}, True, CPU, 4, False) == []
 
 
+def test_cases_that_were_not_preprocessed_are_no_missing_file(tmp_path):
+    folder = tmp_path / "Dataset901_Tiny" / "nnUNetPlans_small_2d"
+    for _ in range(2):  # there is none, and it is empty
+        (problem,) = unsupported({}, True, CPU, 4, True, str(folder))
+        assert f"no preprocessed cases in {folder}: run nnUNetv2_preprocess -d Data" in problem
+        folder.mkdir(parents=True, exist_ok=True)
+    (folder / "case0.b2nd").touch()
+    assert unsupported({}, True, CPU, 4, True, str(folder)) == []
+
+
 @pytest.mark.parametrize(
     ("name", "change", "said"),
     [

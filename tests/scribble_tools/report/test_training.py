@@ -102,6 +102,9 @@ def test_a_training_without_its_last_checkpoint_is_not_finished(fold):
     torch.save(content, fold / "checkpoint_best.pth")
     words = "The training of fold 0 is not finished: 3 of 50 epochs are done."
     assert read_training(fold).unfinished == words
+    content["pclmix"]["num_epochs"] = 3  # killed while it wrote the last one
+    torch.save(content, fold / "checkpoint_best.pth")
+    assert read_training(fold).unfinished.endswith("there is no checkpoint_final.pth.")
     torch.save(content, fold / "checkpoint_final.pth")
     assert not read_training(fold).unfinished
 
