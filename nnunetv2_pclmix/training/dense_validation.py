@@ -15,6 +15,7 @@ from scribble_tools.dataset.raw import read_dataset_json
 from scribble_tools.dataset.writing import write_json
 from scribble_tools.evaluate.command import evaluate_folders
 from scribble_tools.evaluate.summary import finite_or_none, summarise
+from scribble_tools.wording import counted
 
 DENSE_LABELS = "labelsTr_dense"
 SUMMARY = "summary_dense.json"
@@ -61,14 +62,14 @@ def score_validation(
     except (OSError, ValueError, RuntimeError) as error:
         return f"{MEANING}. The dense labels in {dense_labels} could not be used: {error}"
     rows = [*summary["per_class"].items(), ("mean over classes", summary["overall"])]
-    unit = summary["unit"]
+    unit, cases = summary["unit"], counted(summary["validation_cases"], "case")
     scores = "; ".join(
         f"{name} Dice {_number(row['dice'], 4)}, HD95 {_number(row['hd95_mm'], 2)} {unit}"
         for name, row in rows
     )
     return (
-        f"Dense validation, {len(summary['scored_cases'])} of {summary['validation_cases']} cases "
-        f"(used for neither training nor selection): {scores}. {MEANING}"
+        f"Dense validation, {len(summary['scored_cases'])} of {cases} (used for neither training "
+        f"nor selection): {scores}. {MEANING}"
     )
 
 

@@ -106,7 +106,7 @@ def _resampling(
             f"{loss.configuration} of {plans_file.stem}",
             f"{loss.name}: after resampling to the planned spacing {loss.place_percent:.0f} % of "
             f"the annotated voxels lie under their own label, {loss.volume_percent:.0f} % of the "
-            f"volume is left (computed on {len(items)} of {len(cases)} cases)",
+            f"volume is left (computed on {len(items)} of {counted(len(cases), 'case')})",
             "Draw thicker scribbles (two to three voxels), plan a finer spacing "
             "(nnUNetv2_plan_experiment -overwrite_target_spacing), or update batchgenerators to "
             "0.25.4 or later (older ones lose nearly all thin lines)",

@@ -23,6 +23,7 @@ from scribble_tools.convert.update_command import run_update
 from scribble_tools.images.file_kind import NATURAL, ending_of_content
 from scribble_tools.images.image_files import channel_problems, count_channels, read_channels
 from scribble_tools.problems import refuse
+from scribble_tools.wording import counted
 
 __all__ = ["FolderOptions", "Options", "add_arguments", "folder_source", "run"]
 
@@ -196,7 +197,7 @@ def run(options: Options) -> int:
     image = read_channels(source.cases[0].images[0])[0][0]
     with_dense = sum(case.dense is not None for case in source.cases)
     if options.dense:
-        print(f"{with_dense} of {len(source.cases)} cases have a dense reference")
+        print(f"with a dense reference: {with_dense} of {counted(len(source.cases), 'case')}")
     if not (options.patients or options.patient_regex):
         print("every case counts as a patient of its own: --patient-regex or --patients if not so")
     report(folder, source, _configuration(image))

@@ -244,7 +244,7 @@ def preview_dataset(
                 problems.append(f"{files.name}: {result}")
             else:
                 drawn[files.name] = result
-        head = f"{len(problems)} of {len(found)} cases could not be drawn:"
+        head = f"{len(problems)} of {counted(len(found), 'case')} could not be drawn:"
         if not drawn:
             raise ValueError("\n".join([head, *problems]))
         write_json({**entries, **drawn}, work / INDEX)

@@ -177,7 +177,9 @@ def format_table(
         ),
         "",
         "overall: mean over classes; islands: sum over classes",
-        f"95 % CI of the mean by bootstrap over {drawn(resampled)}",
+        f"95 % CI of the mean by bootstrap over {drawn(resampled)}"
+        if resampled["n"] > 1
+        else f"no 95 % CI: {drawn(resampled)} says nothing of others",
     ]
     if one_sided := overall["missed"] + overall["invented"]:
         treated = (

@@ -165,7 +165,9 @@ def _read_all(
         except (FileNotFoundError, ValueError) as error:
             problems.append((case.files[0], str(error)))
     if problems:
-        number = f"{len(problems)} of {len(cases)} cases cannot be predicted, nothing was:"
+        number = (
+            f"{len(problems)} of {counted(len(cases), 'case')} cannot be predicted, nothing was:"
+        )
         raise ValueError("\n".join([number, *once_per_kind(problems)]))
     return read
 

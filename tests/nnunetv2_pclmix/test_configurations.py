@@ -680,4 +680,4 @@ def test_natural_images_train_and_are_validated(natural):
     validation = Path(trainer.output_folder, "validation")
     assert len(list(validation.glob("*.png"))) == 1
     assert len(summary_of(trainer.output_folder)["metric_per_case"]) == 1
-    assert "Dense validation, 1 of 1 cases" in Path(trainer.log_file).read_text()
+    assert "Dense validation, 1 of 1 case (" in Path(trainer.log_file).read_text()

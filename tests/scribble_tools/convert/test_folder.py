@@ -210,7 +210,7 @@ def test_dense_references_with_other_values(tmp_path, capsys):
         assert f"{what} for scribbles and dense labels" in given
     # in another order than the scribbles'
     folder = convert(tmp_path, *words, "--dense-labels", "LV=20", "RV=10", "background=0")
-    assert "2 of 3 cases have a dense reference" in capsys.readouterr().out
+    assert "with a dense reference: 2 of 3 cases" in capsys.readouterr().out
     assert np.array_equal(read(folder / "labelsTr_dense" / "c1.nii.gz") * 10, dense)
     assert json_of(folder / "conversion.json")["dense_labels"]["classes"]["LV"] == [20]
 

@@ -421,7 +421,7 @@ def test_patients_are_resampled_where_they_are_known(folders, tmp_path, capsys):
     assert main(arguments) == 0
     assert "bootstrap over 2 patients" in capsys.readouterr().out
     assert main([*arguments, "--patient-regex", "c"]) == 0
-    assert "bootstrap over 1 patient" in capsys.readouterr().out
+    assert "no 95 % CI: 1 patient says nothing of others" in capsys.readouterr().out
 
 
 def test_comparison_on_the_command_line(folders, tmp_path, capsys):

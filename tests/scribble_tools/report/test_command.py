@@ -283,7 +283,7 @@ def test_references_may_cover_some_cases_only(root, drawn):
     (root / "raw" / "Dataset007_Organs" / "labelsTr_dense" / "p3_a.nii.gz").unlink()
     report(root, "--model", model(root))
     page, numbers = made(root)
-    assert "1 of 2 cases have no reference" in page
+    assert "Without reference, and not scored: 1 of 2 cases." in page
     cases = numbers["predictions"][0]["cases"]
     assert [cases[c]["dice"]["per_class"]["organ"] for c in ("p2_a", "p3_a")] == [1, None]
 
