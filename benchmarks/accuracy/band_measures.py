@@ -240,8 +240,9 @@ def _hull(mask: np.ndarray) -> np.ndarray:
         return mask
     largest = components == 1 + np.bincount(components.ravel())[1:].argmax()
     (inside,) = _cropped([largest], largest)
-    # a hull needs more than a line in 2D, more than a plane in 3D
-    if min(np.ptp(np.argwhere(inside), axis=0)) < 1:
+    # a hull needs more than a line in 2D, more than a plane in 3D, which may lie aslant
+    places = np.argwhere(inside)
+    if np.linalg.matrix_rank(places - places[0]) < mask.ndim:
         return mask
     hull = mask.copy()
     box = bounding_box(largest)

@@ -144,6 +144,14 @@ def test_oracles_undo_what_they_are_for(measures):
     assert measures.oracle(slit, square, A, None, 2, 3)["as predicted"][1] == (0, 1)
 
 
+@pytest.mark.filterwarnings("error")
+def test_an_aslant_line_has_no_hull_and_no_warning(measures):
+    line = np.eye(5, dtype=bool)
+    assert np.array_equal(measures._hull(line), line)
+    plane = np.stack([np.eye(5, dtype=bool)] * 5)
+    assert np.array_equal(measures._hull(plane), plane)
+
+
 def test_a_false_island_does_not_stretch_the_hull(measures):
     truth = np.zeros((1, 30, 30), np.int16)
     truth[0, 5:15, 5:15] = A
