@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from nnunetv2_pclmix.training.patch_sampling import OUTSIDE
+
 BACKGROUND = frozenset([0])
+
+
+def _words(key: Sequence[int]) -> str:
+    """The labels in a key of nnU-Net's for all that is annotated."""
+    return ", ".join(str(value) for value in key if value != OUTSIDE)
 
 
 def _values(label: int | Sequence[int]) -> frozenset[int]:
@@ -21,6 +28,9 @@ def check_annotations(
 ) -> None:
     """Refuse to train when a class, a region or the background is annotated in no case.
 
+    Or when ``dataset.json`` was changed since preprocessing: nnU-Net's loader looks for annotated
+    voxels under the labels that there are now.
+
     Args:
         dataset_class: nnU-Net's class for reading preprocessed cases.
         folder: preprocessed data of one configuration.
@@ -28,11 +38,12 @@ def check_annotations(
         labels: of ``dataset.json``, name to value or, for a region, values.
 
     Raises:
-        RuntimeError: names every class that is missing, and the remedy.
+        RuntimeError: names every class that is missing, or both lists of labels, and the remedy.
     """
     dataset = dataset_class(folder, list(cases))
     names = {_values(value): name for name, value in labels.items() if name != "ignore"}
     missing = set(names)
+    then = now = (OUTSIDE, *sorted(set().union(*names)))
     for case in cases:
         if not missing:
             break
@@ -40,10 +51,18 @@ def check_annotations(
         # nnU-Net noted where it saw each foreground class or region; only the background needs a
         # look at the labels themselves. -1 is background that lies on zero intensity (outside the
         # body in cropped images); augmentation turns it back into 0.
-        seen = {_values(k) for k, v in properties["class_locations"].items() if len(v)}
+        locations = properties["class_locations"]
+        then = next((k for k in locations if isinstance(k, tuple) and OUTSIDE in k), now)
+        seen = {_values(k) for k, v in locations.items() if len(v)}
         if BACKGROUND in missing and bool((labels_of_case[:] <= 0).any()):
             seen.add(BACKGROUND)
         missing -= seen
+    if not missing and then != now:
+        raise RuntimeError(
+            f"{Path(folder).name} was preprocessed with the labels {_words(then)}, dataset.json "
+            f"now has {_words(now)}. Put the old ones back, or run nnUNetv2_plan_and_preprocess "
+            "again"
+        )
     if not missing:
         return
     what = ", ".join(

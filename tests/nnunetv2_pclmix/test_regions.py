@@ -577,6 +577,13 @@ def test_a_region_that_is_never_annotated_is_named(root):
         RuntimeError, match=r"no voxel of other \(labels 4, 5\), spleen \(label 5\)"
     ):
         check({**LABELS, "spleen": 5, "other": [4, 5]})
+    left = {
+        name: label for name, label in LABELS.items() if name in ("background", "right", "ignore")
+    }
+    with pytest.raises(
+        RuntimeError, match=r"preprocessed with the labels 0, 1, 2, .* now has 0, 2\."
+    ):
+        check(left)
 
 
 def test_regions_without_ignore_label_are_refused(root):
