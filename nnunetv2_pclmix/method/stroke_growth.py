@@ -5,8 +5,9 @@ and draws the outline where the image has an edge: around what readers count as 
 and too far inside. Grown strokes show it the organ's rim. How far they may grow the prediction
 tells, of each image for itself: by less than a class' half thickness there they stay inside of it
 wherever they were drawn along its middle. The background grows as far as the other classes of the
-batch do on average. Where they are about equally thick that favours no side of an outline; against
-a much thinner class, the background.
+batch do on average, and no deeper than its own strokes lie, which may follow outlines. Where
+classes are about equally thick that favours no side of an outline; against a much thinner class,
+the background.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from nnunetv2_pclmix.method.label_encoding import LabelEncoding
 
 MOST_RINGS = 6
 """Voxels by which strokes grow at most."""
+DEEPEST = 8
+"""Voxels up to which it is counted how deep the background's strokes lie."""
 SAMPLE_STRIDE = 2
 """Of the prediction every second voxel along each axis with a period of 1 is looked at."""
 
@@ -73,8 +76,10 @@ def half_thickness(
 
     It is volume by surface less half a voxel, which leads from the middle voxel of a wall to the
     outermost one. That of the background is the mean of the others' over the batch, as far as they
-    are there: it has to be learned in images without any of them, too. In 3D volume and surface are
-    counted in the planes of the axes with a period of 1.
+    are there: it has to be learned in images without any of them, too. It is at most how deep most
+    of its strokes lie in this image. With S_r the share of their voxels that lie r or more voxels
+    inside, that is the sum of 2 S_r - 1 over all r for which this is positive. In 3D all is counted
+    in the planes of the axes with a period of 1.
 
     Args:
         drawn: (B, *spatial) int64 classes of the strokes, K where there are none.
@@ -83,7 +88,8 @@ def half_thickness(
         periods: see `ring_periods`.
     """
     both = torch.stack((predicted + 1, num_classes - predicted)).to(torch.int16)
-    largest, smallest = _spread(both, [a for a, p in enumerate(periods) if p == 1], diagonally=True)
+    planes = [axis for axis, period in enumerate(periods) if period == 1]
+    largest, smallest = _spread(both, planes, diagonally=True)
     edge = (largest != both[0]) | (smallest != both[1])
 
     strides = [SAMPLE_STRIDE if period == 1 else 1 for period in periods]
@@ -97,7 +103,14 @@ def half_thickness(
     others = half[:, 1:]
     total, there = global_sum(torch.stack((others.sum(), (others > 0).sum())))
     mean = total / there.clamp(min=1)
-    return torch.cat((mean.expand(len(half), 1), others), 1)
+
+    own, rim, inside = at[0] & member[0], edge[None].to(torch.uint8), []
+    for ring in range(1, DEEPEST + 1):
+        inside.append((own & (rim[0][part] == 0)).flatten(1).sum(1))
+        rim = _spread(rim, planes, diagonally=ring % 2 == 0)
+    shares = torch.stack(inside) / strokes[:, 0].clamp(min=1)
+    depth = (2 * shares - 1).clamp(min=0).sum(0)
+    return torch.cat((torch.minimum(mean, depth)[:, None], others), 1)
 
 
 @torch.library.custom_op("nnunetv2_pclmix::grown_classes", mutates_args=())

@@ -7,6 +7,7 @@ import torch
 
 from nnunetv2_pclmix.method.label_encoding import ExclusiveLabels, Regions
 from nnunetv2_pclmix.method.stroke_growth import (
+    DEEPEST,
     MOST_RINGS,
     grow_strokes,
     grown_classes,
@@ -88,7 +89,6 @@ def test_thickness_is_volume_by_surface():
     (half,) = half_thickness(predicted, predicted, K, [1, 1])
     # of a disc half of its radius, of a wall half of its width, from the middle voxel on
     torch.testing.assert_close(half[1:], torch.tensor([19.5, 4.5]), rtol=0.25, atol=0)
-    assert half[0] == half[1:].mean()
 
 
 @pytest.mark.parametrize("width", [1, 2, 5, 10])
@@ -128,7 +128,26 @@ def test_each_image_has_a_thickness_of_its_own():
     for image, alone in zip(predicted, half, strict=True):
         assert torch.equal(half_thickness(image[None], image[None], K, [1, 1])[0, 1:], alone[1:])
     # the background's is the mean of what is there, also where there is nothing else
-    assert half[:, 0].tolist() == [half[:2, 1:].sum() / 2] * 3
+    drawn = predicted.clone()
+    drawn[predicted == 0] = NONE
+    drawn[:, 2] = 0
+    mean = half_thickness(drawn, predicted, K, [1, 1])[:, 0]
+    drawn[2] = NONE
+    drawn[2, 2] = 0
+    assert mean.tolist() == [min(half[:2, 1:].sum().item() / 2, DEEPEST)] * 3
+
+
+@pytest.mark.parametrize("row, depth", [(2, 3.5), (26, 3.0), (28, 1.0)])
+def test_the_background_grows_no_deeper_than_its_strokes_lie(row, depth):
+    predicted = torch.zeros(2, 64, 64, dtype=torch.long)
+    predicted[:, 30:38] = 1  # half 3.5 thick
+    drawn = torch.full_like(predicted, NONE)
+    drawn[:, 34] = 1
+    drawn[0, row], drawn[1, 4] = 0, 0
+    assert half_thickness(drawn, predicted, K, [1, 1])[:, 0].tolist() == [depth, 3.5]
+    # where most of them lie beside an outline it stays
+    drawn[0, row], drawn[0, row, :24], drawn[0, 38] = NONE, 0, 0
+    assert half_thickness(drawn, predicted, K, [1, 1])[0, 0] == 0
 
 
 def scene():
