@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from nnunetv2_pclmix.method.global_mean import global_sum
@@ -104,11 +105,14 @@ def half_thickness(
     total, there = global_sum(torch.stack((others.sum(), (others > 0).sum())))
     mean = total / there.clamp(min=1)
 
-    own, rim, inside = at[0] & member[0], edge[None].to(torch.uint8), []
-    for ring in range(1, DEEPEST + 1):
-        inside.append((own & (rim[0][part] == 0)).flatten(1).sum(1))
-        rim = _spread(rim, planes, diagonally=ring % 2 == 0)
-    shares = torch.stack(inside) / strokes[:, 0].clamp(min=1)
+    pool = F.max_pool2d if len(periods) == 2 else F.max_pool3d
+    kernel = [3 if period == 1 else 1 for period in periods]
+    rims = [edge[:, None].float()]
+    for _ in range(DEEPEST - 1):
+        rims.append(pool(rims[-1], kernel, 1, [k // 2 for k in kernel]))
+    inside = torch.stack([rim[:, 0][part] for rim in rims]) == 0
+    own = (inside & (at[0] & member[0])).flatten(2).sum(2)
+    shares = own / strokes[:, 0].clamp(min=1)
     depth = (2 * shares - 1).clamp(min=0).sum(0)
     return torch.cat((torch.minimum(mean, depth)[:, None], others), 1)
 
