@@ -57,14 +57,14 @@ def check_annotations(
         if BACKGROUND in missing and bool((labels_of_case[:] <= 0).any()):
             seen.add(BACKGROUND)
         missing -= seen
-    if not missing and then != now:
+    if not missing:
+        if then == now:
+            return
         raise RuntimeError(
             f"{Path(folder).name} was preprocessed with the labels {_words(then)}, dataset.json "
             f"now has {_words(now)}. Put the old ones back, or run nnUNetv2_plan_and_preprocess "
             "again"
         )
-    if not missing:
-        return
     what = ", ".join(
         f"{names[values]} (label{'s' * (len(values) > 1)} {', '.join(map(str, sorted(values)))})"
         for values in sorted(missing, key=sorted)
