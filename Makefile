@@ -3,11 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-# The oldest nnU-Net that setup.py allows, with what it brings along, and tests that run nnU-Net.
+# The oldest nnU-Net and torch that setup.py allows, with what they bring along, and tests that run
+# nnU-Net or torch.compile.
 OLDEST := $(VENV)/oldest
-OLDEST_PINS := $(shell grep -E '^(nnunetv2|batchgenerators(v2)?|acvl-utils|dynamic-network-architectures)==' tests/lower_bounds.txt)
+OLDEST_PINS := $(shell grep -E '^(nnunetv2|torch(vision)?|batchgenerators(v2)?|acvl-utils|dynamic-network-architectures)==' tests/lower_bounds.txt)
 OLDEST_TESTS := $(patsubst %,tests/nnunetv2_pclmix/%.py,test_nnunet_version test_nnunet_details \
-	test_trainer test_configurations test_pretraining test_stock_interfaces commands/test_export \
+	test_trainer test_compile test_configurations test_pretraining test_stock_interfaces \
+	commands/test_export method/test_stroke_growth method/test_stroke_spread \
 	commands/test_small_plans commands/test_ct_fingerprint training/test_dense_validation) \
 	tests/scribble_tools/dataset/test_writing.py
 PURELIB := -c 'import sysconfig; print(sysconfig.get_path("purelib"))'

@@ -122,7 +122,8 @@ class PCLMixNetwork(nn.Module):
         """The output with its embedding, which only the first of two passes has a use for."""
         if self.embedding_head is None:
             return output
-        return output._replace(embedding=self.embedding_head(output.feature), feature=None)
+        # no `_replace`: compiled by torch 2.11 it returns an empty tuple, without a word
+        return TrainingOutput(output.main, output.auxiliary, self.embedding_head(output.feature))
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """The stock network's state, without the parts that exist for training only."""

@@ -303,7 +303,7 @@ class Objective:
         nothing = labels.num_classes
         embedding = output.embedding
         with torch.no_grad():
-            size, main = embedding.size, output.main[0]
+            size, main = embedding.hidden.shape[2:], output.main[0]
             certain = certainty_label(
                 labels,
                 mean_probabilities(labels, main, output.auxiliary),

@@ -9,6 +9,12 @@ import torch
 from torch import Tensor, nn
 
 
+@torch.compiler.assume_constant_result
+def _has_autocast(device: str) -> bool:
+    """Whether a kind of device has autocast; torch.compile knows how to ask from 2.14 on."""
+    return torch.amp.is_autocast_available(device)
+
+
 class OneParameter(nn.Module):
     """A module whose weights are views of a single parameter.
 
@@ -49,7 +55,7 @@ class OneParameter(nn.Module):
     def _views(self) -> dict[str, Tensor]:
         """The weights by name; those of linear layers as autocast wants them."""
         device = self.weights.device.type
-        if not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
+        if not (_has_autocast(device) and torch.is_autocast_enabled(device)):
             return self._named(self.weights.split(self.sizes))
         ours, theirs = self.sizes[: self.linear_weights], self.sizes[self.linear_weights :]
         linear, *others = self.weights.split([sum(ours), *theirs])

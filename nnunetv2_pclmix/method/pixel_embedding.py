@@ -37,11 +37,6 @@ class PixelEmbedding(NamedTuple):
     weight: Tensor
     bias: Tensor
 
-    @property
-    def size(self) -> torch.Size:
-        """Of the feature map."""
-        return self.hidden.shape[2:]
-
     def at(self, index: Tensor) -> Tensor:
         """(A, D) of the pixels (A,) among the flattened B * P."""
         hidden = self.hidden.flatten(2)

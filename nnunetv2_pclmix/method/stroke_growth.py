@@ -117,7 +117,12 @@ def half_thickness(
     return torch.cat((torch.minimum(mean, depth)[:, None], others), 1)
 
 
-@torch.library.custom_op("nnunetv2_pclmix::grown_classes", mutates_args=())
+# the schema in words: torch 2.6 cannot read it from a list[int]
+@torch.library.custom_op(
+    "nnunetv2_pclmix::grown_classes",
+    mutates_args=(),
+    schema="(Tensor drawn, Tensor reach, int[] periods) -> Tensor",
+)
 def grown_classes(drawn: Tensor, reach: Tensor, periods: list[int]) -> Tensor:
     """Let strokes grow ring by ring, each class up to its reach, `MOST_RINGS` rings at most.
 

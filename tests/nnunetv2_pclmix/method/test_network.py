@@ -89,7 +89,7 @@ def test_training_output_and_gradients(patch, strides, kind):
     output = network.embedded(output)
     assert output.main[0].shape == output.auxiliary.shape == (2, K, *patch)
     assert len(output.main) == len(strides) - 1
-    pixels = 2 * output.embedding.size.numel()
+    pixels = 2 * output.embedding.hidden.shape[2:].numel()
     embedding = output.embedding.at(torch.arange(pixels))
     assert embedding.shape == (pixels, 12)
     torch.testing.assert_close(embedding.norm(dim=1), torch.ones(pixels))
@@ -105,7 +105,7 @@ def test_embedding_has_the_configured_stride_or_the_deepest_there_is():
     for stride, size in ((8, (4, 6)), (4, (8, 12)), (64, (4, 6))):
         config = PCLMixConfig(embedding_stride=stride)
         network = PCLMixNetwork(stock_network(patch, strides), patch, K, config)
-        assert network.embedded(network(x)).embedding.size == size
+        assert network.embedded(network(x)).embedding.hidden.shape[2:] == size
 
 
 def test_evaluation_is_the_stock_network_bit_for_bit():
