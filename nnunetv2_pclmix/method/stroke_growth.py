@@ -7,7 +7,8 @@ tells, of each image for itself: by less than a class' half thickness there they
 wherever they were drawn along its middle. The background grows as far as the other classes of the
 batch do on average, and no deeper than its own strokes lie, which may follow outlines. Where
 classes are about equally thick that favours no side of an outline; against a much thinner class,
-the background.
+the background. It does not grow over what the network is sure is something else: that may be an
+object without a stroke.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ MOST_RINGS = 6
 """Voxels by which strokes grow at most."""
 DEEPEST = 8
 """Voxels up to which it is counted how deep the background's strokes lie."""
+SURE = 0.9
+"""Probability of a foreground class, or region, from which the background leaves it alone."""
 SAMPLE_STRIDE = 2
 """Of the prediction every second voxel along each axis with a period of 1 is looked at."""
 
@@ -51,7 +54,7 @@ def grow_strokes(
     A voxel becomes what the strokes nearest to it are, if they are of one class, and not further
     than ``share`` of that class' half thickness in this image. A class grows as far as the network
     knows its strokes there: not at all where half of their voxels or fewer are predicted to be of
-    it.
+    it. The background does not grow over what is foreground with a probability of `SURE`.
 
     Args:
         labels: what logits and scribble mean.
@@ -66,8 +69,10 @@ def grow_strokes(
     drawn = labels.exclusive(scribble)
     predicted = labels.exclusive(labels.predict(logits))
     reach = share * half_thickness(drawn, predicted, labels.num_classes, periods)
-    grown = labels.of_classes(grown_classes(drawn, reach, list(periods)))
-    return labels.with_scribble(grown.to(scribble.dtype), scribble)
+    grown = grown_classes(drawn, reach, list(periods))
+    foreground = labels.probabilities(logits)[:, labels.foreground_from :].amax(1)
+    grown = grown.masked_fill((grown == 0) & (foreground >= SURE), labels.num_classes)
+    return labels.with_scribble(labels.of_classes(grown).to(scribble.dtype), scribble)
 
 
 def half_thickness(

@@ -192,6 +192,28 @@ def test_regions_grow_like_their_classes(members):
     assert torch.equal(grown[:, 0], (expected[:, 0] >= 1) & (expected[:, 0] != NONE))
 
 
+@pytest.mark.parametrize("labels", [ExclusiveLabels(K), Regions(2, [[True, False], [True, True]])])
+def test_the_background_leaves_objects_without_a_stroke_alone(labels):
+    """An object of 4 x 4 voxels lies at the end of the background's stroke."""
+    label, scribble = scene()
+    small = (..., slice(1, 5), slice(41, 45))
+    label[small] = 1
+    classes = scribble[:, 0].long()
+    shown = torch.nn.functional.one_hot(label[:, 0].long(), K).movedim(-1, 1).float()
+    if isinstance(labels, Regions):
+        shown = torch.cat((shown[:, 1:].sum(1, keepdim=True), shown[:, 2:]), 1) - 0.5
+    said = {}
+    for sure, scale in (False, 1.0), (True, 20.0):
+        grown = grow_strokes(labels, scale * shown, labels.of_classes(classes), 0.9, [1, 1])
+        said[sure] = labels.exclusive(grown)[:, None]
+    changed = said[False] != said[True]
+    inside = torch.zeros_like(changed)
+    inside[small] = True
+    assert (said[False][small] == 0).any() and (said[True][small] == NONE).all()
+    # everything else grows as before
+    assert not changed[~inside].any()
+
+
 def test_it_compiles_as_one_graph():
     label, scribble = scene()
     logits = torch.nn.functional.one_hot(label[:, 0].long(), K).movedim(-1, 1).float()
