@@ -16,20 +16,27 @@ between allocations, too, and differs by some per cent from run to run. The form
 so that planned sizes can be measured without a GPU:
 
     python benchmarks/step.py --device cpu --size planned --sections tensors
+
+The JSON file is written anew after every section, and says which are missing: a run that is killed
+leaves what it had. What fails is named there, too, and the rest goes on.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import gc
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,17 +54,6 @@ from scribble_tools.text_tables import text_table
 
 TRAINERS = ("nnUNetTrainer", "nnUNetTrainerStrokeSupport", "nnUNetTrainerPCLMix")
 WIDTH = 140  # of the printed tables
-SECTIONS = (
-    "waits",
-    "steps",
-    "parts",
-    "memory",
-    "tensors",
-    "syncs",
-    "inference",
-    "loader",
-    "startup",
-)
 
 
 # ------------------------------------------------------------------ of one trainer
@@ -128,8 +124,6 @@ def waiting_is_an_error(trainer: Any, batches: Sequence[dict]) -> str:
         torch.cuda.set_sync_debug_mode("default")
         return step(descent)
 
-    for batch in batches[:2]:  # compile, and try kernels
-        trainer.train_step(batch)
     Descent.step = allowed if on_cuda else step
     try:
         for batch in batches[:3]:
@@ -319,61 +313,240 @@ def predictor(folder: Path, args: argparse.Namespace) -> tuple[Callable[[], Any]
     return predict, predictor.network
 
 
+# ------------------------------------------------------------------ what is kept of a run
+
+
+class Record:
+    """All that was measured so far: in the JSON file from then on, with a line for the log."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args, self.begin = args, time.monotonic()
+        keys = ("size", "trainers", "rounds", "starts", "threads", "clock")
+        each = [section for section in args.sections if section != "startup"]
+        missing = {name: list(each) for name in args.plans}
+        if "startup" in args.sections:
+            missing[args.plans[0]].append("startup")
+        self.content: dict[str, Any] = {
+            "plans": {name: vars(PLANS[args.size][name]) for name in args.plans},
+            "results": {name: {} for name in args.plans},
+            "startup": {},
+            "missing": missing,
+            "failed": {},
+            "settings": {key: getattr(args, key) for key in keys},
+            "minutes": 0.0,
+            **provenance(torch.device(args.device)),
+        }
+        self.say("begins")
+        self.save()
+
+    def seconds(self) -> float:
+        """Since the beginning."""
+        return time.monotonic() - self.begin
+
+    def say(self, text: str) -> None:
+        """With the time, so that a log tells what takes long from what hangs."""
+        stamp = time.strftime("%H:%M:%S")
+        print(f"{stamp}, {self.seconds():.1f} s: {text}", file=sys.stderr, flush=True)
+
+    def save(self) -> None:
+        """Write the file: the old one stays until the new one is complete."""
+        self.content["minutes"] = round(self.seconds() / 60, 1)
+        if self.args.out:
+            write_json(self.content, self.args.out)
+
+    @contextlib.contextmanager
+    def attempt(self, plan: str, what: str) -> Iterator[None]:
+        """A section, or the warm-up of a trainer: what fails is noted, and the rest goes on."""
+        self.say(f"{plan}: {what} begins")
+        try:
+            yield
+        except (Exception, TooLate) as error:
+            if isinstance(error, Exception):
+                traceback.print_exc()
+            why = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+            self.content["failed"].setdefault(plan, {})[what] = why
+            self.say(f"{plan}: {what} failed")
+        else:
+            if what in self.content["missing"][plan]:
+                self.content["missing"][plan].remove(what)
+            self.say(f"{plan}: {what} ends")
+        self.save()
+
+
+class TooLate(BaseException):
+    """No Exception: those are caught inside of torch.compile."""
+
+
+@contextlib.contextmanager
+def within(seconds: float | None) -> Iterator[None]:
+    """Raise `TooLate` in what takes longer; again later where it was lost, as in a destructor."""
+
+    def give_up(*_: Any) -> None:
+        raise TooLate(f"not ready within {limit:.0f} s")
+
+    if seconds is None:
+        yield
+        return
+    limit = max(seconds, 0.001)
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, limit, 2)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 # ------------------------------------------------------------------ all of one plan
 
 
-def measure_plan(plan: str, args: argparse.Namespace) -> dict[str, Any]:
-    """Every section asked for, of one plan."""
+@dataclass
+class Bench:
+    """The trainers of one plan, ready, and what they step through."""
+
+    plan: str
+    args: argparse.Namespace
+    clock: Clock
+    trainers: dict[str, Any]
+    batches: list[dict[str, Any]]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the trainers are."""
+        return torch.device(self.args.device)
+
+    @property
+    def cuda(self) -> bool:
+        """Whether that is a GPU."""
+        return self.device.type == "cuda"
+
+    def ours(self) -> dict[str, Any]:
+        """All but stock."""
+        return {name: trainer for name, trainer in self.trainers.items() if is_ours(trainer)}
+
+    def two(self) -> dict[str, Any]:
+        """Stock and the first of ours."""
+        return dict(list(self.trainers.items())[:2])
+
+    def runs(self) -> dict[str, Callable[[], Any]]:
+        """A step of each, with any of the batches."""
+
+        def stepping(trainer: Any) -> Callable[[], Any]:
+            return lambda: trainer.train_step(self.batches[np.random.randint(len(self.batches))])
+
+        return {name: stepping(trainer) for name, trainer in self.trainers.items()}
+
+
+def steps_section(bench: Bench) -> dict[str, Any]:
+    """Seconds of a step, in turns."""
+    return {"steps": compare(in_turns(bench.runs(), bench.args.rounds, bench.clock, warm_up=1))}
+
+
+def memory_section(bench: Bench) -> dict[str, Any]:
+    """What the allocator tells, or without a GPU the resident size of a process of its own."""
+    if bench.cuda:
+        return {"memory_mib": peaks(bench)}
+    names = bench.trainers
+    return {
+        "memory_mib": ratios(
+            {name: in_process("memory", bench.plan, name, bench.args)["mib"] for name in names}
+        )
+    }
+
+
+def tensors_section(bench: Bench) -> dict[str, Any]:
+    """Of tensors, without a GPU; with one, `memory_section` has them."""
+    return {} if bench.cuda else {"tensor_mib": peaks(bench)}
+
+
+def peaks(bench: Bench) -> dict[str, Any]:
+    """Most memory of a step, with what stays between steps."""
+    found: dict[str, float | None] = {}
+    runs = bench.runs()
+    for name, trainer in bench.trainers.items():
+        trainer.optimizer.zero_grad(set_to_none=True)  # a step begins with it
+        found[name] = peak_mib(runs[name], bench.device) + persistent_bytes(trainer) / 2**20
+    return ratios(found)
+
+
+def syncs_section(bench: Bench) -> dict[str, Any]:
+    """How often a step waits for the GPU."""
+    if not bench.cuda:
+        return {}
+    counts = {
+        name: count_synchronisations(trainer, bench.batches[0])
+        for name, trainer in bench.trainers.items()
+    }
+    return {"synchronisations": counts}
+
+
+def waits_section(bench: Bench) -> dict[str, Any]:
+    """Where a step waits that need not; stock looks at every level for annotations."""
+    found = {n: waiting_is_an_error(trainer, bench.batches) for n, trainer in bench.ours().items()}
+    return {"waits": found}
+
+
+def parts_section(bench: Bench) -> dict[str, Any]:
+    """Medians of what a step consists of."""
+    parts = {}
+    for name, trainer in bench.ours().items():
+        rounds = range(bench.args.rounds + 1)
+        splits = [split_step(trainer, bench.batches[0], bench.clock) for _ in rounds]
+        parts[name] = {
+            part: float(np.median([split[part] for split in splits[1:]])) for part in splits[0]
+        }
+    return {"parts": parts}
+
+
+# Those of most worth first: of a run that is stopped the last are missing.
+MEASURES: dict[str, Callable[[Bench], dict[str, Any]]] = {
+    "steps": steps_section,
+    "memory": memory_section,
+    "tensors": tensors_section,
+    "syncs": syncs_section,
+    "waits": waits_section,
+    "parts": parts_section,
+    "inference": lambda b: {"inference": measure_inference(b.two(), b.args, b.clock)},
+    "loader": lambda b: {"loader": measure_loader(b.two(), b.args)},
+}
+SECTIONS = (*MEASURES, "startup")
+
+
+def measure_plan(plan: str, record: Record) -> None:
+    """Every section asked for, of one plan, with those trainers that come to run."""
+    args = record.args
     device = torch.device(args.device)
-    cuda, clock = device.type == "cuda", Clock(device, args.clock == "cpu")
+    bench = Bench(plan, args, Clock(device, args.clock == "cpu"), {}, [])
     # what was compiled for another plan would be compiled again for shapes that vary
     torch.compiler.reset()
-    trainers = {name: ready_trainer(name, plan, args) for name in args.trainers}
-    stock_and_first = dict(list(trainers.items())[:2])
-    first = next(iter(trainers.values()))
-    batches = [pinned(random_batch(first)) if cuda else random_batch(first) for _ in range(4)]
-    result: dict[str, Any] = {}
+    gc.collect()  # trainers of another plan
+    result = record.content["results"][plan]
+    for name in args.trainers:
+        begin = record.seconds()
+        limit = None if args.ready_by is None else args.ready_by - time.time()
+        with record.attempt(plan, name), within(limit):
+            warm_up(name, bench)
+            result.setdefault("ready", {})[name] = round(record.seconds() - begin, 1)
+    if args.begin_when and bench.trainers:
+        record.say(f"{plan}: waits for {args.begin_when.name}")
+        while not args.begin_when.exists():
+            time.sleep(0.1)
+    for section, measure in MEASURES.items():
+        if section in args.sections and bench.trainers:
+            with record.attempt(plan, section):
+                result.update(measure(bench))
 
-    def stepping(trainer: Any) -> Callable[[], Any]:
-        return lambda: trainer.train_step(batches[np.random.randint(len(batches))])
 
-    runs = {name: stepping(trainer) for name, trainer in trainers.items()}
-    if "waits" in args.sections:
-        result["waits"] = {
-            name: waiting_is_an_error(trainer, batches)
-            for name, trainer in trainers.items()
-            if is_ours(trainer)  # stock looks at every level for annotations
-        }
-        for name in trainers.keys() - result["waits"].keys():
-            runs[name]()  # compiled, too
-    if "steps" in args.sections:
-        result["steps"] = compare(in_turns(runs, args.rounds, clock))
-    if "parts" in args.sections:
-        result["parts"] = {}
-        for name, trainer in trainers.items():
-            if is_ours(trainer):
-                splits = [split_step(trainer, batches[0], clock) for _ in range(args.rounds + 1)]
-                result["parts"][name] = {
-                    part: float(np.median([s[part] for s in splits[1:]])) for part in splits[0]
-                }
-    if "memory" in args.sections and not cuda:
-        resident = {name: in_process("memory", plan, name, args)["mib"] for name in trainers}
-        result["memory_mib"] = ratios(resident)
-    if ("memory" if cuda else "tensors") in args.sections:
-        peaks: dict[str, float | None] = {}
-        for name, trainer in trainers.items():
-            trainer.optimizer.zero_grad(set_to_none=True)  # a step begins with it
-            peaks[name] = peak_mib(runs[name], device) + persistent_bytes(trainer) / 2**20
-        result["memory_mib" if cuda else "tensor_mib"] = ratios(peaks)
-    if "syncs" in args.sections and cuda:
-        result["synchronisations"] = {
-            name: count_synchronisations(trainer, batches[0]) for name, trainer in trainers.items()
-        }
-    if "inference" in args.sections:
-        result["inference"] = measure_inference(stock_and_first, args, clock)
-    if "loader" in args.sections:
-        result["loader"] = measure_loader(stock_and_first, args)
-    return result
+def warm_up(name: str, bench: Bench) -> None:
+    """Add a trainer, compiled and with its kernels chosen where its steps are timed."""
+    trainer = ready_trainer(name, bench.plan, bench.args)
+    if not bench.batches:
+        batches = [random_batch(trainer) for _ in range(4)]
+        bench.batches = [pinned(batch) for batch in batches] if bench.cuda else batches
+    if bench.cuda or {"steps", "waits"} & set(bench.args.sections):
+        for batch in bench.batches[:2]:
+            trainer.train_step(batch)
+    bench.trainers[name] = trainer
 
 
 def pinned(batch: dict[str, Any]) -> dict[str, Any]:
@@ -488,7 +661,26 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="the first is what the others are compared with; settings of PCLMixConfig follow "
         "after a colon: nnUNetTrainerPCLMix:auxiliary_stride=8,contrast=False",
     )
-    parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=SECTIONS)
+    parser.add_argument(
+        "--sections",
+        nargs="+",
+        choices=SECTIONS,
+        default=list(SECTIONS),
+        metavar="SECTION",
+        help=f"in this order, whatever the one given: {', '.join(SECTIONS)} (default: all)",
+    )
+    parser.add_argument(
+        "--begin-when",
+        type=Path,
+        metavar="FILE",
+        help="with the trainers ready, wait for this file before anything is measured",
+    )
+    parser.add_argument(
+        "--ready-by",
+        type=float,
+        metavar="TIME",
+        help="as `date +%%s` prints it: leave out trainers that are not ready then, e.g. compiled",
+    )
     parser.add_argument("--rounds", type=int, default=7, help="timed rounds (default: 7)")
     parser.add_argument(
         "--starts", type=int, help="processes timed per trainer (default: 1 on CUDA, else 3)"
@@ -504,6 +696,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     args.size = args.size or ("planned" if args.device == "cuda" else "reduced")
     args.starts = args.starts or (1 if args.device == "cuda" else 3)
     args.plans = args.plans or list(PLANS[args.size])
+    args.sections = [section for section in SECTIONS if section in args.sections]
     if unknown := set(args.plans) - set(PLANS[args.size]):
         parser.error(f"--plans {' '.join(unknown)}: {args.size} has {' '.join(PLANS[args.size])}")
     return args
@@ -516,32 +709,23 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.child:
         print(json.dumps(child(args)))
         return
-    begin = time.time()
-    plans = {name: PLANS[args.size][name] for name in args.plans}
+    record = Record(args)
     with tempfile.TemporaryDirectory() as folder:
-        write_task(Path(folder), plans)
-        results = {}
-        for name in plans:
-            results[name] = measure_plan(name, args)
-            print(tables(name, results[name]), flush=True)
-        startup = measure_startup(args.plans[0], args) if "startup" in args.sections else {}
-    for what, rows in startup.items():
+        write_task(Path(folder), {name: PLANS[args.size][name] for name in args.plans})
+        record.say("the data set is there")
+        for name in args.plans:
+            measure_plan(name, record)
+            print(tables(name, record.content["results"][name]), flush=True)
+        if "startup" in args.sections:
+            with record.attempt(args.plans[0], "startup"):
+                record.content["startup"] = measure_startup(args.plans[0], args)
+    for what, rows in record.content["startup"].items():
         for name, row in rows.items():
             print(f"{what}, {name}: {row['seconds_median']:.2f} s, ratio {_ratio(row)}")
-    content = {
-        "plans": {name: vars(plan) for name, plan in plans.items()},
-        "results": results,
-        "startup": startup,
-        "settings": {
-            key: getattr(args, key)
-            for key in ("size", "trainers", "rounds", "starts", "threads", "clock")
-        },
-        "minutes": round((time.time() - begin) / 60, 1),
-        **provenance(torch.device(args.device)),
-    }
-    print(f"{content['minutes']} minutes")
-    if args.out:
-        write_json(content, args.out)
+    print(f"{record.content['minutes']} minutes")
+    if failed := record.content["failed"]:
+        found = [f"{p}, {what}: {why}" for p, rows in failed.items() for what, why in rows.items()]
+        raise SystemExit("\n".join(found))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from in_threads import pools_of_threads
 from torch import Tensor
 
 from nnunetv2_pclmix.discovery import register
@@ -89,7 +90,7 @@ def write_task(root: Path, plans: dict[str, Plan], patients: int = 4) -> None:
 
     raw = make_demo_data(root / "nnUNet_raw", DATASET_ID, patients, test_patients=0)
     configurations = sorted({plan.configuration for plan in plans.values()})
-    with quiet(), contextlib.redirect_stderr(io.StringIO()):
+    with quiet(), contextlib.redirect_stderr(io.StringIO()), pools_of_threads():
         fingerprint = DatasetFingerprintExtractor(DATASET_ID, num_processes=1)
         fingerprint.num_foreground_voxels_for_intensitystats = 1e4  # 1e8 take half a minute
         fingerprint.run()
