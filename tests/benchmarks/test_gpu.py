@@ -30,15 +30,53 @@ def test_what_a_gpu_has_to_show_runs_without_one(benchmarks, tmp_path, commands_
         log[-3000:] for log in logs if parts.get(log.split("\n", 1)[0].strip(" =")) != "ok"
     )
     assert done.returncode == 0
-    assert parts.keys() == {"doctor", "continued", "main_job", "prediction", "steps_2d", "steps_3d"}
+    steps = {"steps_eager", "steps_compiled"}
+    assert parts.keys() == {"doctor", "continued", "main_job", "prediction", *steps}
     assert figures["continued"]["epochs_in_the_end"] == 3
     assert figures["prediction"]["different_voxels"] == 0  # both on the CPU
-    assert list(figures["steps_2d"]["results"]["acdc_2d"]["steps"]) == [ONE_PASS]
+    for name in steps:
+        assert list(figures[name]["results"]["acdc_2d"]["steps"]) == [ONE_PASS]
     assert "figures that are missing: none" in table
+    assert max(map(len, table.splitlines())) <= 150
 
 
 def test_what_there_is_no_time_for_is_named(benchmarks, tmp_path):
     done, figures, table = run_gpu_sh(tmp_path, GPU_SECONDS="5")
     assert done.returncode == 1
     assert all("no time left" in part["status"] for part in figures["parts"])
-    assert "missing: steps_2d, steps_3d, continued, prediction" in table
+    assert "missing: steps_eager, steps_compiled, continued, prediction" in table
+
+
+def test_a_part_says_in_one_line_that_it_lacks_anothers_result(benchmarks, tmp_path, monkeypatch):
+    import gpu_figures
+
+    for name in ("nnUNet_raw", "nnUNet_results"):
+        monkeypatch.setenv(name, str(tmp_path))
+    parts = tmp_path / "parts.tsv"
+    parts.write_text("doctor\t3\tok\nmain_job\t9\tfailed: no\n")
+    with pytest.raises(SystemExit, match="^not begun: preprocessing in main_job did not finish$"):
+        gpu_figures.killed_and_continued("T", "cpu", parts, tmp_path / "continued.json")
+    with pytest.raises(SystemExit, match="^not begun: the training in main_job did not finish$"):
+        gpu_figures.predictions_compared("T", tmp_path, parts, tmp_path / "prediction.json")
+
+
+def test_the_table_has_what_was_measured_before_a_limit_in_lines_that_fit(benchmarks, tmp_path):
+    import gpu_figures
+
+    steps = {"seconds_median": 0.1, "seconds_least": 0.1}
+    steps |= {"ratio_quartiles": [1, 1, 1], "ratio_of_least": 1}
+    content = {
+        "machine": {"device": "cuda"},
+        "results": {"acdc_2d": {"steps": {ONE_PASS: steps}, "waits": {ONE_PASS: "a.py < " * 90}}},
+        "missing": {"acdc_2d": [], "large_3d": ["steps", "parts"]},
+        "failed": {"large_3d": {ONE_PASS: "OutOfMemoryError: much"}},
+    }
+    (tmp_path / "steps_eager.json").write_text(json.dumps(content))
+    (tmp_path / "parts.tsv").write_text(f"steps_eager\t110\tfailed: {'long ' * 100}\n")
+    assert gpu_figures.table(tmp_path, tmp_path) == 1
+    lines = (tmp_path / "table.txt").read_text().splitlines()
+    assert max(map(len, lines)) <= 150
+    assert any(line.split()[:4] == ["acdc_2d,", "eager", ONE_PASS, "100.0"] for line in lines)
+    assert f"failed, large_3d, eager, {ONE_PASS}: OutOfMemoryError: much" in lines
+    missing = "steps_compiled, continued, prediction, steps_eager (large_3d: steps parts)"
+    assert lines[-1] == f"figures that are missing: {missing}"
