@@ -43,7 +43,7 @@ class Measure:
 def read_rows(file: Path) -> list[dict]:
     """The rows of a file, each with its length as ``iterations``, and `trainer_today` as ``today``.
 
-    Rows of the cropped task, which another script made, are brought into the same form.
+    Rows that another script made, of the cropped task and on a GPU, are brought into the same form.
     """
     rows = map(json.loads, file.read_text().splitlines())
     return [{**_in_one_form(row), "today": trainer_today(row)} for row in rows]
@@ -52,9 +52,9 @@ def read_rows(file: Path) -> list[dict]:
 def _in_one_form(row: dict) -> dict:
     if "iterations_done" not in row:
         return {**row, "iterations": row["epochs"] * row["iterations_per_epoch"]}
-    names = ("RV", "MYO", "LV")
+    names = row.get("classes", ("RV", "MYO", "LV"))
     keys = ("dice", "hd95_mm", "islands_per_case")
-    dices = zip(names, row["dice_rv_myo_lv"], strict=True)
+    dices = zip(names, row.get("dice_of_classes") or row["dice_rv_myo_lv"], strict=True)
     raw = {
         "summary": {
             "overall": {key: row[key] for key in keys},
