@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from scribble_tools.storage.interruptions import (
     exit_code_of,
@@ -60,7 +63,7 @@ class FolderGuard:
 def one_last_message(
     say: Callable[[str], None], what_was_saved: Callable[[], str], clear_up: Callable[[], None]
 ) -> Iterator[None]:
-    """Ctrl-C, SIGTERM, a full disk and a folder in use end the process with one message.
+    """Ctrl-C, SIGTERM, a full disk, a folder in use and a failing compiler end with one message.
 
     Args:
         say: takes the message.
@@ -86,6 +89,22 @@ def one_last_message(
         clear_up()
         say(f"ERROR: {full_in_words(error)}. Make room. {what_was_saved()}")
         raise SystemExit(1) from None
+    except RuntimeError as error:
+        if not _is_of_compiler(error):
+            raise
+        clear_up()
+        traceback.print_exc()
+        say(
+            f"ERROR: torch.compile failed ({type(error).__name__}, torch {torch.__version__}). "
+            "Without it a training is right, too, but slower: export nnUNet_compile=f and start "
+            f"again. {what_was_saved()}"
+        )
+        raise SystemExit(1) from None
+
+
+def _is_of_compiler(error: RuntimeError) -> bool:
+    """Whether torch.compile raised it, which is not imported for this: it takes a second."""
+    return any(kind.__module__.startswith("torch._dynamo") for kind in type(error).__mro__)
 
 
 @contextlib.contextmanager

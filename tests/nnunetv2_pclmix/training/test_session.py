@@ -116,10 +116,27 @@ def test_sigterm_is_such_an_end():
     assert said == ["x", "The training was stopped by SIGTERM. This was saved."]
 
 
-def test_other_errors_come_through():
-    with pytest.raises(OSError, match="other"):
+@pytest.mark.parametrize("error", [OSError("other"), RuntimeError("other")])
+def test_other_errors_come_through(error):
+    with pytest.raises(type(error), match="other"):
         with one_last_message(print, str, lambda: None):
-            raise OSError("other")
+            raise error
+
+
+def test_a_failing_compiler_is_named_with_what_to_do(capsys):
+    """Of one that fails indeed: no training can go on, as it would compile in each iteration."""
+
+    def fails(graph, inputs):
+        raise AssertionError("no code for this")
+
+    said = []
+    with pytest.raises(SystemExit) as stop:
+        with one_last_message(said.append, lambda: "This was saved.", lambda: said.append("x")):
+            torch.compile(lambda x: x + 1, backend=fails)(torch.ones(2))
+    assert stop.value.code == 1
+    assert said[0] == "x" and said[1].endswith("This was saved.")
+    assert f"torch {torch.__version__}" in said[1] and "nnUNet_compile=f" in said[1]
+    assert "no code for this" in capsys.readouterr().err
 
 
 def test_the_guard_can_be_held_twice_by_its_training_only(tmp_path, monkeypatch):
