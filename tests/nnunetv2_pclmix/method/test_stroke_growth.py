@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 
+from nnunetv2_pclmix.method import stroke_growth
 from nnunetv2_pclmix.method.label_encoding import ExclusiveLabels, Regions
 from nnunetv2_pclmix.method.stroke_growth import (
     DEEPEST,
@@ -44,10 +45,12 @@ def by_loop(drawn, reach, periods):
     return result
 
 
+@pytest.mark.parametrize("kind", [torch.int16, torch.float32])  # a CPU's, a GPU's
 @pytest.mark.parametrize(
     "size, periods", [((23, 17), [1, 1]), ((6, 14, 11), [3, 1, 1]), ((9, 8, 10), [1, 1, 1])]
 )
-def test_rings_are_those_of_a_loop(size, periods):
+def test_rings_are_those_of_a_loop(size, periods, kind, monkeypatch):
+    monkeypatch.setattr(stroke_growth, "_fastest", lambda device: kind)
     generator = torch.Generator().manual_seed(4)
     kind = torch.rand((2, *size), generator=generator)
     drawn = torch.full((2, *size), NONE)
@@ -225,3 +228,17 @@ def test_it_compiles_as_one_graph():
 def test_periods_make_rings_of_equal_length():
     assert ring_periods((1.5625, 1.5625)) == [1, 1]
     assert ring_periods((3.0, 1.25, 1.0)) == [3, 1, 1]
+
+
+@pytest.mark.parametrize("periods", [[1, 1], [4, 1, 1], [1, 1, 1]])
+def test_thickness_is_the_same_by_pooling(periods, monkeypatch):
+    generator = torch.Generator().manual_seed(2)
+    size = (2, 12, 18, 20)[: 1 + len(periods)]
+    drawn, predicted = (torch.randint(0, K, size, generator=generator) for _ in range(2))
+    drawn[torch.rand(size, generator=generator) < 0.5] = NONE
+    predicted[:, 3:9] = 1
+    halves = []
+    for kind in torch.int16, torch.float32:
+        monkeypatch.setattr(stroke_growth, "_fastest", lambda device, kind=kind: kind)
+        halves.append(half_thickness(drawn, predicted, K, periods))
+    assert torch.equal(*halves) and halves[0].any()
