@@ -188,6 +188,7 @@ def _spread(values: Tensor, axes: Sequence[int], diagonally: bool) -> Tensor:
 
 
 def _pooled(values: Tensor, axes: Sequence[int]) -> Tensor:
+    """The largest of each voxel and its neighbours, those across corners too."""
     spatial = range(values.ndim - 2)
     kernel = [3 if axis in axes else 1 for axis in spatial]
     pool = F.max_pool2d if len(spatial) == 2 else F.max_pool3d

@@ -45,12 +45,12 @@ def by_loop(drawn, reach, periods):
     return result
 
 
-@pytest.mark.parametrize("kind", [torch.int16, torch.float32])  # a CPU's, a GPU's
+@pytest.mark.parametrize("dtype", [torch.int16, torch.float32])  # a CPU's, a GPU's
 @pytest.mark.parametrize(
     "size, periods", [((23, 17), [1, 1]), ((6, 14, 11), [3, 1, 1]), ((9, 8, 10), [1, 1, 1])]
 )
-def test_rings_are_those_of_a_loop(size, periods, kind, monkeypatch):
-    monkeypatch.setattr(stroke_growth, "_fastest", lambda device: kind)
+def test_rings_are_those_of_a_loop(size, periods, dtype, monkeypatch):
+    monkeypatch.setattr(stroke_growth, "_fastest", lambda device: dtype)
     generator = torch.Generator().manual_seed(4)
     kind = torch.rand((2, *size), generator=generator)
     drawn = torch.full((2, *size), NONE)

@@ -124,8 +124,6 @@ def test_other_errors_come_through(error):
 
 
 def test_a_failing_compiler_is_named_with_what_to_do(capsys):
-    """Of one that fails indeed: no training can go on, as it would compile in each iteration."""
-
     def fails(graph, inputs):
         raise AssertionError("no code for this")
 
