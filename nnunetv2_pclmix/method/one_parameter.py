@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 @torch.compiler.assume_constant_result
 def _has_autocast(device: str) -> bool:
-    """Whether a kind of device has autocast; torch.compile knows how to ask from 2.14 on."""
+    """Whether a kind of device has autocast; torch.compile of torch 2.11 cannot ask."""
     return torch.amp.is_autocast_available(device)
 
 
