@@ -22,7 +22,9 @@ from torch import Tensor
 
 from nnunetv2_pclmix.method.global_mean import global_sum
 from nnunetv2_pclmix.method.label_encoding import LabelEncoding
+from nnunetv2_pclmix.method.triton_kernels import launcher
 
+KERNEL = "nnunetv2_pclmix.method.stroke_growth_triton"
 MOST_RINGS = 6
 """Voxels by which strokes grow at most."""
 DEEPEST = 8
@@ -130,6 +132,8 @@ def half_thickness(
 def grown_classes(drawn: Tensor, reach: Tensor, periods: list[int]) -> Tensor:
     """Let strokes grow ring by ring, each class up to its reach, `MOST_RINGS` rings at most.
 
+    On CUDA a ring is one Triton kernel; elsewhere, and without Triton, it is several operations.
+
     Rings go along the axes and, every second time, across corners too, which makes octagons of
     them. Where strokes of two classes arrive at once, or the first to arrive is beyond its reach,
     nothing is said, and nothing grows on.
@@ -142,6 +146,9 @@ def grown_classes(drawn: Tensor, reach: Tensor, periods: list[int]) -> Tensor:
     Returns:
         (B, *spatial) int64 classes, K where nothing is said.
     """
+    if drawn.device.type == "cuda" and (kernel := launcher(KERNEL)) is not None:
+        with torch.cuda.device(drawn.device):  # Triton takes the current one
+            return kernel(drawn, reach, periods, MOST_RINGS)
     num_classes = reach.shape[1]
     # the largest and the smallest class that arrives, 0 where none has: they agree on one class
     both = torch.stack((drawn + 1, num_classes - drawn))

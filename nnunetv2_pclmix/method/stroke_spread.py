@@ -7,13 +7,12 @@ sample; elsewhere, and without Triton, the same is done row by row of all sample
 
 from __future__ import annotations
 
-import functools
-import warnings
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
+from nnunetv2_pclmix.method.triton_kernels import launcher
+
+KERNEL = "nnunetv2_pclmix.method.stroke_spread_triton"
 COLUMNS = 64
 """Bits of a row, at most."""
 
@@ -36,7 +35,7 @@ def implied_cells(maps: Tensor, steps: int) -> Tensor:
         (B, 3, *grid) bool: further than a cell from all foreground; reached from background
         strokes; reached by none.
     """
-    if maps.device.type == "cuda" and (kernel := _triton_kernel()) is not None:
+    if maps.device.type == "cuda" and (kernel := launcher(KERNEL)) is not None:
         with torch.cuda.device(maps.device):  # Triton takes the current one
             return kernel(maps, steps)
     inside, ours, theirs = pack(maps).unbind(1)
@@ -46,22 +45,6 @@ def implied_cells(maps: Tensor, steps: int) -> Tensor:
 @implied_cells.register_fake
 def _(maps: Tensor, steps: int) -> Tensor:
     return torch.empty_like(maps, memory_format=torch.contiguous_format)
-
-
-@functools.cache
-def _triton_kernel() -> Callable[[Tensor, int], Tensor] | None:
-    """The kernel, or None where it does not run."""
-    try:
-        from nnunetv2_pclmix.method.stroke_spread_triton import launch
-
-        launch(torch.zeros(1, 3, 1, 1, dtype=torch.bool, device="cuda"), 1)
-    # Triton may be missing, too old, or find no C compiler: in whatever way it fails, there is
-    # another that gives the same
-    except Exception as error:
-        text = f"stroke support takes many small steps: {type(error).__name__}: {error}"
-        warnings.warn(text, stacklevel=2)
-        return None
-    return launch
 
 
 def pack(cells: Tensor) -> Tensor:

@@ -1,6 +1,9 @@
 """Growing strokes: against a loop over voxels, and against shapes whose thickness is known."""
 
 import itertools
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -61,6 +64,52 @@ def test_rings_are_those_of_a_loop(size, periods, dtype, monkeypatch):
     expected = torch.stack([by_loop(*pair, periods) for pair in zip(drawn, reach, strict=True)])
     assert torch.equal(grown, expected)
     assert (grown != NONE).sum() > 2 * (drawn != NONE).sum()
+
+
+IN_THE_INTERPRETER = """
+import torch
+from nnunetv2_pclmix.method.stroke_growth import MOST_RINGS, grown_classes
+from nnunetv2_pclmix.method.stroke_growth_triton import launch
+torch.manual_seed(0)
+reach = torch.tensor([[2.0, 3.7, 9.0], [4.0, 0.9, 1.0], [0.0, 2.0, 6.0]])
+SHAPES = {(23, 17): (1, 1), (1, 300): (1, 1), (9, 10): (1, 4), (1, 9, 5): (5, 1, 1)}
+SHAPES |= {(6, 14, 11): (3, 1, 1), (5, 8, 7): (1, 1, 1)}
+for shape, periods in SHAPES.items():
+    kind = (torch.rand(3, *shape) * 100).long()  # three of a hundred voxels are a stroke
+    drawn = kind.clamp(max=3).transpose(1, -1).contiguous().transpose(1, -1)
+    expected = grown_classes(drawn, reach, list(periods))
+    assert torch.equal(launch(drawn, reach, periods, MOST_RINGS), expected), shape
+    assert (expected < 3).sum() > 1.5 * (drawn < 3).sum()
+"""
+
+
+@pytest.mark.slow
+def test_the_kernel_agrees_in_tritons_interpreter():
+    pytest.importorskip("triton")
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    command = [sys.executable, "-c", IN_THE_INTERPRETER]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_the_kernel_compiles_without_a_gpu(first, tmp_path, monkeypatch):
+    triton = pytest.importorskip("triton", minversion="3.6")
+    from triton.backends.compiler import GPUTarget
+
+    from nnunetv2_pclmix.method.stroke_growth_triton import BLOCK, _kernel
+
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    signature = {"source": "*i64" if first else "*i32", "after": "*i32", "result": "*i64"}
+    numbers = ("ring", "num_classes", "planes", "rows", "columns")
+    signature |= {"reach": "*fp32", **dict.fromkeys(numbers, "i32")}
+    constants = dict.fromkeys(("ALONG_PLANES", "ALONG_ROWS", "ALONG_COLUMNS"), 1)
+    constants |= {"DIAGONALLY": not first, "FIRST": first, "BLOCK": BLOCK}
+    constants |= {"ring": 1, "planes": 1} if first else {}  # Triton makes constants of ones
+    signature |= dict.fromkeys(constants, "constexpr")
+    source = triton.compiler.ASTSource(fn=_kernel, signature=signature, constexprs=constants)
+    text = triton.compile(source, target=GPUTarget("cuda", 90, 32)).asm["ptx"]
+    assert "st.local" not in text  # everything stays in registers
 
 
 def test_between_two_classes_nothing_is_said():
