@@ -156,6 +156,18 @@ class TrainingStep:
             descent: back-propagation and optimiser.
             pictures: take this iteration's samples, if they are to be drawn.
         """
+        # all but the network is in float32. Within one context the weights, too, are converted to
+        # half precision but once: the second pass finds what the first has made
+        with autocast(self.device.type, enabled=False):
+            return self._iteration(batch, progress, descent, pictures)
+
+    def _iteration(
+        self,
+        batch: Mapping,
+        progress: float,
+        descent: Descent,
+        pictures: TrainingPictures | None,
+    ) -> StepResult:
         data = batch["data"].to(self.device, non_blocking=True)
         target = batch["target"]
         # the coarser levels of deep supervision are made of the first on the device

@@ -153,3 +153,39 @@ def test_without_growth_the_strokes_are_as_drawn():
     step, descent = make(replace(CONFIG, stroke_growth=0.0))
     step.grow = None
     step(batch_of(), 0.5, descent)
+
+
+def test_weights_are_converted_to_half_precision_but_once(monkeypatch):
+    """Autocast keeps what it converts for the second pass; the gradients are the same without."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Conversions(TorchDispatchMode):
+        of_kernels = 0
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            if func is torch.ops.aten._to_copy.default and args[0].ndim == 4:
+                to, rows = (kwargs or {}).get("dtype"), args[0].shape[2:]
+                self.of_kernels += to == torch.bfloat16 and rows in ((3, 3), (2, 2))
+            return func(*args, **(kwargs or {}))
+
+    def trained(cached):
+        step, descent = make()
+        whole = step.forward
+
+        def in_half(*args, **kwargs):
+            with torch.autocast("cpu", torch.bfloat16, cache_enabled=cached):
+                return whole(*args, **kwargs)
+
+        monkeypatch.setattr(step, "forward", in_half)
+        with Conversions() as conversions:
+            step(batch_of(), 0.5, descent)
+        gradients = [own.grad.clone() for own in step.network.parameters() if own.grad is not None]
+        return conversions.of_kernels, gradients, step.network
+
+    once, gradients, network = trained(True)
+    each_time, expected, _ = trained(False)
+    kernels = sum(own.ndim == 4 and own.shape[-1] > 1 for own in network.parameters())
+    assert (once, each_time) == (kernels, 2 * kernels)
+    assert len(gradients) == len(expected)
+    for own, other in zip(gradients, expected, strict=True):
+        assert torch.equal(own, other)
