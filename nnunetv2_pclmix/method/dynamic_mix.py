@@ -55,15 +55,19 @@ def box_mask(
     w = torch.empty(batch_size, axes, device=device).exponential_()
     fraction = area ** (w / w.sum(1, keepdim=True))
     place = torch.rand(batch_size, axes, device=device)
-    inside = torch.ones(batch_size, *[1] * (axes + 1), dtype=torch.bool, device=device)
-    for axis, length in enumerate(spatial):
-        extent = (fraction[:, axis, None] * length).round().clamp(min=1)
-        start = (place[:, axis, None] * (length - extent + 1)).floor()
-        position = torch.arange(length, device=device)
-        hit = (position >= start) & (position < start + extent)
+    # filled on the device, which copying numbers there would wait for
+    length = torch.cat([w.new_full((1,), n) for n in spatial])
+    extent = (fraction * length).round().clamp(min=1)
+    start = (place * (length - extent + 1)).floor()
+    begin, end = start.unbind(1), (start + extent).unbind(1)
+    inside = None
+    for axis, n in enumerate(spatial):
         shape = [batch_size, 1] + [1] * axes
-        shape[2 + axis] = length
-        inside = inside & hit.view(shape)
+        first, last = begin[axis].view(shape), end[axis].view(shape)
+        shape = [n if i == axis else 1 for i in range(axes)]
+        position = torch.arange(n, device=device).view(shape)
+        hit = (position >= first) & (position < last)
+        inside = hit if inside is None else inside & hit
     return inside
 
 
