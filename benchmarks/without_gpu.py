@@ -55,6 +55,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import FlopCounterMode
 
+from nnunetv2_pclmix.method import stroke_growth
 from scribble_tools.dataset.writing import write_json
 from scribble_tools.text_tables import text_table
 
@@ -65,6 +66,8 @@ PRECISIONS = ("float32", "half")
 # of so many lists at once, and so many chunks of so many elements.
 TENSORS_AT_ONCE = {1: 110, 2: 64, 3: 48, 4: 36, 5: 30}
 CHUNKS_AT_ONCE, CHUNK = 320, 65536
+# Strokes grow by one kernel per ring; all other operators start one kernel.
+KERNELS = {torch.ops.nnunetv2_pclmix.grown_classes.default: stroke_growth.MOST_RINGS}
 
 
 def is_work(func: Any) -> bool:
@@ -94,16 +97,16 @@ class Tally(TorchDispatchMode):
         self._see_numbers(func, (args, kwargs), made)
         if is_work(func):
             taken = [x for x in tree_iter((args, kwargs)) if isinstance(x, Tensor)]
-            written = made
+            written, kernels = made, KERNELS.get(func, 1)
             if func.__name__.startswith("_foreach"):
                 written = made or args[0]  # in place it returns nothing
                 self.operations += len(args[0])
                 self.launches += kernels_for(args[0], (len(taken) + len(made)) // len(args[0]))
             else:
-                self.operations += 1
-                self.launches += 1
+                self.operations += kernels
+                self.launches += kernels
             # what is expanded is read from the few values that there are
-            self.bytes += sum(
+            self.bytes += kernels * sum(
                 min(x.nbytes, x.untyped_storage().nbytes()) for x in (*taken, *written)
             )
         for tensor in made:
@@ -184,7 +187,10 @@ def in_float32(function: Callable[..., Tensor], kernel: Any) -> Callable[..., Te
 
 @contextlib.contextmanager
 def as_on_cuda(optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """Attention, softmax and lists of weights are as on CUDA, by kernels that a CPU lacks."""
+    """Attention, softmax and lists of weights are as on CUDA, by kernels that a CPU lacks.
+
+    What is measured for growing strokes pools as there, too.
+    """
     for group in optimizer.param_groups:
         group["foreach"] = True  # what CUDA takes where nothing is said
     clipping = "torch.nn.utils.clip_grad._has_foreach_support"
@@ -195,6 +201,7 @@ def as_on_cuda(optimizer: torch.optim.Optimizer) -> Iterator[None]:
         patch.object(torch, "softmax", softmax),
         patch.object(torch, "log_softmax", log_softmax),
         patch(clipping, lambda *_: True),
+        patch.object(stroke_growth, "_fastest", lambda _: torch.float32),
     ):
         yield
 

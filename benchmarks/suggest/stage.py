@@ -113,10 +113,14 @@ def score(network: NNUNetModel, raw: RawDataset, cases: list[str], out: Path) ->
     found = evaluate_folders(out, dense, raw.labels, raw.file_ending, 1, cases)
     summary = summarise(found.scores)
     per_class = {name: row["dice"] for name, row in summary["per_class"].items()}
+    of_case: dict[str, list[float]] = {}
+    for own in found.scores:
+        of_case.setdefault(own.case, []).append(own.dice)
     return {
         "dice": summary["overall"]["dice"],
         "hd95_mm": summary["overall"]["hd95_mm"],
         "dice_of": per_class,
+        "dice_of_case": {case: float(np.nanmean(own)) for case, own in of_case.items()},
     }
 
 

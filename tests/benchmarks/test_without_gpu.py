@@ -114,3 +114,17 @@ def test_what_is_expanded_is_read_from_the_values_that_there_are(benchmarks):
         before = tally.bytes
         many.add_(few.expand(100, 10))
     assert tally.bytes - before == 4 * (2 * 1000 + 10)
+
+
+def test_strokes_grow_by_a_kernel_per_ring(benchmarks):
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from without_gpu import Tally
+
+    from nnunetv2_pclmix.method.stroke_growth import MOST_RINGS, grown_classes
+
+    with FakeTensorMode():
+        drawn, reach = torch.zeros(2, 8, 8, dtype=torch.long), torch.zeros(2, 3)
+        with Tally() as tally:
+            grown_classes(drawn, reach, [1, 1])
+    assert tally.operations == tally.launches == MOST_RINGS
+    assert tally.bytes == MOST_RINGS * (2 * drawn.nbytes + reach.nbytes)
