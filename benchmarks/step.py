@@ -24,36 +24,33 @@ leaves what it had. What fails is named there, too, and the rest goes on.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import gc
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from machine import provenance
 from peak_memory import peak_mib
 from step_parts import Clock, split_step
+from step_record import Record, within
+from step_tables import tables, with_quartiles
 from synthetic_task import PLANS, make_trainer, quiet, random_batch, write_task
 
 from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
 from nnunetv2_pclmix.training.step import Descent
 from scribble_tools.dataset.writing import write_json
-from scribble_tools.text_tables import text_table
 
 TRAINERS = ("nnUNetTrainer", "nnUNetTrainerStrokeSupport", "nnUNetTrainerPCLMix")
-WIDTH = 140  # of the printed tables
 
 
 # ------------------------------------------------------------------ of one trainer
@@ -313,90 +310,6 @@ def predictor(folder: Path, args: argparse.Namespace) -> tuple[Callable[[], Any]
     return predict, predictor.network
 
 
-# ------------------------------------------------------------------ what is kept of a run
-
-
-class Record:
-    """All that was measured so far: in the JSON file from then on, with a line for the log."""
-
-    def __init__(self, args: argparse.Namespace) -> None:
-        self.args, self.begin = args, time.monotonic()
-        keys = ("size", "trainers", "rounds", "starts", "threads", "clock")
-        each = [section for section in args.sections if section != "startup"]
-        missing = {name: list(each) for name in args.plans}
-        if "startup" in args.sections:
-            missing[args.plans[0]].append("startup")
-        self.content: dict[str, Any] = {
-            "plans": {name: vars(PLANS[args.size][name]) for name in args.plans},
-            "results": {name: {} for name in args.plans},
-            "startup": {},
-            "missing": missing,
-            "failed": {},
-            "settings": {key: getattr(args, key) for key in keys},
-            "minutes": 0.0,
-            **provenance(torch.device(args.device)),
-        }
-        self.say("begins")
-        self.save()
-
-    def seconds(self) -> float:
-        """Since the beginning."""
-        return time.monotonic() - self.begin
-
-    def say(self, text: str) -> None:
-        """With the time, so that a log tells what takes long from what hangs."""
-        stamp = time.strftime("%H:%M:%S")
-        print(f"{stamp}, {self.seconds():.1f} s: {text}", file=sys.stderr, flush=True)
-
-    def save(self) -> None:
-        """Write the file: the old one stays until the new one is complete."""
-        self.content["minutes"] = round(self.seconds() / 60, 1)
-        if self.args.out:
-            write_json(self.content, self.args.out)
-
-    @contextlib.contextmanager
-    def attempt(self, plan: str, what: str) -> Iterator[None]:
-        """A section, or the warm-up of a trainer: what fails is noted, and the rest goes on."""
-        self.say(f"{plan}: {what} begins")
-        try:
-            yield
-        except (Exception, TooLate) as error:
-            if isinstance(error, Exception):
-                traceback.print_exc()
-            why = f"{type(error).__name__}: {error}".splitlines()[0][:200]
-            self.content["failed"].setdefault(plan, {})[what] = why
-            self.say(f"{plan}: {what} failed")
-        else:
-            if what in self.content["missing"][plan]:
-                self.content["missing"][plan].remove(what)
-            self.say(f"{plan}: {what} ends")
-        self.save()
-
-
-class TooLate(BaseException):
-    """No Exception: those are caught inside of torch.compile."""
-
-
-@contextlib.contextmanager
-def within(seconds: float | None) -> Iterator[None]:
-    """Raise `TooLate` in what takes longer; again later where it was lost, as in a destructor."""
-
-    def give_up(*_: Any) -> None:
-        raise TooLate(f"not ready within {limit:.0f} s")
-
-    if seconds is None:
-        yield
-        return
-    limit = max(seconds, 0.001)
-    before = signal.signal(signal.SIGALRM, give_up)
-    signal.setitimer(signal.ITIMER_REAL, limit, 2)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
 # ------------------------------------------------------------------ all of one plan
 
 
@@ -589,62 +502,6 @@ def measure_startup(plan: str, args: argparse.Namespace) -> dict[str, Any]:
 # ------------------------------------------------------------------ report
 
 
-def _ratio(row: dict[str, Any]) -> str:
-    low, middle, high = row["ratio_quartiles"]
-    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
-
-
-def tables(plan: str, result: dict[str, Any]) -> str:
-    """The figures of one plan as text."""
-    inference = result.get("inference", {})
-    timed = {
-        "step": result.get("steps"),
-        "iteration with loader": result.get("loader"),
-        "inference": inference.get("steps"),
-    }
-    amounts = {
-        "memory of a step, MiB": result.get("memory_mib"),
-        "tensors of a step, MiB": result.get("tensor_mib"),
-        "memory of inference, MiB": inference.get("memory_mib"),
-        "weights in the checkpoint, bytes": inference.get("weight_bytes"),
-        "checkpoint, bytes": inference.get("checkpoint_bytes"),
-    }
-    text = [plan]
-    for what, trainers in timed.items():
-        if trainers:
-            rows = [
-                (
-                    name,
-                    f"{row['seconds_median']:.4f}",
-                    f"{row['seconds_least']:.4f}",
-                    _ratio(row),
-                    f"{row['ratio_of_least']:.2f}",
-                )
-                for name, row in trainers.items()
-            ]
-            header = (what, "median, s", "least, s", "ratio (quartiles)", "ratio of least")
-            text.append(text_table(header, rows, WIDTH))
-    for what, trainers in amounts.items():
-        if trainers:
-            rows = [
-                (name, *("unknown" if v is None else f"{v:.{d}f}" for v, d in values))
-                for name, row in trainers.items()
-                for values in [((row["value"], 0), (row["ratio"], 3))]
-            ]
-            text.append(text_table((what, "value", "ratio"), rows, WIDTH))
-    for name, found in result.get("waits", {}).items():
-        text.append(f"waits for the GPU in a step of {name}: {found}")
-    for name, count in result.get("synchronisations", {}).items():
-        text.append(f"synchronisations in a step of {name}: {count}")
-    for name, parts in result.get("parts", {}).items():
-        rows = [
-            (part, f"{1000 * seconds:.2f}", f"{100 * seconds / parts['step']:.1f} %")
-            for part, seconds in parts.items()
-        ]
-        text.append(text_table((f"parts of {name}", "ms", "of the step"), rows, WIDTH))
-    return "\n\n".join(text) + "\n"
-
-
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -721,7 +578,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 record.content["startup"] = measure_startup(args.plans[0], args)
     for what, rows in record.content["startup"].items():
         for name, row in rows.items():
-            print(f"{what}, {name}: {row['seconds_median']:.2f} s, ratio {_ratio(row)}")
+            print(f"{what}, {name}: {row['seconds_median']:.2f} s, ratio {with_quartiles(row)}")
     print(f"{record.content['minutes']} minutes")
     if failed := record.content["failed"]:
         found = [f"{p}, {what}: {why}" for p, rows in failed.items() for what, why in rows.items()]

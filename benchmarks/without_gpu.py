@@ -47,7 +47,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from machine import provenance
-from step import TRAINERS, WIDTH, is_ours, modules_of, persistent_bytes, ratios, ready_trainer
+from step import TRAINERS, is_ours, modules_of, persistent_bytes, ratios, ready_trainer
+from step_tables import WIDTH
 from synthetic_task import PLANS, random_batch, write_task
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
