@@ -19,6 +19,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Literal
 
 from nnunetv2_pclmix import __version__, discovery
+from scribble_tools.wording import counted
 
 if TYPE_CHECKING:  # the doctor must also start where dependencies are missing
     from packaging.requirements import Requirement
@@ -226,7 +227,7 @@ def report(checks: list[Check]) -> str:
             lines.append(f"{'':9}{'':{width}}  -> {check.remedy}")
     errors = sum(check.status == "error" for check in checks)
     warnings = sum(check.status == "warning" for check in checks)
-    lines += ["", f"{errors} error(s), {warnings} warning(s)"]
+    lines += ["", f"{counted(errors, 'error')}, {counted(warnings, 'warning')}"]
     return "\n".join(lines)
 
 

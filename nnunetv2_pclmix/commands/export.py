@@ -26,6 +26,7 @@ from scribble_tools.storage.folders import made_folder, written_folder
 from scribble_tools.storage.interruptions import error_in_words
 from scribble_tools.storage.overlap import refuse_overlap, refuse_same_file
 from scribble_tools.storage.written_record import write_record, written_by_record
+from scribble_tools.wording import counted
 
 STOCK_TRAINER = "nnUNetTrainer"
 CHECKPOINT = "checkpoint_final.pth"  # what nnU-Net looks for unless told otherwise
@@ -175,7 +176,9 @@ def export_model(
     if not problems and not configurations <= set(plans.get("configurations", ())):
         problems.append(f"{model / 'plans.json'} has no configuration {min(configurations)}")
     if problems:
-        raise ValueError("\n- ".join((f"{len(problems)} problem(s), nothing exported:", *problems)))
+        raise ValueError(
+            "\n- ".join((f"{counted(len(problems), 'problem')}, nothing exported:", *problems))
+        )
 
     name = f"{trainer_name}__{plans_name}__{min(configurations)}"
     target = out if as_zip else out / dataset / name

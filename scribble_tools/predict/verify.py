@@ -19,6 +19,7 @@ from scribble_tools.json_files import Shape, read_json
 from scribble_tools.trust.checkpoint import read_checkpoint
 from scribble_tools.trust.plain_pickle import MOST_BYTES, NotPlain, read_plain_pickle
 from scribble_tools.trust.printable import printable
+from scribble_tools.wording import counted
 
 CHECKPOINTS = frozenset({".pth", ".pt"})
 PICKLES = frozenset({".pkl", ".pickle"})
@@ -64,7 +65,9 @@ def verify_model(path: Path) -> list[str]:
         problems.append("there is no checkpoint (.pth) in it: is it a model?")
     if problems:
         raise ValueError(
-            "\n- ".join((f"{path} is not to be used, {len(problems)} reason(s):", *problems))
+            "\n- ".join(
+                (f"{path} is not to be used, {counted(len(problems), 'reason')}:", *problems)
+            )
         )
     return facts
 

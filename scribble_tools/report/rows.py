@@ -191,8 +191,8 @@ def cautions_of(data: ReportData) -> list[str]:
     if not data.scored:
         cautions.append(
             "There are no dense references. What can be known without them is shown: where "
-            "predictions disagree with scribbles, islands, and volumes. None of it is a Dice; "
-            "look at the pictures, the worst cases first."
+            "predictions disagree with scribbles, islands, and how large each class is. None of it "
+            "is a Dice; look at the pictures, the worst cases first."
         )
     elif missing := len(data.cases) - len({score.case for score in data.prediction.scores}):
         of = counted(len(data.cases), "case")

@@ -259,7 +259,7 @@ def test_all_problems_are_named_at_once_and_nothing_is_written(model, tmp_path, 
     (model / "dataset.json").write_text("{")
     assert cli.main(["export", str(model), str(tmp_path / "out"), "--folds", *"023456789"]) == 1
     error = capsys.readouterr().err
-    assert "9 problem(s), nothing exported" in error
+    assert "9 problems, nothing exported" in error
     for words in (
         f"fold_2/{final} is not a checkpoint of a PCLMix training (no key 'pclmix')",
         f"fold_3/{final} is no readable checkpoint",
