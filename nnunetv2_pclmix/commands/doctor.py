@@ -55,6 +55,7 @@ def examine() -> list[Check]:
         ("folders", check_folders, "Set the three folders of nnU-Net."),
         ("device", check_device, reinstall_torch),
         ("compile", check_compile, reinstall),
+        ("kernels", check_kernels, reinstall_torch),
     )
     return [check for examination in examinations for check in _guarded(*examination)]
 
@@ -208,6 +209,20 @@ def check_compile() -> list[Check]:
         remedy = f"Install a C compiler, or: {set_variable('nnUNet_compile', 'f')}"
         return [Check("compile", "error", f"{seen}, but there is no C compiler", remedy)]
     return [Check("compile", "ok", seen)]
+
+
+def check_kernels() -> list[Check]:
+    """Whether our kernels for a GPU run on it; without them torch does the same more slowly."""
+    from nnunetv2_pclmix.method import stroke_growth, stroke_spread
+
+    if best_device() != "cuda":
+        return []
+    kernels = {"stroke spread": stroke_spread.kernel(), "stroke growth": stroke_growth.kernel()}
+    failed = [f"{what}: {kernel.why_not}" for what, kernel in kernels.items() if kernel.why_not]
+    if failed:
+        remedy = "A training is right without them, but slower. Triton, and a C compiler, may help."
+        return [Check("kernels", "warning", f"do not run; {'; '.join(failed)}", remedy)]
+    return [Check("kernels", "ok", f"{' and '.join(kernels)} run on the GPU as they should")]
 
 
 def set_variable(name: str, value: str) -> str:

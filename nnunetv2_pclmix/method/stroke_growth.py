@@ -22,7 +22,7 @@ from torch import Tensor
 
 from nnunetv2_pclmix.method.global_mean import global_sum
 from nnunetv2_pclmix.method.label_encoding import LabelEncoding
-from nnunetv2_pclmix.method.triton_kernels import launcher
+from nnunetv2_pclmix.method.triton_kernels import Kernel, tried
 
 KERNEL = "nnunetv2_pclmix.method.stroke_growth_triton"
 MOST_RINGS = 6
@@ -146,9 +146,23 @@ def grown_classes(drawn: Tensor, reach: Tensor, periods: list[int]) -> Tensor:
     Returns:
         (B, *spatial) int64 classes, K where nothing is said.
     """
-    if drawn.device.type == "cuda" and (kernel := launcher(KERNEL)) is not None:
+    if drawn.device.type == "cuda":
         with torch.cuda.device(drawn.device):  # Triton takes the current one
-            return kernel(drawn, reach, periods, MOST_RINGS)
+            return (kernel().launch or _by_torch)(drawn, reach, periods)
+    return _by_torch(drawn, reach, periods)
+
+
+@grown_classes.register_fake
+def _(drawn: Tensor, reach: Tensor, periods: list[int]) -> Tensor:
+    return torch.empty_like(drawn, memory_format=torch.contiguous_format)
+
+
+def kernel() -> Kernel:
+    """The one on the current GPU."""
+    return tried(KERNEL, _by_torch)
+
+
+def _by_torch(drawn: Tensor, reach: Tensor, periods: Sequence[int]) -> Tensor:
     num_classes = reach.shape[1]
     # the largest and the smallest class that arrives, 0 where none has: they agree on one class
     both = torch.stack((drawn + 1, num_classes - drawn))
@@ -164,11 +178,6 @@ def grown_classes(drawn: Tensor, reach: Tensor, periods: list[int]) -> Tensor:
     owner = (largest - 1).clamp(min=0).long()
     reached = rings <= reach.gather(1, owner.flatten(1)).view_as(owner)
     return torch.where(alone & reached, owner, num_classes)
-
-
-@grown_classes.register_fake
-def _(drawn: Tensor, reach: Tensor, periods: list[int]) -> Tensor:
-    return torch.empty_like(drawn, memory_format=torch.contiguous_format)
 
 
 def _fastest(device: torch.device) -> torch.dtype:

@@ -7,12 +7,15 @@ to wait for its neighbours. What a voxel becomes is known in the ring in which i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
+from nnunetv2_pclmix.method.stroke_growth import MOST_RINGS
 
 BLOCK = 256
 
@@ -82,8 +85,8 @@ def _kernel(
         tl.store(result + start + own, becomes.to(tl.int64), mask=arrived)
 
 
-def launch(drawn: Tensor, reach: Tensor, periods: Sequence[int], rings: int) -> Tensor:
-    """`stroke_growth.grown_classes` by ``rings`` rings."""
+def launch(drawn: Tensor, reach: Tensor, periods: Sequence[int]) -> Tensor:
+    """`stroke_growth.grown_classes`."""
     batch, *spatial = drawn.shape
     num_classes = reach.shape[1]
     planes, rows, columns = (1, *spatial)[-3:]
@@ -91,7 +94,7 @@ def launch(drawn: Tensor, reach: Tensor, periods: Sequence[int], rings: int) -> 
     result = torch.empty_like(drawn)
     buffers = [torch.empty_like(drawn, dtype=torch.int32) for _ in range(2)]
     source = drawn
-    for ring in range(1, rings + 1):
+    for ring in range(1, MOST_RINGS + 1):
         along = [int(ring % period == 0) for period in periods]
         _kernel[(triton.cdiv(planes * rows * columns, BLOCK), batch)](
             source,
@@ -112,7 +115,14 @@ def launch(drawn: Tensor, reach: Tensor, periods: Sequence[int], rings: int) -> 
     return result
 
 
-def example() -> tuple[Tensor, Tensor, list[int], int]:
-    """Arguments on the current GPU with which all kinds of rings run."""
-    drawn = torch.ones(1, 2, 2, dtype=torch.long, device="cuda")
-    return drawn, torch.zeros(1, 1, device="cuda"), [1, 1], 2
+def examples(device: str = "cuda") -> list[tuple[Tensor, Tensor, list[int]]]:
+    """Arguments, in 2D and 3D, with which all kinds of rings run."""
+    reach = torch.tensor([[2.0, 3.7, 9.0], [4.0, 0.9, 1.0]], device=device)
+    cases = [((2, 11, 13), [1, 1]), ((2, 5, 11, 13), [2, 1, 1])]
+    return [(_few_strokes(shape, device), reach, periods) for shape, periods in cases]
+
+
+def _few_strokes(shape: Sequence[int], device: str) -> Tensor:
+    """Voxels of three classes among many of none, always the same."""
+    number = torch.arange(math.prod(shape), device=device)
+    return (number * 7919 // 13 % 61).clamp(max=3).view(*shape)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nnunetv2_pclmix.method.triton_kernels import launcher
+from nnunetv2_pclmix.method.triton_kernels import Kernel, tried
 
 KERNEL = "nnunetv2_pclmix.method.stroke_spread_triton"
 COLUMNS = 64
@@ -35,16 +35,25 @@ def implied_cells(maps: Tensor, steps: int) -> Tensor:
         (B, 3, *grid) bool: further than a cell from all foreground; reached from background
         strokes; reached by none.
     """
-    if maps.device.type == "cuda" and (kernel := launcher(KERNEL)) is not None:
+    if maps.device.type == "cuda":
         with torch.cuda.device(maps.device):  # Triton takes the current one
-            return kernel(maps, steps)
-    inside, ours, theirs = pack(maps).unbind(1)
-    return unpack(torch.stack(_spread(inside, ours, theirs, steps), 1), maps.shape[-1])
+            return (kernel().launch or _by_torch)(maps, steps)
+    return _by_torch(maps, steps)
 
 
 @implied_cells.register_fake
 def _(maps: Tensor, steps: int) -> Tensor:
     return torch.empty_like(maps, memory_format=torch.contiguous_format)
+
+
+def kernel() -> Kernel:
+    """The one on the current GPU."""
+    return tried(KERNEL, _by_torch)
+
+
+def _by_torch(maps: Tensor, steps: int) -> Tensor:
+    inside, ours, theirs = pack(maps).unbind(1)
+    return unpack(torch.stack(_spread(inside, ours, theirs, steps), 1), maps.shape[-1])
 
 
 def pack(cells: Tensor) -> Tensor:

@@ -6,6 +6,9 @@ fetched by `tl.gather`; memory is read once and written once.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 import triton
 import triton.language as tl
@@ -105,6 +108,13 @@ def launch(maps: Tensor, steps: int) -> Tensor:
     return result
 
 
-def example() -> tuple[Tensor, int]:
-    """Arguments on the current GPU."""
-    return torch.zeros(1, 3, 1, 1, dtype=torch.bool, device="cuda"), 1
+def examples(device: str = "cuda") -> list[tuple[Tensor, int]]:
+    """Arguments, in 2D and 3D."""
+    kinds = [_mixture(shape, device) for shape in ((2, 19, 17), (2, 4, 19, 17))]
+    return [(torch.stack((kind < 26, kind < 2, (kind > 23) & (kind < 27)), 1), 2) for kind in kinds]
+
+
+def _mixture(shape: Sequence[int], device: str) -> Tensor:
+    """0 to 60 in a disorder that is always the same."""
+    number = torch.arange(math.prod(shape), device=device)
+    return (number * 7919 // 13 % 61).view(*shape)

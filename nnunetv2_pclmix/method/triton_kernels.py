@@ -6,21 +6,39 @@ import functools
 import importlib
 import warnings
 from collections.abc import Callable
+from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
+class Kernel(NamedTuple):
+    """What became of trying a kernel.
+
+    Attributes:
+        launch: calls it; None where it does not run.
+        why_not: the reason in words, empty where it runs.
+    """
+
+    launch: Callable[..., Tensor] | None
+    why_not: str
+
+
 @functools.cache
-def launcher(module: str) -> Callable[..., Tensor] | None:
-    """The ``launch`` of a module, tried with its ``example()``; None where it does not run."""
+def tried(module: str, by_torch: Callable[..., Tensor]) -> Kernel:
+    """The ``launch`` of a module, if it gives what torch gives for all of its ``examples()``.
+
+    Warns once where it does not, whatever the reason: Triton may be missing, too old, or find no C
+    compiler.
+    """
     try:
         found = importlib.import_module(module)
-        found.launch(*found.example())
-    # Triton may be missing, too old, or find no C compiler: in whatever way it fails, there is
-    # another that gives the same
-    except Exception as error:
+        for example in found.examples():
+            if not torch.equal(found.launch(*example), by_torch(*example)):
+                raise ValueError("its result is not that of torch")
+    except Exception as error:  # in whatever way it fails, there is another that gives the same
+        why_not = f"{type(error).__name__}: {error}"
         what = module.rpartition(".")[2].removesuffix("_triton").replace("_", " ")
-        text = f"{what} takes many small steps: {type(error).__name__}: {error}"
-        warnings.warn(text, stacklevel=2)
-        return None
-    return found.launch
+        warnings.warn(f"{what} takes many small steps: {why_not}", stacklevel=2)
+        return Kernel(None, why_not)
+    return Kernel(found.launch, "")

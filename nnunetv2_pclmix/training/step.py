@@ -156,8 +156,8 @@ class TrainingStep:
             descent: back-propagation and optimiser.
             pictures: take this iteration's samples, if they are to be drawn.
         """
-        # all but the network is in float32. Within one context the weights, too, are converted to
-        # half precision but once: the second pass finds what the first has made
+        # all but the network is in float32. Within one context autocast converts the weights of
+        # encoder and decoder but once: uncompiled, the second pass finds what the first has made
         with autocast(self.device.type, enabled=False):
             return self._iteration(batch, progress, descent, pictures)
 

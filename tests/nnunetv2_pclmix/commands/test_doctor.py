@@ -314,6 +314,21 @@ def test_compiling_without_a_c_compiler_is_an_error(healthy, monkeypatch):
     assert "export nnUNet_compile=f" in check.remedy
 
 
+def test_kernels_are_looked_at_on_a_gpu_alone(monkeypatch):
+    from nnunetv2_pclmix.method import stroke_growth, stroke_spread
+    from nnunetv2_pclmix.method.triton_kernels import Kernel
+
+    use_device(monkeypatch, "cpu")
+    assert doctor.check_kernels() == []
+    use_device(monkeypatch, "cuda")
+    monkeypatch.setattr(stroke_spread, "kernel", lambda: Kernel(print, ""))
+    monkeypatch.setattr(stroke_growth, "kernel", lambda: Kernel(print, ""))
+    assert only(doctor.check_kernels()).status == "ok"
+    monkeypatch.setattr(stroke_growth, "kernel", lambda: Kernel(None, "OSError: no"))
+    check = only(doctor.check_kernels())
+    assert (check.status, check.seen) == ("warning", "do not run; stroke growth: OSError: no")
+
+
 # --- the command line ---
 
 

@@ -68,9 +68,15 @@ def test_rings_are_those_of_a_loop(size, periods, dtype, monkeypatch):
 
 IN_THE_INTERPRETER = """
 import torch
+from nnunetv2_pclmix.method import stroke_growth_triton
 from nnunetv2_pclmix.method.stroke_growth import MOST_RINGS, grown_classes
-from nnunetv2_pclmix.method.stroke_growth_triton import launch
 torch.manual_seed(0)
+kernel, launches = stroke_growth_triton._kernel, []
+class Counted:
+    def __getitem__(self, grid):
+        launches.append(grid)
+        return kernel[grid]
+stroke_growth_triton._kernel = Counted()
 reach = torch.tensor([[2.0, 3.7, 9.0], [4.0, 0.9, 1.0], [0.0, 2.0, 6.0]])
 SHAPES = {(23, 17): (1, 1), (1, 300): (1, 1), (9, 10): (1, 4), (1, 9, 5): (5, 1, 1)}
 SHAPES |= {(6, 14, 11): (3, 1, 1), (5, 8, 7): (1, 1, 1)}
@@ -78,7 +84,12 @@ for shape, periods in SHAPES.items():
     kind = (torch.rand(3, *shape) * 100).long()  # three of a hundred voxels are a stroke
     drawn = kind.clamp(max=3).transpose(1, -1).contiguous().transpose(1, -1)
     expected = grown_classes(drawn, reach, list(periods))
-    assert torch.equal(launch(drawn, reach, periods, MOST_RINGS), expected), shape
+    assert torch.equal(stroke_growth_triton.launch(drawn, reach, periods), expected), shape
+    assert (expected < 3).sum() > 1.5 * (drawn < 3).sum()
+assert len(launches) == MOST_RINGS * len(SHAPES)
+for drawn, reach, periods in stroke_growth_triton.examples("cpu"):
+    expected = grown_classes(drawn, reach, periods)
+    assert torch.equal(stroke_growth_triton.launch(drawn, reach, periods), expected)
     assert (expected < 3).sum() > 1.5 * (drawn < 3).sum()
 """
 

@@ -109,7 +109,7 @@ def test_is_an_operation_of_torch():
 IN_THE_INTERPRETER = """
 import torch
 from nnunetv2_pclmix.method.stroke_spread import implied_cells
-from nnunetv2_pclmix.method.stroke_spread_triton import launch
+from nnunetv2_pclmix.method.stroke_spread_triton import examples, launch
 torch.manual_seed(0)
 KINDS = (0.7, 0.05), (1.0, 0.01), (0.5, 0.0)  # how much is inside, and is a stroke
 for shape in ((64, 64), (9, 37), (1, 1), (4, 7, 13), (1, 5, 32), (6, 1, 3)):
@@ -118,6 +118,10 @@ for shape in ((64, 64), (9, 37), (1, 1), (4, 7, 13), (1, 5, 32), (6, 1, 3)):
     maps[:, 0] |= maps[:, 1]
     steps = 2 * max(shape) // 3
     assert torch.equal(launch(maps, steps), implied_cells(maps, steps)), shape
+for example in examples("cpu"):
+    result = launch(*example)
+    assert torch.equal(result, implied_cells(*example))
+    assert 0 < result.sum() < result.numel()
 """
 
 
