@@ -89,7 +89,7 @@ def one_last_message(
         clear_up()
         say(f"ERROR: {full_in_words(error)}. Make room. {what_was_saved()}")
         raise SystemExit(1) from None
-    except RuntimeError as error:
+    except Exception as error:
         if not _is_of_compiler(error):
             raise
         clear_up()
@@ -102,9 +102,18 @@ def one_last_message(
         raise SystemExit(1) from None
 
 
-def _is_of_compiler(error: RuntimeError) -> bool:
-    """Whether torch.compile raised it, which is not imported for this: it takes a second."""
-    return any(kind.__module__.startswith("torch._dynamo") for kind in type(error).__mro__)
+def _is_of_compiler(error: BaseException) -> bool:
+    """Whether torch.compile raised it, which is not imported for this: it takes a second.
+
+    Not if the GPU's memory ran out meanwhile, which it would without compiling, too.
+    """
+    causes = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) and cause not in causes:
+        causes.append(cause)
+    if any(isinstance(cause, torch.OutOfMemoryError) for cause in causes):
+        return False
+    compilers = ("torch._dynamo", "torch._inductor", "triton.")
+    return any(kind.__module__.startswith(compilers) for kind in type(error).__mro__)
 
 
 @contextlib.contextmanager

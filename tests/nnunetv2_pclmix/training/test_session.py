@@ -137,6 +137,30 @@ def test_a_failing_compiler_is_named_with_what_to_do(capsys):
     assert "no code for this" in capsys.readouterr().err
 
 
+def raised_by(module):
+    return type("SomeError", (RuntimeError,), {"__module__": module})("other")
+
+
+def after_memory_ran_out():
+    error = raised_by("torch._dynamo.exc")
+    error.__cause__ = ValueError()
+    error.__cause__.__context__ = torch.OutOfMemoryError()
+    return error
+
+
+@pytest.mark.parametrize("module", ["torch._inductor.exc", "triton.compiler.errors"])
+def test_other_parts_of_the_compiler_are_known(module):
+    with pytest.raises(SystemExit):
+        with one_last_message(print, str, lambda: None):
+            raise raised_by(module)
+
+
+def test_memory_that_runs_out_while_compiling_is_not_the_compilers_failure():
+    with pytest.raises(RuntimeError, match="other"):
+        with one_last_message(print, str, lambda: None):
+            raise after_memory_ran_out()
+
+
 def test_the_guard_can_be_held_twice_by_its_training_only(tmp_path, monkeypatch):
     monkeypatch.setattr("nnunetv2_pclmix.training.session.PATIENCE_S", 0)
     guard = FolderGuard(tmp_path / "fold_0")
