@@ -15,7 +15,8 @@
 # OUT/parts/ is written while it runs: figures (after every section of every plan) and log of each
 # part, so that they outlast whatever ends it. At the end OUT/table.txt, OUT/gpu.json with every
 # figure, and OUT/log.txt with all that was printed. A part that fails, is ended or has no time left
-# is named in the table, and the others go on. Exit status 1: there is one, or figures are missing.
+# is named in the table, and the others go on. Exit status 1: there is one, figures are missing, or a
+# kernel of ours does not run or does not give what torch gives.
 #
 # GPU_SECONDS: for all of it (default: 270); all limits grow and shrink with it.
 # GPU_SIZE: planned, reduced or tiny, see step.py.

@@ -22,6 +22,7 @@ from typing import Any
 from scribble_tools.storage.file_sets import write_json
 
 PLANS = "nnUNetPlans_small"  # the demo's
+STOCK = "nnUNetTrainer"
 STEPS = {"steps_eager": "eager", "steps_compiled": "compiled"}  # files of step.py
 WIDTH = 150
 OUTCOME = 100  # characters of one
@@ -203,10 +204,16 @@ def step_remarks(content: dict[str, Any], how: str) -> list[str]:
         ready = [f"{name} {seconds} s" for name, seconds in result.get("ready", {}).items()]
         if ready:
             lines.append(f"until ready, {plan}, {how}: {', '.join(ready)}")
+        reference = result.get("ratios_to")
+        if reference and reference != STOCK:
+            lines.append(f"{plan}, {how}: RATIOS ARE TO {reference}, not to {STOCK}")
         for name, found in result.get("waits", {}).items():
             lines.append(
                 f"three steps in which waiting is an error, {plan}, {how}, {name}: {found}"
             )
+    for what, why_not in content.get("kernels", {}).items():
+        if why_not:
+            lines.append(f"kernel of {what}, {how}: {why_not}")
     for plan, found in content.get("failed", {}).items():
         lines += [f"failed, {plan}, {how}, {what}: {why}" for what, why in found.items()]
     return lines
@@ -220,7 +227,7 @@ def table(work: Path, out: Path) -> int:
         out: for the two files.
 
     Returns:
-        1 where a part failed or had no time, or figures are missing, else 0.
+        1 where a part failed or had no time, a kernel does not run, or figures are missing, else 0.
     """
     from scribble_tools.text_tables import text_table
 
@@ -267,7 +274,8 @@ def table(work: Path, out: Path) -> int:
     text = [line for paragraph in text for line in (*folded(paragraph), "")][:-1]
     (out / "table.txt").write_text("\n".join(text) + "\n")
     print("\n".join(text))
-    return int(bool(missing) or any(part["status"] != "ok" for part in parts))
+    lame = any(any(figures[name].get("kernels", {}).values()) for name in STEPS)
+    return int(bool(missing) or lame or any(part["status"] != "ok" for part in parts))
 
 
 def folded(paragraph: str) -> list[str]:

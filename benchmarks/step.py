@@ -46,6 +46,7 @@ from step_record import Record, within
 from step_tables import tables, with_quartiles
 from synthetic_task import PLANS, make_trainer, quiet, random_batch, write_task
 
+from nnunetv2_pclmix.method import stroke_growth, stroke_spread
 from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
 from nnunetv2_pclmix.training.step import Descent
 from scribble_tools.dataset.writing import write_json
@@ -440,6 +441,7 @@ def measure_plan(plan: str, record: Record) -> None:
         with record.attempt(plan, name), within(limit):
             warm_up(name, bench)
             result.setdefault("ready", {})[name] = round(record.seconds() - begin, 1)
+    result["ratios_to"] = next(iter(bench.trainers), None)  # another, where the first one failed
     if args.begin_when and bench.trainers:
         record.say(f"{plan}: waits for {args.begin_when.name}")
         while not args.begin_when.exists():
@@ -570,6 +572,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_task(Path(folder), {name: PLANS[args.size][name] for name in args.plans})
         record.say("the data set is there")
+        if args.device == "cuda":
+            parts = {"stroke spread": stroke_spread, "stroke growth": stroke_growth}
+            record.content["kernels"] = {
+                what: part.kernel().why_not for what, part in parts.items()
+            }
+            record.say(f"why kernels do not run: {record.content['kernels']}")
         for name in args.plans:
             measure_plan(name, record)
             print(tables(name, record.content["results"][name]), flush=True)

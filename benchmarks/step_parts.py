@@ -124,6 +124,7 @@ def split_step(trainer: Any, batch: dict, clock: Clock) -> dict[str, float]:
             (step.objective, "pseudo_labels", lambda f: parts.timed("pseudo label", f)),
             (step.diagnostics, "measure", lambda f: parts.timed("diagnostics", f)),
             (step.memory, "enqueue", lambda f: parts.timed("queue", f)),
+            (step, "grow", lambda f: parts.timed("growing strokes", f)),
             (step, "support", lambda f: parts.timed("stroke support", f)),
             (step_module, "draw_mix", parts.mixing),
         ):

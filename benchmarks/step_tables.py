@@ -30,7 +30,7 @@ def tables(plan: str, result: dict[str, Any]) -> str:
         "weights in the checkpoint, bytes": inference.get("weight_bytes"),
         "checkpoint, bytes": inference.get("checkpoint_bytes"),
     }
-    text = [plan]
+    text = [f"{plan}, ratios to {result.get('ratios_to')}"]
     for what, trainers in timed.items():
         if trainers:
             rows = [

@@ -67,9 +67,16 @@ def test_the_table_has_what_was_measured_before_a_limit_in_lines_that_fit(benchm
     steps |= {"ratio_quartiles": [1, 1, 1], "ratio_of_least": 1}
     content = {
         "machine": {"device": "cuda"},
-        "results": {"acdc_2d": {"steps": {ONE_PASS: steps}, "waits": {ONE_PASS: "a.py < " * 90}}},
+        "results": {
+            "acdc_2d": {
+                "ratios_to": ONE_PASS,
+                "steps": {ONE_PASS: steps},
+                "waits": {ONE_PASS: "a.py < " * 90},
+            }
+        },
         "missing": {"acdc_2d": [], "large_3d": ["steps", "parts"]},
         "failed": {"large_3d": {ONE_PASS: "OutOfMemoryError: much"}},
+        "kernels": {"stroke spread": "", "stroke growth": "ValueError: no"},
     }
     (tmp_path / "steps_eager.json").write_text(json.dumps(content))
     (tmp_path / "parts.tsv").write_text(f"steps_eager\t110\tfailed: {'long ' * 100}\n")
@@ -78,5 +85,27 @@ def test_the_table_has_what_was_measured_before_a_limit_in_lines_that_fit(benchm
     assert max(map(len, lines)) <= 150
     assert any(line.split()[:4] == ["acdc_2d,", "eager", ONE_PASS, "100.0"] for line in lines)
     assert f"failed, large_3d, eager, {ONE_PASS}: OutOfMemoryError: much" in lines
+    assert "kernel of stroke growth, eager: ValueError: no" in lines
+    assert not any("stroke spread" in line for line in lines)
+    assert f"acdc_2d, eager: RATIOS ARE TO {ONE_PASS}, not to nnUNetTrainer" in lines
     missing = "steps_compiled, continued, prediction, steps_eager (large_3d: steps parts)"
     assert lines[-1] == f"figures that are missing: {missing}"
+
+
+def test_a_kernel_that_does_not_run_is_a_failure(benchmarks, tmp_path):
+    import gpu_figures
+
+    for name in (*gpu_figures.STEPS, "continued", "prediction"):
+        content = {"machine": {}, "results": {}, "kernels": {"stroke growth": ""}}
+        content |= {
+            "killed_after_epochs": 1,
+            "epochs_in_the_end": 3,
+            "losses_before_are_kept": True,
+        }
+        content |= dict.fromkeys(("different_voxels", "voxels", "foreground_voxels"), 0)
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    (tmp_path / "parts.tsv").write_text("steps_eager\t110\tok\n")
+    assert gpu_figures.table(tmp_path, tmp_path) == 0
+    content["kernels"] = {"stroke growth": "OSError: no"}
+    (tmp_path / "steps_compiled.json").write_text(json.dumps(content))
+    assert gpu_figures.table(tmp_path, tmp_path) == 1
