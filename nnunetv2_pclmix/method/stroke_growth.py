@@ -7,8 +7,8 @@ tells, of each image for itself: by less than a class' half thickness there they
 wherever they were drawn along its middle. The background grows as far as the other classes of the
 batch do on average, and no deeper than its own strokes lie, which may follow outlines. Where
 classes are about equally thick that favours no side of an outline; against a much thinner class,
-the background. It does not grow over what the network is sure is something else: that may be an
-object without a stroke.
+the background. It does not grow where the network is sure of another class: that may be an object
+without a stroke.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def grow_strokes(
     A voxel becomes what the strokes nearest to it are, if they are of one class, and not further
     than ``share`` of that class' half thickness in this image. A class grows as far as the network
     knows its strokes there: not at all where half of their voxels or fewer are predicted to be of
-    it. The background does not grow over what is foreground with a probability of `SURE`.
+    it. The background does not grow over voxels where one foreground class has a probability of
+    `SURE` or more.
 
     Args:
         labels: what logits and scribble mean.
