@@ -2,8 +2,10 @@
 
 Every seed begins with a share of the hand-drawn strokes, trains, and is scored on the validation
 patients' dense labels. Then the same number of strokes is added twice: next to the places that
-`suggest` ranks first with that model, and at random. Both train from scratch, and so on. Trainings
-of one stage run side by side, each in a process of its own; every result is written at once.
+`suggest` ranks first with that model, and at random. Both train from scratch, or with ``--go-on``
+on from the model before, and so on. How one training from scratch differs from the next is far more
+than what some strokes do, so that few seeds tell nothing without ``--go-on``. Trainings of one
+stage run side by side, each in a process of its own; every result is written at once.
 
     python benchmarks/suggest/run.py "$nnUNet_raw/Dataset031_ACDCCrop" --out suggest --device cuda
 
@@ -46,6 +48,12 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--patients", type=int, default=20, help="to train on")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--iterations", type=int, default=125, help="per epoch")
+    parser.add_argument(
+        "--go-on",
+        type=int,
+        metavar="ITERATIONS",
+        help="per epoch, of trainings that go on from the model before (default: from scratch)",
+    )
     parser.add_argument("--trainer", default="nnUNetTrainerPCLMix")
     parser.add_argument("--patch", type=int, nargs="+", default=[96, 96])
     parser.add_argument("--batch", type=int, default=12)
@@ -135,7 +143,7 @@ def run_stages(folders: list[Path], args: argparse.Namespace, rows: Path) -> lis
                 print(f"{folder.name} failed ({process.returncode}):\n{tail}", flush=True)
                 continue
             result = json.loads((folder / "result.json").read_text())
-            row = {key: value for key, value in result.items() if key != "next"}
+            row = {key: value for key, value in result.items() if key not in ("next", "folder")}
             with rows.open("a") as file:
                 file.write(json.dumps(row) + "\n")
             print(
@@ -181,7 +189,7 @@ def main(words: list[str] | None = None) -> None:
     stages = []
     for seed in range(args.seeds):
         keys = [stroke.key for stroke in begin(strokes, number, seed)]
-        stages.append({"arm": "start", "seed": seed, "strokes": keys})
+        stages.append({"arm": "start", "seed": seed, "strokes": keys, "goes_on_from": None})
     for round_number in range(args.rounds + 1):
         folders = []
         for stage in stages:
@@ -194,7 +202,13 @@ def main(words: list[str] | None = None) -> None:
             folders.append(folder)
         results = run_stages(folders, args, rows)
         stages = [
-            {"arm": arm, "seed": result["seed"], "strokes": keys}
+            {
+                "arm": arm,
+                "seed": result["seed"],
+                "strokes": keys,
+                "goes_on_from": f"{result['folder']}/weights.pth" if args.go_on else None,
+                "iterations": args.go_on or args.iterations,
+            }
             for result in results
             for arm, keys in result["next"].items()
         ]
@@ -202,8 +216,45 @@ def main(words: list[str] | None = None) -> None:
         shutil.rmtree(args.out / "work", ignore_errors=True)
         shutil.rmtree(prepared, ignore_errors=True)
     if rows.exists():
-        plot([json.loads(line) for line in rows.read_text().splitlines()], args.out / "dice.png")
+        found = [json.loads(line) for line in rows.read_text().splitlines()]
+        plot(found, args.out / "dice.png")
+        for line in differences(found, patients):
+            print(line)
     print(f"{time.time() - begun:.0f} s in all: {rows}, {args.out / 'dice.png'}")
+
+
+def differences(rows: list[dict], patients: dict[str, str], draws: int = 10000) -> list[str]:
+    """A line for each number of strokes: by how much the Dice is better where `suggest` says.
+
+    Pairs are of one seed and one patient. Intervals are bootstrap 95 % ones, which resample
+    patients and, since trainings differ more than patients do, seeds.
+    """
+    found: dict[int, dict[str, dict[int, dict]]] = {}
+    for row in rows:
+        arms = found.setdefault(row["strokes"], {})
+        arms.setdefault(row["arm"], {})[row["seed"]] = row["dice_of_case"]
+    generator, lines = np.random.default_rng(0), []
+    for strokes, arms in sorted(found.items()):
+        suggested, at_random = (arms.get(arm, {}) for arm in ARMS)
+        seeds = sorted(suggested.keys() & at_random.keys())
+        if not seeds:
+            continue
+        owners = sorted({patients[case] for case in suggested[seeds[0]]})
+        gains = np.zeros((len(seeds), len(owners)))
+        for s, seed in enumerate(seeds):
+            for p, owner in enumerate(owners):
+                own = [case for case in suggested[seed] if patients[case] == owner]
+                gains[s, p] = np.mean([suggested[seed][c] - at_random[seed][c] for c in own])
+        rows_of = generator.integers(len(seeds), size=(draws, len(seeds)))
+        columns = generator.integers(len(owners), size=(draws, len(owners)))
+        means = gains[rows_of[:, :, None], columns[:, None]].mean((1, 2))
+        low, high = np.percentile(means, [2.5, 97.5])
+        of_seeds = ", ".join(f"{gain:+.3f}" for gain in gains.mean(1))
+        lines.append(
+            f"{strokes} strokes, suggest less random: {gains.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
+            f"; of the seeds {of_seeds}"
+        )
+    return lines
 
 
 def plot(rows: list[dict], out: Path) -> None:

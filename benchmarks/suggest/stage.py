@@ -79,8 +79,12 @@ def preprocess(arm: Path, prepared: Path, todo: dict) -> Path:
     return target
 
 
-def train(folder: Path, todo: dict) -> Path:
-    """Train from scratch; returns the model's folder."""
+def train(folder: Path, todo: dict, weights: Path) -> Path:
+    """Train, from scratch or on from a model before; returns the model's folder.
+
+    Args:
+        weights: file for the network's weights, with which the next stage may go on.
+    """
     import torch
     from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
@@ -97,7 +101,12 @@ def train(folder: Path, todo: dict) -> Path:
     )
     trainer.num_epochs, trainer.num_iterations_per_epoch = todo["epochs"], todo["iterations"]
     trainer.num_val_iterations_per_epoch, trainer.save_every = 1, todo["epochs"]
+    if todo["goes_on_from"]:
+        trainer.initialize()
+        before = torch.load(todo["goes_on_from"], map_location="cpu", weights_only=True)
+        trainer.network.load_state_dict(before)
     trainer.run_training()
+    torch.save(trainer.network.state_dict(), weights)
     return Path(trainer.output_folder_base)
 
 
@@ -160,7 +169,7 @@ def main(folder: Path) -> None:
     preprocessed = preprocess(arm, Path(todo["prepared"]), todo)
     seconds = {"preprocessing": time.time() - start}
     start = time.time()
-    model = train(preprocessed, todo)
+    model = train(preprocessed, todo, folder / "weights.pth")
     seconds["training"] = time.time() - start
     start = time.time()
     plain = NNUNetModel(find_model(model, ["0"]), todo["device"], mirroring=False)
@@ -169,7 +178,7 @@ def main(folder: Path) -> None:
     result |= {key: todo[key] for key in ("arm", "seed", "round", "share")}
     result |= {"strokes": len(having), "of": len(strokes), "seconds": seconds}
     result["voxels"] = int(sum(len(stroke.voxels) for stroke in having))
-    result["next"] = {}
+    result["next"], result["folder"] = {}, str(folder)
     for name in todo["then"]:
         network = NNUNetModel(find_model(model, ["0"]), todo["device"], mirroring=True)
         own = {**todo, "arm": name}

@@ -84,11 +84,34 @@ def test_added_strokes_are_the_nearest_in_the_slice_then_the_next_then_random_on
     assert len(add_at_random(strokes, having, 3, 0)) == 3
 
 
-def test_all_of_it_runs(bench, preprocessed, tmp_path, monkeypatch):
+def test_differences_are_of_one_seed_and_one_patient(bench):
+    from run import differences
+
+    def row(arm, seed, strokes, dice):
+        return {"arm": arm, "seed": seed, "strokes": strokes, "dice_of_case": dice}
+
+    patients = {"a1": "a", "a2": "a", "b1": "b"}
+    rows = [row("start", 0, 5, dict.fromkeys(patients, 0.1))]
+    for seed in (0, 1):
+        rows.append(row("random", seed, 10, {"a1": 0.2, "a2": 0.4, "b1": 0.5}))
+        gain = 0.1 * (seed + 1)
+        rows.append(row("suggest", seed, 10, {"a1": 0.2 + gain, "a2": 0.4 + gain, "b1": 0.5}))
+    rows.append(row("suggest", 0, 15, dict.fromkeys(patients, 0.9)))  # its pair has failed
+    (line,) = differences(rows, patients)
+    # of a .1 and .2, of b nothing: a counts once, though it has two cases
+    assert line.startswith("10 strokes, suggest less random: +0.075 [+0.000, +0.200]")
+    assert line.endswith("of the seeds +0.050, +0.100")
+
+
+@pytest.mark.parametrize("going_on", [False, True])
+def test_all_of_it_runs(bench, preprocessed, tmp_path, monkeypatch, capsys, going_on):
     import run
     import stage
 
+    before = []
+
     def in_process(folder, workers):
+        before.append(json.loads((folder / "stage.json").read_text())["goes_on_from"])
         with (folder / "log.txt").open("w") as log, contextlib.redirect_stdout(log):
             stage.main(folder)
         return types.SimpleNamespace(poll=lambda: 0, returncode=0)
@@ -97,7 +120,8 @@ def test_all_of_it_runs(bench, preprocessed, tmp_path, monkeypatch):
     words = "--seeds 1 --rounds 1 --share 0.3 --epochs 1 --iterations 2 --patch 32 32 --batch 2"
     out = tmp_path / "out"
     dataset = preprocessed / "nnUNet_raw" / DATASET
-    run.main([str(dataset), "--out", str(out), *words.split(), "--features", "8", "16", "32"])
+    words += " --features 8 16 32" + " --go-on 1" * going_on
+    run.main([str(dataset), "--out", str(out), *words.split()])
     rows = [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
     assert [(row["arm"], row["round"]) for row in rows] == [
         *(("start", 0), ("suggest", 1), ("random", 1)),
@@ -109,5 +133,8 @@ def test_all_of_it_runs(bench, preprocessed, tmp_path, monkeypatch):
     assert first["fillers"].keys() == {"suggest", "random"}
     assert matplotlib.image.imread(out / "dice.png").shape[0] > 300
     assert not (out / "work").exists()
+    start = str(out / "work" / "start_0_0" / "weights.pth")
+    assert before == [None, *[start if going_on else None] * 2]
+    assert "suggest less random" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="rows.jsonl exists"):
         run.main([str(dataset), "--out", str(out)])
