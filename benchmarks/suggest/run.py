@@ -258,31 +258,33 @@ def differences(rows: list[dict], patients: dict[str, str], draws: int = 10000) 
 
 
 def plot(rows: list[dict], out: Path) -> None:
-    """Dice over the number of strokes: a thin line per seed, thick lines through the means."""
+    """Dice and HD95 over the number of strokes: thin lines are seeds, thick ones their means."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
     matplotlib.rcdefaults()  # nnU-Net's own plots leave their style
-    figure, axis = pyplot.subplots(figsize=(6, 4), dpi=150, layout="constrained")
-    for arm, colour in zip(ARMS, ("#0072B2", "#E69F00"), strict=True):
-        lines = {}
-        for row in rows:
-            if row["arm"] in ("start", arm):
-                lines.setdefault(row["seed"], {})[row["strokes"]] = row["dice"]
-        for line in lines.values():
-            xs = sorted(line)
-            axis.plot(xs, [line[x] for x in xs], color=colour, lw=0.7, alpha=0.5)
-        counts = sorted({x for line in lines.values() for x in line})
-        means = [np.mean([line[x] for line in lines.values() if x in line]) for x in counts]
-        word = {"suggest": "added where suggest says", "random": "added at random"}[arm]
-        axis.plot(counts, means, "o-", color=colour, lw=2.5, label=f"{word}, mean of seeds")
-    axis.set_xlabel("hand-drawn strokes")
-    axis.set_ylabel("Dice, validation patients")
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.grid(lw=0.4, alpha=0.5)
-    axis.legend(frameon=False)
+    figure, axes = pyplot.subplots(1, 2, figsize=(9, 4), dpi=130, layout="constrained")
+    names = {"dice": "Dice, validation patients", "hd95_mm": "HD95 in mm, validation patients"}
+    for axis, (measure, name) in zip(axes, names.items(), strict=True):
+        for arm, colour in zip(ARMS, ("#0072B2", "#E69F00"), strict=True):
+            lines = {}
+            for row in rows:
+                if row["arm"] in ("start", arm):
+                    lines.setdefault(row["seed"], {})[row["strokes"]] = row[measure]
+            for line in lines.values():
+                xs = sorted(line)
+                axis.plot(xs, [line[x] for x in xs], color=colour, lw=0.7, alpha=0.5)
+            counts = sorted({x for line in lines.values() for x in line})
+            means = [np.mean([line[x] for line in lines.values() if x in line]) for x in counts]
+            word = {"suggest": "added where suggest says", "random": "added at random"}[arm]
+            axis.plot(counts, means, "o-", color=colour, lw=2.5, label=f"{word}, mean of seeds")
+        axis.set_xlabel("hand-drawn strokes")
+        axis.set_ylabel(name)
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(lw=0.4, alpha=0.5)
+    axes[0].legend(frameon=False)
     figure.savefig(out)
     pyplot.close(figure)
 
