@@ -13,6 +13,7 @@ import torch
 
 from scribble_tools.storage.file_sets import finish_sets, written_atomically
 from scribble_tools.trust.checkpoint import load_checkpoint
+from scribble_tools.wording import counted
 
 LATEST = "checkpoint_latest.pth"
 PREVIOUS = "checkpoint_previous.pth"
@@ -132,8 +133,9 @@ class SavedEpochs:
         # as nnU-Net's --c chooses
         order = (FINAL, LATEST, *sorted(self._epochs))
         name = next(name for name in order if name in self._epochs)
+        done = counted(self._epochs[name], "finished epoch")
         return (
-            f"{name} holds {self._epochs[name]} finished epochs. Go on with the same command and "
+            f"{name} holds {done}. Go on with the same command and "
             "--c (without -pretrained_weights)"
         )
 

@@ -115,7 +115,7 @@ class TrainingClock:
         text = (
             f"epoch {self._epoch + 1} of {self._epochs}, iteration {self._done} of "
             f"{self._iterations}, {in_words(left)} left in the epoch, {in_words(left + later)} "
-            "in all"
+            "in the training"
         )
         if self._is_terminal:
             self._screen.write("\r" + text.ljust(self._drawn))

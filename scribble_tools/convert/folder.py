@@ -176,6 +176,8 @@ def source_of(options: Options) -> Source:
     dense = options.dense and Place(DENSE, options.dense, options.dense_pattern)
     if options.dense_pattern and not dense:
         raise ValueError("--dense-pattern without --dense: say the folder, too")
+    if options.dense_labels and not dense:
+        raise ValueError("--dense-labels without --dense: say the folder, too, or leave it out")
     return folder_source(images, scribbles, dense, options, options.num_processes)
 
 

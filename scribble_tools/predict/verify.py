@@ -132,9 +132,9 @@ def _describe(file: Path) -> str:
     weights = content.get("network_weights", content)
     trainer = content.get("trainer_name")
     return (
-        f"plain data, {len(weights)} entries of weights, "
+        f"plain data, {counted(len(weights), 'entry', 'entries')} of weights, "
         f"{checkpoint.tensor_bytes / 1e6:.1f} MB"
-        + (f", trained by {printable(trainer)[:80]}" if isinstance(trainer, str) else "")
+        + (f", a network of {printable(trainer)[:80]}" if isinstance(trainer, str) else "")
     )
 
 

@@ -110,9 +110,11 @@ def find_predictions(folder: Path, ending: str, fold: str | None = None) -> Path
         validation = find_fold(folder, fold) / "validation"
         if files_in(validation, ending):
             return validation
+        todo = "let nnU-Net validate (nnUNetv2_train ... --val)"
+        if not (validation.parent / "checkpoint_final.pth").exists():
+            todo = "the training is not finished: finish it (nnUNetv2_train ... --c)"
         raise FileNotFoundError(
-            f"no predictions {validation}/*{ending}: let nnU-Net validate (nnUNetv2_train ... "
-            "--val), or give a folder of predictions"
+            f"no predictions {validation}/*{ending}: {todo}, or give a folder of predictions"
         )
     raise FileNotFoundError(f"no *{ending} in {folder}: nothing to report on")
 

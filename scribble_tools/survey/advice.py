@@ -185,13 +185,27 @@ def _any_files(folder: Path, groups: Sequence[Mapping]) -> tuple:
         ]
     if len(images) > 1 and pairing is None:
         advice.append("of several channels, give one --image-pattern each")
-    labels = _guessed_labels(chosen, dense[0] if dense else None, folder)
+    paired = dense[0] if dense and pairing and pairing.dense else None
+    if dense and pairing and not paired:
+        where = quote(Path(dense[0]["folder"]))
+        advice.append(
+            "the dense labels do not pair with these images, and are left out: the command with "
+            f"--dense {where} says why"
+        )
+    if pairing:  # images of other folders take no part
+        images = [g for g in images if _below(g, pairing.images)]
+    labels = _guessed_labels(chosen, paired, folder)
     words = ["convert folder", *words, *_patient_regex(images), labels, *options, "--name NAME"]
     return (
         "no known data set",
         "; ".join(advice) + mend + _why_no_line(refused),
         "" if refused or problems else _command(*words, target()),
     )
+
+
+def _below(group: Mapping, folder: Path) -> bool:
+    """Whether any file of a group lies in a folder."""
+    return any(folder in (own, *own.parents) for own in map(Path, group["folders"]))
 
 
 def _in_colours(group: Mapping) -> bool:
@@ -232,10 +246,8 @@ def _joined_masks(
 
 def _holds(group: Mapping, pairing: Pairing) -> bool:
     """Whether a group's files are those that a pairing takes as labels."""
-    folders = [Path(folder) for folder in group["folders"]]
     pattern = pairing.label_pattern and compile_pattern(pairing.label_pattern)
     # any name of the group does: they differ in numbers only
     name = Path(group["pattern"]).name.replace("#", "1").replace("*", "a")
     fits = pattern is None or pattern.fullmatch(f"1/{name}") is not None
-    inside = any(folder == pairing.labels or pairing.labels in folder.parents for folder in folders)
-    return fits and inside
+    return fits and _below(group, pairing.labels)

@@ -654,6 +654,7 @@ def test_ambiguous_places_are_refused(tmp_path, capsys):
         (["--image-pattern", "{case}.mha"], "no file below .* matches '{case}.mha'"),
         (["--scribble-pattern", "x.mha"], "pattern 'x.mha' must hold {case}"),
         (["--dense-pattern", "{case}.mha"], "--dense-pattern without --dense"),
+        (["--dense-labels", "background=0", "a=1"], "--dense-labels without --dense"),
         (["--label-description", "none.txt"], "none.txt: no such file"),
         (["--patients", "none.csv"], "none.csv: no such file"),
         (["--patient-regex", "("], "--patient-regex '\\(': "),

@@ -62,7 +62,7 @@ def zipped(folder: Path, target: Path) -> Path:
 
 
 def test_a_model_that_is_plain_data(model, tmp_path, capsys):
-    line = "plain data, 1 entries of weights, 0.0 MB, trained by nnUNetTrainer"
+    line = "plain data, 1 entry of weights, 0.0 MB, a network of nnUNetTrainer"
     names = [f"fold_{fold}/checkpoint_final.pth" for fold in (0, 1)]
     assert verify_model(model) == [f"{name}: {line}" for name in names]
     below = f"Dataset001_A/{model.name}/"

@@ -226,5 +226,8 @@ def test_the_pictures_of_a_training_on_png_are_no_predictions(tmp_path):
         (fold / name).touch()
     assert find_predictions(fold, ".png") == fold / "validation"
     (fold / "validation" / "a.png").unlink()
+    with pytest.raises(FileNotFoundError, match="is not finished: finish it .*--c"):
+        find_predictions(fold, ".png")
+    (fold / "checkpoint_final.pth").touch()
     with pytest.raises(FileNotFoundError, match="let nnU-Net validate"):
         find_predictions(fold, ".png")

@@ -275,6 +275,22 @@ def test_two_public_sets_in_one_folder_get_a_line_each(tmp_path, monkeypatch, ca
     assert not inspect_path(here)["more"]
 
 
+def test_what_lies_beside_does_not_change_the_line(tmp_path):
+    """New images in another folder, and dense labels that are one too many to pair."""
+    for name in ("p1_a", "p1_b", "p2_a", "p2_b"):
+        write(tmp_path / "images" / f"{name}.nii.gz", image())
+        write(tmp_path / "scribbles" / f"{name}.nii.gz", scribble())
+        write(tmp_path / "full" / f"{name}.nii.gz", 7 * dense())
+    line = inspect_path(tmp_path)["command"]
+    assert "--patient-regex" in line and "--dense-labels" in line and "--dense " in line
+    for folder, array in (("new", image()), ("full", 7 * dense())):
+        write(tmp_path / folder / "new 8.nii.gz", array)
+    report = inspect_path(tmp_path)
+    assert "--patient-regex '(p\\d+)'" in report["command"]
+    assert "--dense" not in report["command"]
+    assert f"the command with --dense {tmp_path}/full says why" in report["advice"]
+
+
 def test_dense_labels_alone_lead_to_generate(tmp_path):
     write(tmp_path / "labels" / "a1.nii.gz", dense())
     assert inspect_path(tmp_path)["command"].startswith(
