@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,14 @@ SOME_CASES = (
     ", or score a fold's validation cases only: --splits splits_final.json --fold FOLD; or give a "
     "folder with the references of the predicted cases alone"
 )
+MANY_VALUES = 12  # unknown ones; more are no labels, as a rule
+
+
+def _listed(values: Sequence[int]) -> str:
+    """The values; of many the first ones, and what they may mean."""
+    if len(values) <= MANY_VALUES:
+        return str(values)
+    return f"{values[:3]} and {len(values) - 3} more (are these images?)"
 
 
 def _evaluate_files(
@@ -65,9 +73,9 @@ def _evaluate_files(
     if natural and unit == MILLIMETRES:
         remarks.append("mm by the resolution that the picture states: is it that of the object?")
     if unknown := sorted(set(np.unique(prediction).tolist()) - labels.values):
-        remarks.append(f"predicted values {unknown} are not scored")
+        remarks.append(f"predicted values {_listed(unknown)} are not scored")
     if unknown := sorted(set(np.unique(reference).tolist()) - labels.values - {labels.ignore}):
-        remarks.append(f"reference values {unknown} count as background")
+        remarks.append(f"reference values {_listed(unknown)} count as background")
     if labels.ignore is not None and (reference == labels.ignore).mean() > 0.5:
         remarks.append(
             "most of the reference is unlabelled (scribbles?), the scores cover the rest only"

@@ -270,6 +270,20 @@ def test_the_validation_cases_of_a_fold_can_be_scored_alone(folders, tmp_path, c
         evaluate_folders(prediction, reference, cases=["c7"])
 
 
+@pytest.mark.parametrize(
+    "values, shown", [(9, "[2, 3, 4, 5, 6, 7, 8]"), (200, "[2, 3, 4] and 195")]
+)
+def test_of_many_unknown_values_it_is_asked_whether_they_are_images(folders, values, shown):
+    prediction, reference = folders
+    array = (np.arange(3 * 8 * 9) % values).astype(np.uint8).reshape(3, 8, 9)
+    for case in ("c0", "c1", "c2"):
+        write(reference, f"{case}.nii.gz", array, (10, 2, 1))
+    notes = evaluate_folders(prediction, reference, parse_label_set(["1"]), num_processes=1).notes
+    (note,) = [note for note in notes if note.startswith("reference values")]
+    more = " more (are these images?)" if values > 9 else ""
+    assert note == f"reference values {shown}{more} count as background"
+
+
 def test_extra_files_and_unknown_values_are_noted(folders):
     prediction, reference = folders
     some = evaluate_folders(prediction, reference, labels=None, cases=["c0"], num_processes=1)
