@@ -46,7 +46,7 @@ from step_record import Record, within
 from step_tables import tables, with_quartiles
 from synthetic_task import PLANS, make_trainer, quiet, random_batch, write_task
 
-from nnunetv2_pclmix.method import stroke_growth, stroke_spread
+from nnunetv2_pclmix.commands.machine import kernels
 from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
 from nnunetv2_pclmix.training.step import Descent
 from scribble_tools.dataset.writing import write_json
@@ -573,10 +573,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         write_task(Path(folder), {name: PLANS[args.size][name] for name in args.plans})
         record.say("the data set is there")
         if args.device == "cuda":
-            parts = {"stroke spread": stroke_spread, "stroke growth": stroke_growth}
-            record.content["kernels"] = {
-                what: part.kernel().why_not for what, part in parts.items()
-            }
+            tried = kernels().items()
+            record.content["kernels"] = {what: kernel.why_not for what, kernel in tried}
             record.say(f"why kernels do not run: {record.content['kernels']}")
         for name in args.plans:
             measure_plan(name, record)

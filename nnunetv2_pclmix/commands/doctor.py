@@ -213,16 +213,16 @@ def check_compile() -> list[Check]:
 
 def check_kernels() -> list[Check]:
     """Whether our kernels for a GPU run on it; without them torch does the same more slowly."""
-    from nnunetv2_pclmix.method import stroke_growth, stroke_spread
+    from nnunetv2_pclmix.commands.machine import kernels
 
     if best_device() != "cuda":
         return []
-    kernels = {"stroke spread": stroke_spread.kernel(), "stroke growth": stroke_growth.kernel()}
-    failed = [f"{what}: {kernel.why_not}" for what, kernel in kernels.items() if kernel.why_not]
+    tried = kernels()
+    failed = [f"{what}: {kernel.why_not}" for what, kernel in tried.items() if kernel.why_not]
     if failed:
         remedy = "A training is right without them, but slower. Triton, and a C compiler, may help."
         return [Check("kernels", "warning", f"do not run; {'; '.join(failed)}", remedy)]
-    return [Check("kernels", "ok", f"{' and '.join(kernels)} run on the GPU as they should")]
+    return [Check("kernels", "ok", f"{' and '.join(tried)} run on the GPU as they should")]
 
 
 def set_variable(name: str, value: str) -> str:

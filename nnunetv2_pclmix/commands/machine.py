@@ -1,4 +1,4 @@
-"""What this machine can do: seconds per iteration, measured on it, and memory."""
+"""What this machine can do: kernels, seconds per iteration, measured on it, and memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import nn
 
 from nnunetv2_pclmix.config import PCLMixConfig
+from nnunetv2_pclmix.method import stroke_growth, stroke_spread
 from nnunetv2_pclmix.method.network import PCLMixNetwork
+from nnunetv2_pclmix.method.triton_kernels import Kernel
 from scribble_tools.wording import counted
 
 WARM_UP = 1  # iterations, not counted
@@ -21,6 +23,11 @@ LOSS_AND_LOADING = 1.25  # of an iteration's time: loss, step, and augmentation 
 BUSY = 0.25  # of the cores are at work already: what is measured beside that is too slow
 CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 CGROUP_USED = ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes")
+
+
+def kernels() -> dict[str, Kernel]:
+    """What became of trying our kernels on the current GPU, by what they do."""
+    return {"stroke spread": stroke_spread.kernel(), "stroke growth": stroke_growth.kernel()}
 
 
 def build_network(plans: dict, configuration: str, channels: int, classes: int) -> nn.Module:

@@ -331,8 +331,7 @@ def _estimate(chosen: Choice, minutes: float, trainer: str) -> str:
         f"measured here: {chosen.seconds:.2g} s per iteration, {in_words(epoch)} per epoch, about "
         f"{in_words(whole)} and {chosen.memory_gb:.0f} GB for {trainer}"
     )
-    # what is measured varies by some per cent
-    if not chosen.fits and whole > 1.05 * 60 * minutes:
+    if not chosen.fits:
         text += (
             f"\nWARNING: that is more than {minutes:g} minutes, and there is no shorter training "
             "of this method: give it the time (--minutes), or a GPU"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -59,16 +60,15 @@ def box_mask(
     length = torch.cat([w.new_full((1,), n) for n in spatial])
     extent = (fraction * length).round().clamp(min=1)
     start = (place * (length - extent + 1)).floor()
-    begin, end = start.unbind(1), (start + extent).unbind(1)
-    inside = None
+    end = start + extent
+    one_per_sample = [batch_size, 1, *[1] * axes]
+    hits = []
     for axis, n in enumerate(spatial):
-        shape = [batch_size, 1] + [1] * axes
-        first, last = begin[axis].view(shape), end[axis].view(shape)
-        shape = [n if i == axis else 1 for i in range(axes)]
-        position = torch.arange(n, device=device).view(shape)
-        hit = (position >= first) & (position < last)
-        inside = hit if inside is None else inside & hit
-    return inside
+        position = torch.arange(n, device=device)
+        position = position.view([n if other == axis else 1 for other in range(axes)])
+        first, last = (corner[:, axis].view(one_per_sample) for corner in (start, end))
+        hits.append((position >= first) & (position < last))
+    return functools.reduce(torch.logical_and, hits)
 
 
 def draw_mix(

@@ -7,7 +7,6 @@ to wait for its neighbours. What a voxel becomes is known in the ring in which i
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -16,6 +15,7 @@ import triton.language as tl
 from torch import Tensor
 
 from nnunetv2_pclmix.method.stroke_growth import MOST_RINGS
+from nnunetv2_pclmix.method.triton_kernels import disorder
 
 BLOCK = 256
 
@@ -116,13 +116,7 @@ def launch(drawn: Tensor, reach: Tensor, periods: Sequence[int]) -> Tensor:
 
 
 def examples(device: str = "cuda") -> list[tuple[Tensor, Tensor, list[int]]]:
-    """Arguments, in 2D and 3D, with which all kinds of rings run."""
+    """Arguments, in 2D and 3D, with which all kinds of rings run: few voxels are strokes."""
     reach = torch.tensor([[2.0, 3.7, 9.0], [4.0, 0.9, 1.0]], device=device)
     cases = [((2, 11, 13), [1, 1]), ((2, 5, 11, 13), [2, 1, 1])]
-    return [(_few_strokes(shape, device), reach, periods) for shape, periods in cases]
-
-
-def _few_strokes(shape: Sequence[int], device: str) -> Tensor:
-    """Voxels of three classes among many of none, always the same."""
-    number = torch.arange(math.prod(shape), device=device)
-    return (number * 7919 // 13 % 61).clamp(max=3).view(*shape)
+    return [(disorder(shape, device).clamp(max=3), reach, periods) for shape, periods in cases]

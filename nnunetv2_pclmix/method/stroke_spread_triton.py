@@ -6,13 +6,12 @@ fetched by `tl.gather`; memory is read once and written once.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
+from nnunetv2_pclmix.method.triton_kernels import disorder
 
 GATHER = tl.gather  # Triton has it from 3.2 on; without it this module cannot be used
 
@@ -110,11 +109,5 @@ def launch(maps: Tensor, steps: int) -> Tensor:
 
 def examples(device: str = "cuda") -> list[tuple[Tensor, int]]:
     """Arguments, in 2D and 3D."""
-    kinds = [_mixture(shape, device) for shape in ((2, 19, 17), (2, 4, 19, 17))]
+    kinds = [disorder(shape, device) for shape in ((2, 19, 17), (2, 4, 19, 17))]
     return [(torch.stack((kind < 26, kind < 2, (kind > 23) & (kind < 27)), 1), 2) for kind in kinds]
-
-
-def _mixture(shape: Sequence[int], device: str) -> Tensor:
-    """0 to 60 in a disorder that is always the same."""
-    number = torch.arange(math.prod(shape), device=device)
-    return (number * 7919 // 13 % 61).view(*shape)

@@ -120,6 +120,7 @@ def test_who_is_not_ready_in_time_is_left_out(benchmarks, tmp_path, monkeypatch)
     record = step.Record(step.parse([*TINY, *words]))
     step.measure_plan("acdc_2d", record)
     assert record.content["results"]["acdc_2d"]["steps"] == [STOCK]
+    assert record.content["results"]["acdc_2d"]["ratios_to"] == STOCK
     assert list(record.content["results"]["acdc_2d"]["ready"]) == [STOCK]
     assert "TooLate: not ready within" in record.content["failed"]["acdc_2d"][OURS]
     assert record.content["missing"] == {"acdc_2d": []}
