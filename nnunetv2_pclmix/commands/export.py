@@ -150,7 +150,11 @@ def export_model(
     """
     if folds is None:
         folds = sorted(path.parent.name[5:] for path in model.glob(f"fold_*/{checkpoint}"))
-    problems = [] if folds else [f"no fold in {model} has a {checkpoint}"]
+    problems = []
+    if not folds:
+        problems = [f"no fold in {model} has a {checkpoint}"]
+        if any(model.glob("fold_*/checkpoint_*.pth")):
+            problems[0] += ": finish the training (nnUNetv2_train ... --c), or choose --checkpoint"
     plans = _read_json(model / "plans.json", PLANS, problems)
     _read_json(model / "dataset.json", Record(), problems)
     exported = {}

@@ -111,12 +111,18 @@ def find_predictions(folder: Path, ending: str, fold: str | None = None) -> Path
         if files_in(validation, ending):
             return validation
         todo = "let nnU-Net validate (nnUNetv2_train ... --val)"
-        if not (validation.parent / "checkpoint_final.pth").exists():
+        if _is_unfinished(validation.parent):
             todo = "the training is not finished: finish it (nnUNetv2_train ... --c)"
         raise FileNotFoundError(
             f"no predictions {validation}/*{ending}: {todo}, or give a folder of predictions"
         )
     raise FileNotFoundError(f"no *{ending} in {folder}: nothing to report on")
+
+
+def _is_unfinished(fold: Path) -> bool:
+    """Whether a fold has checkpoints, but not the last one."""
+    final, *others = (fold / name for name in CHECKPOINTS)
+    return not final.is_file() and any(other.is_file() for other in others)
 
 
 def read_logs(fold: Path) -> tuple[dict[str, list], list[str]]:
@@ -302,7 +308,7 @@ def read_training(fold: Path) -> Training:
     for name, version in versions.items():
         facts.setdefault(f"version of {name}", str(version))
     unfinished = ""
-    if any((fold / n).is_file() for n in CHECKPOINTS) and not (fold / CHECKPOINTS[0]).is_file():
+    if _is_unfinished(fold):
         done = " of ".join(n for k in ("done", "planned") if (n := facts[f"epochs {k}"]))
         unfinished = f"The training of fold {number} is not finished: "
         unfinished += (

@@ -185,8 +185,10 @@ def _any_files(folder: Path, groups: Sequence[Mapping]) -> tuple:
         ]
     if len(images) > 1 and pairing is None:
         advice.append("of several channels, give one --image-pattern each")
-    paired = dense[0] if dense and pairing and pairing.dense else None
-    if dense and pairing and not paired:
+    paired = None
+    if pairing and pairing.dense:
+        paired = next(g for g in dense if _below(g, pairing.dense))
+    elif pairing and dense:
         where = quote(Path(dense[0]["folder"]))
         advice.append(
             "the dense labels do not pair with these images, and are left out: the command with "

@@ -226,8 +226,10 @@ def test_the_pictures_of_a_training_on_png_are_no_predictions(tmp_path):
         (fold / name).touch()
     assert find_predictions(fold, ".png") == fold / "validation"
     (fold / "validation" / "a.png").unlink()
-    with pytest.raises(FileNotFoundError, match="is not finished: finish it .*--c"):
-        find_predictions(fold, ".png")
-    (fold / "checkpoint_final.pth").touch()
-    with pytest.raises(FileNotFoundError, match="let nnU-Net validate"):
-        find_predictions(fold, ".png")
+    for checkpoint, todo in (
+        ("checkpoint_best.pth", "is not finished: finish it .*--c"),
+        ("checkpoint_final.pth", "let nnU-Net validate"),
+    ):
+        (fold / checkpoint).touch()
+        with pytest.raises(FileNotFoundError, match=todo):
+            find_predictions(fold, ".png")
