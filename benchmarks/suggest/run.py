@@ -52,7 +52,8 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
         "--go-on",
         type=int,
         metavar="ITERATIONS",
-        help="per epoch, of trainings that go on from the model before (default: from scratch)",
+        help="per epoch, of trainings that go on from the model before (default: from scratch); "
+        "what is there for training only, such as the auxiliary decoder, begins anew",
     )
     parser.add_argument("--trainer", default="nnUNetTrainerPCLMix")
     parser.add_argument("--patch", type=int, nargs="+", default=[96, 96])
