@@ -57,10 +57,15 @@ def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the sub-command named in ``argv`` (default: ``sys.argv``) and return its exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
+    return run_command("nnunetv2_pclmix", _parse_and_run, words)
+
+
+def _parse_and_run(words: Sequence[str]) -> int:
+    """Ctrl-C may come here already: the sub-command's module is imported."""
     parser = build_parser(words)
     refuse_strange_words(parser, words)
     arguments = parser.parse_args(words)
-    return run_command("nnunetv2_pclmix", arguments.run, arguments)
+    return arguments.run(arguments)
 
 
 if __name__ == "__main__":

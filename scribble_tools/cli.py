@@ -83,10 +83,15 @@ def build_parser(words: Sequence[str]) -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one sub-command; return its exit code, 1 after an error that the user can mend."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    return run_command("scribble_tools", _parse_and_run, words)
+
+
+def _parse_and_run(words: Sequence[str]) -> int:
+    """Ctrl-C may come here already: the sub-command's module is imported."""
     parser = build_parser(words)
     refuse_strange_words(parser, words)
-    args = parser.parse_args(words)
-    return run_command("scribble_tools", args.run, args)
+    arguments = parser.parse_args(words)
+    return arguments.run(arguments)
 
 
 if __name__ == "__main__":

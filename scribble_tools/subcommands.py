@@ -12,6 +12,7 @@ import argparse
 import functools
 import importlib
 import textwrap
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -65,6 +66,8 @@ def add_subcommands(
         words: the command line. Only the module of the sub-command that it begins with is imported.
         groups: by their first word.
     """
+    # what torch says to its own developers when torchvision is imported
+    warnings.filterwarnings("ignore", r".torch\.jit\.\w+. is deprecated", FutureWarning)
     commands = parser.add_subparsers(metavar="SUB-COMMAND", required=True)
     opened = {}
     for name, (module_name, summary) in table.items():

@@ -79,3 +79,16 @@ def test_a_command_gets_its_options_and_returns_its_exit_code(monkeypatch):
     arguments = parser.parse_args(words)
     assert arguments.run(arguments) == 5
     assert seen == [Options(size=7, loud=False)]
+
+
+@pytest.mark.parametrize("program", [nnunetv2_pclmix.cli, scribble_tools.cli])
+def test_ctrl_c_while_a_command_is_imported_is_one_message(program, monkeypatch, capsys):
+    words, (module, _) = next(iter(program.COMMANDS.items()))
+
+    def interrupted(name):
+        assert name == module
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("scribble_tools.subcommands.importlib.import_module", interrupted)
+    assert program.main(list(words)) == 130
+    assert "stopped by Ctrl-C. Nothing was written" in capsys.readouterr().err

@@ -21,6 +21,7 @@ WARM_UP = 1  # iterations, not counted
 MOST_TIMED, ENOUGH_SECONDS = 6, 3.0  # the fastest counts: others may use the machine, too
 LOSS_AND_LOADING = 1.25  # of an iteration's time: loss, step, and augmentation beside it
 BUSY = 0.25  # of the cores are at work already: what is measured beside that is too slow
+LOOKS, BETWEEN_LOOKS = 10, 0.05  # seconds
 CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 CGROUP_USED = ("/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory/memory.usage_in_bytes")
 
@@ -89,13 +90,28 @@ def busy_warning() -> str:
         load = os.getloadavg()[0]
     except (AttributeError, OSError):
         return ""
-    if load <= BUSY * cores:
+    if load <= BUSY * cores or not _busy_now(BUSY * cores):
         return ""
     return (
         f"other programs are at work here (load {load:.1f} on {counted(cores, 'core')}). What is "
         "measured now is slower than the machine, and sizes and training come out too small for "
         "it: run this again when it is idle"
     )
+
+
+def _busy_now(most: float) -> bool:
+    """Whether more processes than so many want to compute now, which a load of the last minute
+    may be all that is left of. Where the system does not tell, they may.
+    """
+    wanting = []
+    for _ in range(LOOKS):
+        time.sleep(BETWEEN_LOOKS)
+        try:
+            field = Path("/proc/loadavg").read_text().split()[3]  # running/all
+            wanting.append(int(field.partition("/")[0]) - 1)  # without this one
+        except (OSError, ValueError, IndexError):
+            return True
+    return sum(wanting) > most * len(wanting)
 
 
 def _wait(device: torch.device) -> None:

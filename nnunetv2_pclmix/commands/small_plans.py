@@ -246,6 +246,7 @@ def run(options: Options) -> int:
     configuration, name = options.configuration, options.name
     try:
         refuse_name(name)
+        _trainer_class(options.trainer)
         folder = Path(nnUNet_preprocessed.require())
         folder = folder / maybe_convert_to_dataset_name(options.dataset)
         source, target = folder / f"{options.plans}.json", folder / f"{name}.json"

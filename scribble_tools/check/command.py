@@ -33,10 +33,11 @@ from scribble_tools.check.findings import (
     format_resampling,
     sort_findings,
 )
-from scribble_tools.check.preprocessed import ct_findings, plans_in, preprocessed_findings
+from scribble_tools.check.preprocessed import ct_findings, preprocessed_findings
 from scribble_tools.check.resampling_loss import add_up, resample_case
 from scribble_tools.check.splits import patients_of, split_findings
 from scribble_tools.dataset import shapes
+from scribble_tools.dataset.preprocessed_plans import plans_in
 from scribble_tools.dataset.raw import read_record
 from scribble_tools.dataset.writing import find_raw_dataset, write_json
 from scribble_tools.json_files import ListOf, Record, read_json

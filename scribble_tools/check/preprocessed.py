@@ -10,11 +10,11 @@ from scribble_tools.check.case_files import TrainingCase
 from scribble_tools.check.description import Description
 from scribble_tools.check.findings import Finding
 from scribble_tools.dataset import shapes
+from scribble_tools.dataset.preprocessed_plans import PLANNERS, plans_in
 from scribble_tools.dataset.raw import FILE, read_dataset_json
 from scribble_tools.json_files import Record, read_json
 
 AGAIN = "Run nnUNetv2_plan_and_preprocess again"
-PLANNERS = "nnUNetPlans"  # plans that the planner writes; `small-plans` adds others
 
 
 def ct_findings(preprocessed: Path | None, about: Description) -> list[Finding]:
@@ -38,17 +38,6 @@ def ct_findings(preprocessed: Path | None, about: Description) -> list[Finding]:
         '"zscore": every image is then normalised by itself'
     )
     return [Finding("warning", "ct-statistics", "dataset.json", message, remedy)]
-
-
-def plans_in(preprocessed: Path) -> dict[str, Mapping]:
-    """Configurations of all plans in a folder, by the plans' name; the planner's first."""
-    found = {}
-    for file in sorted(preprocessed.glob("*.json"), key=lambda file: file.stem != PLANNERS):
-        try:
-            found[file.stem] = read_json(file, shapes.PLANS)["configurations"]
-        except (OSError, ValueError):
-            continue  # no plans
-    return found
 
 
 def _again(preprocessed: Path, identifier: str) -> str:

@@ -27,6 +27,7 @@ from scribble_tools.images.slicer_segmentation import (
 )
 
 VALUE, SEGMENT, MASK = "value", "segment", "mask of"
+MOST_ROWS = 60  # of a table; files with more values are images, as a rule
 FEW = 3  # files that are named when they alone hold a value: often a slip, rarely a class
 
 
@@ -67,20 +68,35 @@ class LabelSurvey:
         default_factory=lambda: defaultdict(dict)
     )
 
+    @property
+    def many(self) -> bool:
+        """Whether there are more values than labels have, as a rule."""
+        return self.kind == VALUE and len(self.voxels) > MOST_ROWS
+
     def table(self, names: Mapping[int, str] | None = None) -> str:
-        """One line per value or name; ``names`` of values are shown beside them."""
+        """One line per value or name, those of most voxels if there are too many of them.
+
+        Args:
+            names: of values, shown beside them.
+        """
         kind = "colour" if self.reading.pictures == COLOUR else self.kind
         rows = [(kind, "voxels", "share", "files")]
-        for what in sorted(self.voxels):
+        shown = self.voxels
+        if self.many:
+            shown = dict(self.voxels.most_common(MOST_ROWS))
+        for what in sorted(shown):
             name = f" ({names[what]})" if names and what in names else ""
             share = f"{100 * self.voxels[what] / max(self.total, 1):.3f} %"
             files = str(len(self.places[what]))
             rows.append((f"{self.shown(what)}{name}", str(self.voxels[what]), share, files))
         widths = [max(len(row[k]) for row in rows) for k in range(4)]
-        return "\n".join(
+        lines = [
             "  " + row[0].ljust(widths[0]) + "".join(f"  {row[k]:>{widths[k]}}" for k in (1, 2, 3))
             for row in rows
-        )
+        ]
+        if self.many:
+            lines.append(f"  and {len(self.voxels) - MOST_ROWS} more")
+        return "\n".join(lines)
 
     def shown(self, what: int | str) -> str:
         """A value or name as a user writes it: colours as ``#ff0000``."""

@@ -21,6 +21,7 @@ from scribble_tools.images.segmentation_files import COLOUR
 from scribble_tools.images.slicer_segmentation import OVERLAPS, read_segments_on_grid
 from scribble_tools.wording import counted
 
+SHOWN = 10  # of many values
 # (label file, image, the image's file) -> source values (*spatial) on the image's grid
 LabelReader = Callable[[Path, sitk.Image, Path], np.ndarray]
 BACKGROUND_STROKES = (
@@ -61,6 +62,12 @@ class LabelFiles:
         if self.survey.reading.pictures == COLOUR:
             form = "'#COLOUR'"
         option = "--labels" if self.role == SCRIBBLE else "--dense-labels"
+        if self.survey.many:
+            return ValueError(
+                f"{self.role} files: {problem}\n{counted(self.survey.num_files, 'file')} with "
+                f"{len(self.survey.voxels)} different values. So many are no labels, as a rule: "
+                f"are these images? `scribble_tools inspect` shows what a folder holds"
+            )
         has_background = any(word.startswith(f"{BACKGROUND}=") for word in self.words)
         return ValueError(
             f"{self.role} files: {problem}\n"
@@ -126,11 +133,14 @@ def _value_mapping(files: LabelFiles, order: Sequence[str]) -> LabelMapping:
         raise ValueError("no value is said to mean unlabelled")
     mapped = {value for values in classes.values() for value in values} | {*mapping.unlabelled}
     if unknown := sorted(set(files.survey.voxels) - mapped):
-        shown = ", ".join(map(files.survey.shown, unknown))
+        many = files.survey.many
+        shown = [files.survey.shown(value) for value in unknown]
+        if many and len(shown) > SHOWN:
+            shown[SHOWN:] = [f"and {len(shown) - SHOWN} more"]
         raise ValueError(
-            f"the {'colours' if in_colours else 'values'} [{shown}] are not mapped "
+            f"the {'colours' if in_colours else 'values'} [{', '.join(shown)}] are not mapped "
             f"({' '.join(files.words)}{' unlabelled=' * bool(files.unlabelled)}"
-            f"{','.join(files.unlabelled)})" + files.survey.named_files(unknown)
+            f"{','.join(files.unlabelled)})" + ("" if many else files.survey.named_files(unknown))
         )
     return mapping
 

@@ -44,6 +44,7 @@ from scribble_tools.text_tables import text_table
 from scribble_tools.wording import counted
 
 EARLIER = "labelsTr_before_update_"
+DOUBTFUL, FEWEST = 0.5, 20  # share of the voxels drawn twice that are of another class; voxels
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Update:
         same: cases whose files say nothing new.
         new: cases that the data set did not have.
         kept: voxels of earlier strokes that the new files lack, and that stay.
+        met: voxels of earlier strokes in whose place the new files have a stroke, too.
         earlier: folder with the earlier labels of the changed cases; None where none changed.
     """
 
@@ -62,6 +64,7 @@ class Update:
     same: Sequence[str]
     new: Sequence[str]
     kept: int
+    met: int
     earlier: Path | None
 
     @property
@@ -120,13 +123,13 @@ def _update(
         (staged / "imagesTr").mkdir()
         one = partial(_update_case, dataset, ending, ignore, drawn.mapping, reader, staged, options)
         outcomes = [*threaded_map(one, [*files.items()], options.num_threads, "reading")]
-        problems = [problem for _, _, own in outcomes for problem in own]
+        problems = [problem for *_, own in outcomes for problem in own]
         patients = patients_of(added) if patients_of and added else {}
         cases, source = _new_cases(added, patients, content, drawn.mapping, reader)
         for case in cases:
             problems += convert_case(staged, ending, source, case)[1]
         refuse(problems)
-        changes = [change for own, _, _ in outcomes for change in own]
+        changes = [change for own, *_ in outcomes for change in own]
         for case in cases:
             labels = read_labels(staged / "labelsTr" / f"{case.name}{ending}")[0]
             empty = np.full_like(labels, ignore)
@@ -137,7 +140,8 @@ def _update(
             changes,
             [case for case in files if case not in changed],
             [case.name for case in cases],
-            sum(kept for _, kept, _ in outcomes),
+            sum(kept for _, kept, _, _ in outcomes),
+            sum(met for _, _, met, _ in outcomes),
             earlier,
         )
         if not changed and not cases:
@@ -167,8 +171,8 @@ def _update_case(
     staged: Path,
     options: UpdateOptions,
     item: tuple[str, Path],
-) -> tuple[list[ClassChange], int, list[str]]:
-    """Merge one case's strokes; returns changes, kept voxels and problems."""
+) -> tuple[list[ClassChange], int, int, list[str]]:
+    """Merge one case's strokes; returns changes, voxels kept and met, and problems."""
     case, path = item
     try:
         before, grid = read_labels(dataset / "labelsTr" / f"{case}{ending}")
@@ -178,14 +182,15 @@ def _update_case(
             changes = count_changes(case, before, after, mapping.labels, ignore)
             if changes:
                 write_labels(after, grid, staged / "labelsTr" / f"{case}{ending}")
-            return changes, kept, []
-        return [], 0, [f"{path} holds no stroke at all, and --erase would leave none"]
+            met = int(((new != ignore) & (before != ignore)).sum())
+            return changes, kept, met, []
+        return [], 0, 0, [f"{path} holds no stroke at all, and --erase would leave none"]
     except Mismatch as error:
         remedy = error.remedy if isinstance(error, GridMismatch) else ""
-        return [], 0, [f"{path} {error}. {remedy}".rstrip(". ")]
+        return [], 0, 0, [f"{path} {error}. {remedy}".rstrip(". ")]
     except (OSError, ValueError) as error:
         message = str(error)
-        return [], 0, [message if str(path) in message else f"{path} {message}"]
+        return [], 0, 0, [message if str(path) in message else f"{path} {message}"]
 
 
 def _new_cases(
@@ -306,3 +311,15 @@ def in_words(found: Update, most_rows: int = 60) -> str:
     if found.earlier is not None:
         lines.append(f"the labels as they were before: {found.earlier}")
     return "\n".join(lines)
+
+
+def doubt_in_words(found: Update) -> str:
+    """Where the new strokes contradict most of the earlier ones that they meet; else nothing."""
+    other = sum(change.recoloured for change in found.changes)
+    if found.met < FEWEST or other <= DOUBTFUL * found.met:
+        return ""
+    return (
+        f"of {found.met} voxels that had a stroke and have one in the new files, {other} are of "
+        "another class now. Are these files of this data set, and their values those of its first "
+        "files? The labels as they were are kept, see above"
+    )

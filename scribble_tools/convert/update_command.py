@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from scribble_tools.convert.case_patients import assign_patients
 from scribble_tools.convert.folder_options import Options
 from scribble_tools.convert.pairing import IMAGE, SCRIBBLE, CaseFiles, Place
 from scribble_tools.convert.stroke_changes import UpdateOptions
-from scribble_tools.convert.update import in_words, update_dataset
+from scribble_tools.convert.update import doubt_in_words, in_words, update_dataset
+from scribble_tools.dataset.preprocessed_plans import plans_in
 from scribble_tools.dataset.writing import find_dataset, next_commands
 from scribble_tools.images.label_files import GridRules, grid_remarks
 from scribble_tools.images.segmentation_files import GREY, NAN_LABEL, LabelReading
@@ -42,11 +46,29 @@ def run_update(options: Options) -> int:
     scribbles = Place(SCRIBBLE, options.scribbles, options.scribble_pattern)
     found = update_dataset(dataset, scribbles, images, patients_of, update)
     print(in_words(found))
+    if doubt := doubt_in_words(found):
+        print(f"WARNING: {doubt}", file=sys.stderr)
     for remark in grid_remarks(rules, SCRIBBLE):
         print(f"note: {remark}")
     if found.new:
         number = options.dataset_id
         print(f"folds were extended: scribble_tools install-splits {number} --overwrite")
     if found.changed or found.new:
-        print(next_commands(dataset))
+        print(_next(dataset))
     return 0
+
+
+def _next(dataset: Path) -> str:
+    """What to type then: what was preprocessed before is preprocessed again, by the same plans."""
+    folder = Path(os.environ.get("nnUNet_preprocessed") or os.devnull) / dataset.name
+    done = {}
+    for plans, configurations in plans_in(folder).items():
+        for name, own in configurations.items():
+            identifier = own.get("data_identifier")
+            if identifier and (folder / identifier).is_dir():
+                done.setdefault(identifier, f"-plans_name {plans} -c {name}")
+    lines = next_commands(dataset).splitlines()
+    if done:
+        number = int(dataset.name[7:10])
+        lines[-1:] = [f"then: nnUNetv2_preprocess -d {number} {which}" for which in done.values()]
+    return "\n".join(lines)

@@ -29,6 +29,8 @@ from scribble_tools.storage.written_record import write_record, written_by_recor
 
 FOLDER_RECORD = "generated.json"
 
+MOST_LABELS = 250  # a brain atlas has some 190
+
 
 def find_label_files(folder: Path) -> list[Path]:
     """The label files directly in a folder, sorted; hidden files are passed over.
@@ -100,6 +102,8 @@ def generate_folder(
         problems = value_conflicts(files)
     if not problems and BACKGROUND not in found:
         problems.append(f"no background (0) in {source}: are these dense labels?")
+    if len(found) > MOST_LABELS:
+        problems = [f"{source} holds {len(found)} different values: are these images?"]
     refuse([*problems, *alike_problems(path.name for path in files)])
     highest = min(2**16 - 1, *map(largest_label, files))
     if unlabelled is None:

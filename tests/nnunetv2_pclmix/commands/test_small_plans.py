@@ -8,6 +8,7 @@ from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunetv2_pclmix import cli
+from nnunetv2_pclmix.commands import machine
 from nnunetv2_pclmix.commands.small_plans import small_plans
 from tests.conftest import DATASET
 
@@ -124,6 +125,10 @@ def test_other_programs_at_work_are_said_to_spoil_what_is_measured(
 ):
     command = ["small-plans", "901", "--device", "cpu", "--overwrite"]
     monkeypatch.setattr("os.getloadavg", lambda: (1.3, 0.0, 0.0))
+    monkeypatch.setattr(machine, "_busy_now", lambda most: False)  # they have just ended
+    assert cli.main(command) == 0
+    assert "WARNING" not in capsys.readouterr().err
+    monkeypatch.setattr(machine, "_busy_now", lambda most: most == 1)
     assert cli.main(command) == 0
     assert "other programs are at work here (load 1.3 on 4 cores)" in capsys.readouterr().err
 
@@ -135,6 +140,23 @@ def test_other_programs_at_work_are_said_to_spoil_what_is_measured(
     monkeypatch.delattr("os.getloadavg")  # as on Windows
     assert cli.main(command) == 0
     assert "WARNING" not in capsys.readouterr().err
+
+
+def test_who_wants_to_compute_now_is_seen_where_the_system_tells(monkeypatch):
+    monkeypatch.setattr(machine, "BETWEEN_LOOKS", 0)
+    for running, busy in ((1, False), (2, False), (3, True)):
+        monkeypatch.setattr(machine.Path, "read_text", lambda _, n=running: f"9 9 9 {n}/100 7\n")
+        assert machine._busy_now(1) == busy
+    monkeypatch.setattr(machine.Path, "read_text", lambda _: "9 9 9")
+    assert machine._busy_now(1)
+
+
+def test_a_trainer_that_is_not_there_is_refused_before_anything_is_measured(
+    nnunet, capsys, measured
+):
+    assert cli.main(["small-plans", "901", "--trainer", "nnUNetTrainerPCLMx"]) == 1
+    seen = capsys.readouterr()
+    assert "--trainer nnUNetTrainerPCLMx: there is no such trainer" in seen.err and not seen.out
 
 
 def test_plans_of_pictures_speak_of_pixels(nnunet, capsys, measured):

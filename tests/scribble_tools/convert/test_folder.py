@@ -196,6 +196,15 @@ def test_several_values_make_a_class_and_several_are_unlabelled(tmp_path):
     assert np.array_equal(read(folder / "labelsTr" / "c1.nii.gz"), expected)
 
 
+def test_images_in_the_place_of_scribbles_are_asked_about_in_few_lines(tmp_path, capsys):
+    make_folders(tmp_path)
+    for k in range(2):
+        write(tmp_path / "scribbles" / f"c{k}.nii.gz", make_image(k))
+    message = refusal(tmp_path, capsys)
+    assert "and 1" in message and "are not mapped" in message and "are these images?" in message
+    assert len([line for line in message.splitlines() if "reading" not in line]) <= 4
+
+
 def test_dense_references_with_other_values(tmp_path, capsys):
     make_folders(tmp_path)
     dense = np.random.default_rng(0).choice([0, 10, 20], SHAPE).astype(np.uint8)

@@ -251,3 +251,48 @@ def test_folds_grow_evenly_by_patient():
     grown = extend_splits(splits, {"a": "A", "b": "B"}, new)
     assert grown[0] == {"train": ["a", "n2", "n3"], "val": ["b", "n0", "n1"]}
     assert grown[1] == {"train": ["b", "n0", "n1"], "val": ["a", "n2", "n3"]}
+
+
+def test_strokes_that_contradict_most_of_the_earlier_ones_are_asked_about(raw, capsys):
+    swapped = strokes()
+    swapped[strokes() == 1], swapped[strokes() == 2], swapped[strokes() == 4] = 2, 1, 1
+    for case in ("p1_a", "p1_b"):
+        write(raw.parents[1] / "next" / f"{case}.nii.gz", swapped)
+    capsys.readouterr()
+    assert update(raw) == 0
+    seen = capsys.readouterr()
+    assert "of 42 voxels that had a stroke and have one in the new files, 42 are of" in seen.err
+    assert "Are these files of this data set" in seen.err
+    # some corrections are what an update is for
+    corrected = strokes()
+    corrected[strokes() == 2] = 1
+    write(raw.parents[1] / "next" / "p2_a.nii.gz", corrected)
+    (raw.parents[1] / "next" / "p1_a.nii.gz").unlink()
+    (raw.parents[1] / "next" / "p1_b.nii.gz").unlink()
+    assert update(raw) == 0
+    assert "WARNING" not in capsys.readouterr().err
+
+
+def test_what_was_preprocessed_is_preprocessed_again_by_the_same_plans(
+    raw, capsys, tmp_path, monkeypatch
+):
+    folder = tmp_path / "preprocessed" / raw.name
+    monkeypatch.setenv("nnUNet_preprocessed", str(folder.parent))
+    added = strokes()
+    added[1, 3, 2:7] = 1
+    write(raw.parents[1] / "next" / "p1_a.nii.gz", added)
+    assert update(raw) == 0
+    assert "then: nnUNetv2_plan_and_preprocess -d 130" in capsys.readouterr().out
+    identifiers = {"2d": "nnUNetPlans_2d", "3d_fullres": "nnUNetPlans_3d_fullres"}
+    small = {"2d": "nnUNetPlans_small_2d"}
+    for plans, own in (("nnUNetPlans", identifiers), ("nnUNetPlans_small", small)):
+        configurations = {name: {"data_identifier": value} for name, value in own.items()}
+        (folder / "nnUNetPlans_small_2d").mkdir(parents=True, exist_ok=True)
+        content = {"configurations": configurations}
+        (folder / f"{plans}.json").write_text(json.dumps(content))
+    added[1, 4, 2:7] = 1
+    write(raw.parents[1] / "next" / "p1_a.nii.gz", added)
+    assert update(raw) == 0
+    out = capsys.readouterr().out
+    assert out.endswith("then: nnUNetv2_preprocess -d 130 -plans_name nnUNetPlans_small -c 2d\n")
+    assert "plan_and_preprocess" not in out

@@ -474,3 +474,12 @@ def test_options_for_data_sets_are_refused_for_folders(tmp_path, capsys):
     words = f"generate {tmp_path / 'dense'} --out {tmp_path / 'out'} --dataset-id 5 --cases 0.5"
     assert main(words.split()) == 1
     assert "takes no --dataset-id --cases" in capsys.readouterr().err
+
+
+def test_images_in_the_place_of_labels_are_asked_about(tmp_path, capsys):
+    (tmp_path / "dense").mkdir()
+    values = np.arange(2 * 16 * 16, dtype=np.int16).reshape(2, 16, 16)
+    sitk.WriteImage(sitk.GetImageFromArray(values), str(tmp_path / "dense" / "a.nii.gz"))
+    assert main(["generate", str(tmp_path / "dense"), "--out", str(tmp_path / "out")]) == 1
+    assert "holds 512 different values: are these images?" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
