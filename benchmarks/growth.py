@@ -60,7 +60,8 @@ class NotNetwork:
             softmax_helper_dim1, batch_dice=True, do_bg=False, smooth=1e-5, ddp=False
         )
         labels = ExclusiveLabels(classes)
-        self.objective = Objective(self.config, labels, list(weights / weights.sum()), dice)
+        levels = list(weights / weights.sum())
+        self.objective = Objective(self.config, labels, levels, dice, device)
         size, dim = self.config.memory_per_class(classes), self.config.embedding_dim
         self.memory = PixelMemory(classes, size, dim).to(device)
         self.sizes = [[s // 2**level for s in spatial] for level in range(LEVELS)]

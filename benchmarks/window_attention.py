@@ -20,7 +20,7 @@ import torch
 from monai.networks.nets.swin_unetr import BasicLayer
 from torch import nn
 
-from nnunetv2_pclmix.method.window_attention import WindowBlock
+from nnunetv2_pclmix.method.window_attention import PositionBias, WindowBlock
 
 CASES = {  # feature map, channels, heads, batch, window
     "2D, 36 x 36, 64 channels": ((36, 36), 64, 2, 12, 7),
@@ -29,12 +29,28 @@ CASES = {  # feature map, channels, heads, batch, window
 }
 
 
+class Pair(nn.Module):
+    """One plain and one shifted block, as the auxiliary decoder has them."""
+
+    def __init__(self, channels, heads, size, window):
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            WindowBlock(channels, heads, size, window, shifted) for shifted in (False, True)
+        )
+        windows = [block.attention.window for block in self.blocks]
+        self.position_bias = PositionBias(windows, [heads, heads])
+
+    def forward(self, x):
+        """(B, *size, C) to the same shape."""
+        for block, bias in zip(self.blocks, self.position_bias(x.dtype), strict=True):
+            x = block(x, bias)
+        return x
+
+
 def blocks(size, channels, heads, window, whose):
     """One plain and one shifted block with an MLP twice as wide as the tokens."""
     if whose == "ours":
-        return nn.Sequential(
-            *(WindowBlock(channels, heads, size, window, s) for s in (False, True))
-        )
+        return Pair(channels, heads, size, window)
     layer = BasicLayer(
         channels, 2, heads, [window] * len(size), [0.0, 0.0], mlp_ratio=2.0, qkv_bias=True
     )

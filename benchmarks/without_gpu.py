@@ -56,7 +56,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import FlopCounterMode
 
-from nnunetv2_pclmix.method import stroke_growth
+from nnunetv2_pclmix.method import certainty_label, stroke_growth
 from scribble_tools.dataset.writing import write_json
 from scribble_tools.text_tables import text_table
 
@@ -190,7 +190,7 @@ def in_float32(function: Callable[..., Tensor], kernel: Any) -> Callable[..., Te
 def as_on_cuda(optimizer: torch.optim.Optimizer) -> Iterator[None]:
     """Attention, softmax and lists of weights are as on CUDA, by kernels that a CPU lacks.
 
-    What is measured for growing strokes pools as there, too.
+    What is measured for growing strokes pools as there, and cells are counted as there.
     """
     for group in optimizer.param_groups:
         group["foreach"] = True  # what CUDA takes where nothing is said
@@ -203,6 +203,7 @@ def as_on_cuda(optimizer: torch.optim.Optimizer) -> Iterator[None]:
         patch.object(torch, "log_softmax", log_softmax),
         patch(clipping, lambda *_: True),
         patch.object(stroke_growth, "_fastest", lambda _: torch.float32),
+        patch.object(certainty_label, "_additions_wait", lambda _: True),
     ):
         yield
 

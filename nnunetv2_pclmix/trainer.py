@@ -27,7 +27,6 @@ from nnunetv2_pclmix.training.check_annotations import check_annotations
 from nnunetv2_pclmix.training.dense_validation import dense_labels_of, score_validation
 from nnunetv2_pclmix.training.finite_watch import FiniteWatch, stop_for
 from nnunetv2_pclmix.training.patch_sampling import PatchesAnywhere, tell_padding
-from nnunetv2_pclmix.training.separate_weights import accept_separate_weights
 from nnunetv2_pclmix.training.session import VALIDATE_AGAIN, FolderGuard, alone, finish_workers
 from nnunetv2_pclmix.training.step import Descent, make_step
 from nnunetv2_pclmix.training.worker_end import EndsWithParent
@@ -109,7 +108,7 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         self.step = make_step(
             self.config,
             self.network,
-            Objective(self.config, labels, levels, dice),
+            Objective(self.config, labels, levels, dice, self.device),
             self.device,
             -(-self.configuration_manager.batch_size // world_size()),
             self.configuration_manager.spacing,
@@ -342,9 +341,9 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         )
         if not self.was_initialized:
             self.initialize()
-        accept_separate_weights(self.optimizer, self.network, state["network"])
+        # first: it says what it cannot load in words, of which the optimiser has none
+        checkpoint_state.restore(state, self.step, self.local_rank == 0)
         super().load_checkpoint(filename)
         self.saved.note(filename, self.current_epoch)
         self.epoch_log.announce(self.current_epoch)
         self.iteration = state["iteration"]
-        checkpoint_state.restore(state, self.step, self.local_rank == 0)

@@ -88,12 +88,12 @@ def region_certainty_label(z_main, z_auxiliary, target, threshold):
     return result
 
 
-def mixed(one, two, first, second, from_first):
+def mixed(one, two, second, from_first):
     result = torch.empty_like(one)
     for b in range(len(one)):
         for index in itertools.product(*map(range, one.shape[2:])):
             at = (slice(None), *index)
-            source = one[int(first[b])] if from_first[(b, 0, *index)] else two[int(second[b])]
+            source = one[b] if from_first[(b, 0, *index)] else two[int(second[b])]
             result[b][at] = source[at]
     return result
 
@@ -123,8 +123,8 @@ def enqueue(queues, embedding, label, size):
                 del queue[:-size]
 
 
-def window_attention(module, x):
-    """Softmax attention window by window, bias looked up pair by pair."""
+def window_attention(module, table, x):
+    """Softmax attention window by window, bias looked up pair by pair in (heads, offsets)."""
     batch, *size, channels = x.shape
     heads, d = module.heads, channels // module.heads
     padded = torch.zeros(batch, *module.padded, 3 * channels, dtype=x.dtype)
@@ -149,7 +149,7 @@ def window_attention(module, x):
                     row = 0
                     for a, width in enumerate(span):
                         row = row * width + offsets[i][a] - offsets[j][a] + module.window[a] - 1
-                    score[i, j] += module.relative_bias[h, row]
+                    score[i, j] += table[h, row]
                 y = torch.softmax(score, 1) @ v
                 for i, position in enumerate(at):
                     result[(b, *position)][h * d : (h + 1) * d] = y[i]

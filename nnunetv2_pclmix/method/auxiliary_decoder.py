@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nnunetv2_pclmix.method.window_attention import WindowBlock
+from nnunetv2_pclmix.method.window_attention import PositionBias, WindowBlock
 
 HEAD_DIM = 32
 # The authors' D_t attends from stride 4 on. A shallow network's finer levels only merge their skip:
@@ -99,8 +99,13 @@ class AuxiliaryDecoder(nn.Module):
             for c, w in zip(channels[self.finest :], widths, strict=True)
         )
         self.blocks = nn.ModuleList(
-            nn.Sequential(*(WindowBlock(w, w // HEAD_DIM, size, largest_window, s) for s in shifts))
+            nn.ModuleList(WindowBlock(w, w // HEAD_DIM, size, largest_window, s) for s in shifts)
             for w, size, shifts in zip(widths, sizes, pairs, strict=True)
+        )
+        attentions = [block.attention for level in reversed(self.blocks) for block in level]
+        self.position_bias = PositionBias(
+            [attention.window for attention in attentions],
+            [attention.heads for attention in attentions],
         )
         self.expand = nn.ModuleList(
             PatchExpand(widths[i + 1], widths[i], stride) for i, stride in enumerate(between)
@@ -118,13 +123,18 @@ class AuxiliaryDecoder(nn.Module):
     def forward(self, skips: Sequence[Tensor]) -> Tensor:
         """Logits (B, K, *patch_size) from the encoder's features (B, C, *size), finest first."""
         tokens = [
-            embed(skip.movedim(1, -1))
+            # without the copy, which is made in any case, the linear map's bias is added by itself
+            embed(skip.movedim(1, -1).contiguous())
             for embed, skip in zip(self.embed, skips[self.finest :], strict=True)
         ]
-        x = self.blocks[-1](tokens[-1])
-        for level in reversed(range(len(tokens) - 1)):
-            x = torch.cat((self.expand[level](x), tokens[level]), -1)
-            x = self.blocks[level](self.merge[level](x))
+        # the features' type is the one that autocast computes in
+        biases = iter(self.position_bias(skips[-1].dtype))
+        x = tokens[-1]
+        for level in reversed(range(len(tokens))):
+            if level < len(tokens) - 1:
+                x = self.merge[level](torch.cat((self.expand[level](x), tokens[level]), -1))
+            for block in self.blocks[level]:
+                x = block(x, next(biases))
         batch, *size, _ = x.shape
         axes = len(size)
         logits = self.to_logits(self.norm(x)).view(batch, *size, -1, *self.full_stride)

@@ -11,6 +11,8 @@ from torch import Tensor
 from nnunetv2_pclmix.method.label_encoding import LabelEncoding
 from nnunetv2_pclmix.method.stroke_support import StrokeSupport
 
+AT_ONCE = 8
+
 
 def mean_probabilities(
     labels: LabelEncoding, main_logits: Tensor, auxiliary_logits: Tensor | None
@@ -22,7 +24,7 @@ def mean_probabilities(
     p = labels.probabilities(main_logits)
     if auxiliary_logits is None:
         return p
-    return (p + labels.probabilities(auxiliary_logits)) / 2
+    return p.lerp(labels.probabilities(auxiliary_logits), 0.5)
 
 
 @torch.no_grad()
@@ -106,7 +108,7 @@ def classes_in_cells(classes: Tensor, size: Sequence[int], num_classes: int) -> 
     batch, axes = len(classes), len(size)
     cell = [n // m for n, m in zip(classes.shape[1:], size, strict=True)]
     parts = classes.view(batch, *(n for pair in zip(size, cell, strict=True) for n in pair))
-    if classes.device.type != "cpu":
+    if _additions_wait(classes.device):
         return counts_by_comparison(parts, num_classes)
     order = [*range(1, 2 * axes, 2), *range(2, 2 * axes + 1, 2)]
     members = parts.permute(0, *order).reshape(batch, math.prod(size), math.prod(cell))
@@ -114,20 +116,31 @@ def classes_in_cells(classes: Tensor, size: Sequence[int], num_classes: int) -> 
     return counts.scatter_add_(2, members, torch.ones_like(members))[..., :num_classes]
 
 
+def _additions_wait(device: torch.device) -> bool:
+    """Whether many additions to one number wait for each other, as they do on a GPU."""
+    return device.type != "cpu"
+
+
 def counts_by_comparison(parts: Tensor, num_classes: int) -> Tensor:
-    """`classes_in_cells` where many additions to one number would wait for each other, on a GPU.
+    """`classes_in_cells` without such additions.
 
     Args:
         parts: (B, n1, c1, n2, c2, ...) int64 with n cells of c voxels along each axis.
     """
-    inside = tuple(range(2, parts.ndim, 2))
-    counts = [(parts == number).sum(inside).flatten(1) for number in range(num_classes)]
-    return torch.stack(counts, 2)
+    inside = tuple(range(3, parts.ndim + 1, 2))
+    numbers = torch.arange(num_classes, device=parts.device).view(-1, *[1] * (parts.ndim - 1))
+    # some classes at once: of all of a hundred, a large image's masks would need too much memory
+    counts = [(parts[:, None] == some).sum(inside).flatten(2) for some in numbers.split(AT_ONCE)]
+    return torch.cat(counts, 1).mT if len(counts) > 1 else counts[0].mT
 
 
 def label_of_cells(
-    certain: Tensor, scribble: Tensor, size: Sequence[int], num_classes: int
-) -> Tensor:
+    certain: Tensor,
+    scribble: Tensor,
+    predicted: Tensor,
+    size: Sequence[int],
+    num_classes: int,
+) -> tuple[Tensor, Tensor]:
     """Class of each cell of the embedding, whose pixels are larger than the image's.
 
     The class of most scribbled voxels in a cell where there are any, else the one that more than
@@ -137,12 +150,15 @@ def label_of_cells(
     Args:
         certain: (B, *spatial) int64, see `certainty_label`.
         scribble: (B, *spatial) int64 exclusive classes.
+        predicted: (B, *spatial) int64.
         size: of the embedding.
 
     Returns:
-        (B, cells) int64, ``num_classes`` where a cell is of no class.
+        (B, cells) int64, ``num_classes`` where a cell is of no class; and the class that most of a
+        cell is predicted to be.
     """
-    count, best = classes_in_cells(certain, size, num_classes).max(2)
-    label = torch.where(2 * count * math.prod(size) > certain[0].numel(), best, num_classes)
-    strokes, drawn = classes_in_cells(scribble, size, num_classes).max(2)
-    return torch.where(strokes > 0, drawn, label)
+    every = classes_in_cells(torch.cat((certain, scribble, predicted)), size, num_classes).max(2)
+    (count, strokes, _), (best, drawn, prediction) = (x.chunk(3) for x in every)
+    most = certain[0].numel() // math.prod(size) // 2  # half of a cell
+    label = best.masked_fill(count <= most, num_classes)
+    return torch.where(strokes > 0, drawn, label), prediction

@@ -15,11 +15,11 @@ class Mix:
     """What is mixed with what; drawn by `draw_mix`.
 
     Attributes:
-        first, second: (B,) index of each mixed sample's two sources among those to mix.
+        second: (B,) index of each mixed sample's second source among those to mix. The first
+            source is the sample of the mixed one's own number.
         from_first: (B, 1, *spatial) true where the mixed sample shows its first source.
     """
 
-    first: Tensor
     second: Tensor
     from_first: Tensor
 
@@ -30,7 +30,7 @@ class Mix:
         labels, and the argmax of a mixed soft prediction is the mixed argmax.
         """
         two = one if two is None else two
-        return torch.where(self.from_first, one[self.first], two[self.second])
+        return torch.where(self.from_first, one[: len(self.second)], two[self.second])
 
 
 def box_mask(
@@ -61,13 +61,12 @@ def box_mask(
     extent = (fraction * length).round().clamp(min=1)
     start = (place * (length - extent + 1)).floor()
     end = start + extent
-    one_per_sample = [batch_size, 1, *[1] * axes]
-    hits = []
-    for axis, n in enumerate(spatial):
-        position = torch.arange(n, device=device)
-        position = position.view([n if other == axis else 1 for other in range(axes)])
-        first, last = (corner[:, axis].view(one_per_sample) for corner in (start, end))
-        hits.append((position >= first) & (position < last))
+    position = torch.arange(max(spatial), device=device)
+    within = (position >= start[..., None]) & (position < end[..., None])  # (B, axes, longest)
+    hits = [
+        within[:, axis, :n].view(batch_size, 1, *[n if a == axis else 1 for a in range(axes)])
+        for axis, n in enumerate(spatial)
+    ]
     return functools.reduce(torch.logical_and, hits)
 
 
@@ -78,11 +77,13 @@ def draw_mix(
     device: torch.device | str = "cpu",
     with_previous: bool = False,
 ) -> Mix:
-    """Draw two sources and a box for every mixed sample (PCLMix, dynamic mix).
+    """Draw a second source and a box for every sample (PCLMix, dynamic mix).
 
-    With probability 1/2 the box shows the first source, otherwise the second. The second source is
-    never the first: the paper's two independent permutations leave a sample alone with probability
-    1/B, which is half of a batch of two, nnU-Net's usual one in 3D.
+    With probability 1/2 the box shows the first source, the sample itself, otherwise the second.
+    That is the sample so many places further on in the batch: each sample is a second source once,
+    of any other with the same probability, and never its own. The paper's two independent
+    permutations leave a sample alone with probability 1/B, which is half of a batch of two,
+    nnU-Net's usual one in 3D.
 
     Args:
         with_previous: what is mixed holds 2 B samples, of which the second half is the previous
@@ -103,15 +104,11 @@ def draw_mix(
     """
     box = box_mask(batch_size, spatial, area, device)
     swap = torch.rand(batch_size, *[1] * (len(spatial) + 1), device=device) < 0.5
-    # sorting random keys permutes on the device itself
-    first, other = torch.rand(2, batch_size, device=device).argsort(1)
-    if with_previous:
-        return Mix(first, batch_size + other, box ^ swap)
-    if batch_size == 1:
-        return Mix(first, first, box ^ swap)
-    shift = torch.randint(1, batch_size, (1,), device=device)
     order = torch.arange(batch_size, device=device)
-    return Mix(first, first[(order + shift) % batch_size], box ^ swap)
+    if with_previous:
+        return Mix(batch_size + order, box ^ swap)
+    shift = torch.randint(1, max(batch_size, 2), (1,), device=device)
+    return Mix((order + shift) % batch_size, box ^ swap)
 
 
 class PreviousBatch:

@@ -27,6 +27,17 @@ def global_sum(x: Tensor) -> Tensor:
     return x
 
 
+def global_total(x: Tensor) -> Tensor:
+    """``x`` added up over all processes, with gradient.
+
+    DDP averages the processes' gradients. Each has that of its own part times their number, so that
+    the average is the gradient of what all of them compute of the total.
+    """
+    if world_size() == 1:
+        return x
+    return global_sum(x.detach().clone()) + world_size() * (x - x.detach())
+
+
 def global_mean(total: Tensor, count: Tensor) -> Tensor:
     """``total / count``, where the count is that of all processes together.
 
@@ -60,8 +71,9 @@ class Mean(NamedTuple):
 
 def values_of(means: Sequence[Mean]) -> Tensor:
     """(n,) values of n means by one exchange of counts."""
-    counts = global_sum(torch.stack([mean.count for mean in means]).float())
-    return torch.stack([mean.total for mean in means]) * world_size() / counts.clamp(min=1)
+    counts = global_sum(torch.stack([mean.count for mean in means])).clamp(min=1)
+    totals = torch.stack([mean.total for mean in means])
+    return totals / (counts if world_size() == 1 else counts / world_size())
 
 
 @torch.no_grad()

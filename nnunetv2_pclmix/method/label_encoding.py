@@ -8,7 +8,7 @@ of the objective are written once.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -49,8 +49,15 @@ class LabelEncoding(ABC):
         """
 
     @abstractmethod
-    def dice_target(self, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Target and mask (B, 1, *spatial) of annotated voxels, as nnU-Net's Dice takes them."""
+    def seen(self, target: Tensor) -> Tensor:
+        """Mask (B, 1, *spatial) of annotated voxels."""
+
+    @abstractmethod
+    def belonging(self, target: Tensor, first: int) -> Tensor:
+        """Of which channels of the logits a voxel is, from the first on: (B, C - first, *spatial).
+
+        Bool. What is said of voxels that are not annotated means nothing.
+        """
 
     @abstractmethod
     def predict(self, scores: Tensor, threshold: float = 0.0) -> Tensor:
@@ -75,12 +82,12 @@ class LabelEncoding(ABC):
         return self.ignore(torch.zeros_like(target), ~where)
 
     @abstractmethod
-    def strokes(self, target: Tensor) -> Iterator[Tensor]:
-        """For each foreground channel of the logits where it is annotated, (B, *spatial) bool."""
-
-    @abstractmethod
     def annotated(self, target: Tensor) -> tuple[Tensor, Tensor]:
         """Where foreground and where background is annotated, (B, 1, *spatial) bool each."""
+
+    @abstractmethod
+    def shows_background(self, target: Tensor) -> Tensor:
+        """Where a target is background, (B, 1, *spatial) bool."""
 
     @abstractmethod
     def exclusive(self, target: Tensor) -> Tensor:
@@ -113,10 +120,16 @@ class ExclusiveLabels(LabelEncoding):
         log_p = torch.log_softmax(logits, 1, dtype=torch.float32)
         return partial_nll(log_p, targets[:, :, 0], self.num_classes)
 
-    def dice_target(self, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Ignored voxels become background, which the mask leaves out."""
-        mask = target != self.num_classes
-        return torch.where(mask, target, 0), mask
+    def seen(self, target: Tensor) -> Tensor:
+        """All but label K."""
+        return target != self.num_classes
+
+    def belonging(self, target: Tensor, first: int) -> Tensor:
+        """Each label's voxels; what is not annotated is background, which the mask leaves out."""
+        if first == 0:
+            target = target.masked_fill(target == self.num_classes, 0)
+        number = torch.arange(first, self.num_classes, device=target.device)
+        return target == number.view(-1, *[1] * (target.ndim - 2))
 
     def predict(self, scores: Tensor, threshold: float = 0.0) -> Tensor:
         """Argmax; by ``max``, which over few channels is several times faster on CPU."""
@@ -130,13 +143,14 @@ class ExclusiveLabels(LabelEncoding):
         """Label K."""
         return target.masked_fill(where, self.num_classes)
 
-    def strokes(self, target: Tensor) -> Iterator[Tensor]:
-        """Of each label above 0."""
-        return (target[:, 0] == label for label in range(1, self.num_classes))
-
     def annotated(self, target: Tensor) -> tuple[Tensor, Tensor]:
         """Labels above 0, and 0."""
-        return (target > 0) & (target < self.num_classes), target == 0
+        background = self.shows_background(target)
+        return self.seen(target) ^ background, background
+
+    def shows_background(self, target: Tensor) -> Tensor:
+        """Label 0."""
+        return target == 0
 
     def exclusive(self, target: Tensor) -> Tensor:
         """The target itself."""
@@ -189,9 +203,13 @@ class Regions(LabelEncoding):
         logits = logits.float()
         return [partial_binary_nll(logits, target) for target in targets]
 
-    def dice_target(self, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Regions, and the opposite of the ignore channel."""
-        return target[:, :-1], ~target[:, -1:].bool()
+    def seen(self, target: Tensor) -> Tensor:
+        """The opposite of the ignore channel."""
+        return ~target[:, -1:].bool()
+
+    def belonging(self, target: Tensor, first: int) -> Tensor:
+        """The regions."""
+        return target[:, first:-1].bool()
 
     def predict(self, scores: Tensor, threshold: float = 0.0) -> Tensor:
         """Regions above the threshold, and an empty ignore channel."""
@@ -207,15 +225,14 @@ class Regions(LabelEncoding):
         ignored = target[:, -1:].bool() | where
         return torch.cat((target[:, :-1], ignored.to(target.dtype)), 1)
 
-    def strokes(self, target: Tensor) -> Iterator[Tensor]:
-        """Of each region."""
-        return (region for region in target[:, :-1].bool().unbind(1))
-
     def annotated(self, target: Tensor) -> tuple[Tensor, Tensor]:
         """Any region, and none."""
         foreground = target[:, :-1].bool().any(1, keepdim=True)
-        seen = ~target[:, -1:].bool()
-        return foreground & seen, ~foreground & seen
+        return foreground & self.seen(target), self.shows_background(target)
+
+    def shows_background(self, target: Tensor) -> Tensor:
+        """No region, and not ignored."""
+        return ~target.bool().any(1, keepdim=True)
 
     def exclusive(self, target: Tensor) -> Tensor:
         """The last region that is there, as numbered above."""

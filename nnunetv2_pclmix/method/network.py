@@ -102,9 +102,8 @@ class PCLMixNetwork(nn.Module):
             largest = [math.prod(max(s) for s in strides[: i + 1]) for i in range(len(strides))]
             coarse = [i for i, s in enumerate(largest) if s >= config.embedding_stride]
             self.embedding_stage = coarse[0] if coarse else len(strides) - 1
-            self.embedding_head = EmbeddingHead(
-                channels[self.embedding_stage], config.embedding_dim
-            )
+            head = EmbeddingHead(channels[self.embedding_stage], config.embedding_dim)
+            self.embedding_head = OneParameter(head)
 
     def forward(self, x: Tensor) -> TrainingOutput | list[Tensor] | Tensor:
         """(B, C, *patch_size) to a `TrainingOutput`, or in evaluation to the main logits."""

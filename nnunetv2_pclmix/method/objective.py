@@ -10,8 +10,9 @@ regions every term has a sigmoid form, see `nnunetv2_pclmix.method.label_encodin
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +21,6 @@ from torch import Tensor
 from nnunetv2_pclmix.config import PCLMixConfig
 from nnunetv2_pclmix.method.certainty_label import (
     certainty_label,
-    classes_in_cells,
     label_of_cells,
     mean_probabilities,
 )
@@ -28,28 +28,13 @@ from nnunetv2_pclmix.method.dual_consistency import pseudo_labels, squared_diffe
 from nnunetv2_pclmix.method.global_mean import Mean, exchanging, values_of, world_size
 from nnunetv2_pclmix.method.label_encoding import LabelEncoding
 from nnunetv2_pclmix.method.network import TrainingOutput
+from nnunetv2_pclmix.method.partial_dice import PartialDice
 from nnunetv2_pclmix.method.pixel_contrastive_loss import info_nce, sample_anchors
 from nnunetv2_pclmix.method.pixel_memory import PixelMemory
 from nnunetv2_pclmix.method.schedules import certainty_threshold
 from nnunetv2_pclmix.method.stroke_support import StrokeSupport
-from nnunetv2_pclmix.method.term_weights import scaled
 
 Terms = dict[str, Tensor]
-Means = dict[str, list[tuple[float, Mean]]]
-"""Of each term the weighted means that it is the sum of: one for each deep supervision level."""
-
-
-def taken(means: Means) -> Terms:
-    """The terms whose means these are, by one exchange between processes."""
-    every = [mean for group in means.values() for _, mean in group]
-    weights = [weight for group in means.values() for weight, _ in group]
-    values = values_of(every)
-    parts = list(map(scaled, weights, values.unbind()))
-    terms, begin = {}, 0
-    for name, group in means.items():
-        terms[name] = functools.reduce(torch.add, parts[begin : begin + len(group)])
-        begin += len(group)
-    return terms
 
 
 def resize_nearest(x: Tensor, size: Sequence[int]) -> Tensor:
@@ -73,8 +58,8 @@ class Objective:
         config: weights and schedules.
         labels: exclusive labels or regions.
         level_weights: weight of each deep supervision level of the main decoder, finest first.
-        partial_dice: nnU-Net's soft Dice, called as (logits, target, loss_mask); for the option
-            ``config.partial_dice``.
+        stock_dice: nnU-Net's soft Dice, whose settings `PartialDice` takes over.
+        device: of the network's output.
     """
 
     def __init__(
@@ -82,12 +67,15 @@ class Objective:
         config: PCLMixConfig,
         labels: LabelEncoding,
         level_weights: Sequence[float],
-        partial_dice: Callable[..., Tensor],
+        stock_dice: Any,
+        device: torch.device | str = "cpu",
     ) -> None:
         self.config = config
         self.labels = labels
         self.level_weights = [float(w) for w in level_weights]
-        self.partial_dice = partial_dice
+        # made here: a number that is copied to the device in a step would be waited for
+        self._of_levels = torch.tensor([w for w in self.level_weights if w], device=device)
+        self.dice = PartialDice(labels, self._of_levels, stock_dice)
         self._pseudo_labels = pseudo_labels
 
     def compile(self) -> None:
@@ -98,9 +86,9 @@ class Objective:
 
         self._pseudo_labels = compiled(self._pseudo_labels)
         if exchanging():  # what exchanges something stays outside: nnU-Net's Dice does, too
-            self._sums, self._contrast = compiled(self._sums), compiled(self._contrast)
+            self._means, self._contrast = compiled(self._means), compiled(self._contrast)
+            self.dice.sums = compiled(self.dice.sums)
             return
-        self.partial_dice = getattr(self.partial_dice, "_orig_mod", self.partial_dice)
         self._first_terms = compiled(self._first_terms)
         self.second_pass = compiled(self.second_pass)
 
@@ -147,11 +135,10 @@ class Objective:
         if support is not None and self.config.lambda_background:
             background = support.background
         trust = 1.0 if support is None else support.trust
-        means, queued = {}, None
+        contrast, queued = None, None
         if output.embedding is not None:
             contrast, queued = self._contrast(output, scribble, memory, threshold, support)
-            means["contrast"] = [(1.0, contrast)]
-        return self._terms("", output, scribble, background, trust, more=means), queued
+        return self._terms("", output, scribble, background, trust, contrast=contrast), queued
 
     def second_pass(
         self,
@@ -208,14 +195,15 @@ class Objective:
         background: Tensor | None,
         trust: Tensor | float,
         pseudo_label: Tensor | None = None,
-        more: Means | None = None,
+        contrast: Mean | None = None,
     ) -> Terms:
         """What both passes have: strokes and what they imply, for both decoders; agreement.
 
-        With the pseudo label of a mixed image, its terms too: one softmax serves all targets.
+        With the pseudo label of a mixed image, its terms too: one softmax serves all targets. All
+        means are taken together: by one exchange between processes, and few operations.
 
         Args:
-            more: means of other terms, taken with the others' in one exchange between processes.
+            contrast: its mean, which is taken with the others.
         """
         config = self.config
         targets, names = [scribble], [f"scribble_{{}}{suffix}"]
@@ -225,45 +213,55 @@ class Objective:
         if pseudo_label is not None and config.lambda_pseudo:
             targets.append(pseudo_label.to(scribble.dtype))
             names.append("pseudo_{}")
-        means = self._sums(names, f"heterogeneous{suffix}", output, torch.stack(targets))
-        terms = taken({**means, **(more or {})})
-        for name in terms:
-            if name.startswith(("background_", "pseudo_")):
-                terms[name] = trust * terms[name]
+        # as the loss of classes wants them, converted but once
+        main, auxiliary, agreement = self._means(output, torch.stack(targets).long())
+        single = agreement + ([] if contrast is None else [contrast])
+        values = values_of([*chain.from_iterable(main), *auxiliary, *single])
+        number = len(names)
+        sizes = [len(main) * number, len(auxiliary), len(single)]
+        of_main, of_auxiliary, of_single = values.split(sizes)
+        strokes = (of_main.view(-1, number).mT @ self._of_levels)[None]
+        if auxiliary:
+            strokes = torch.cat((strokes, of_auxiliary[None]))
+        if isinstance(trust, Tensor) and number > 1:
+            # what strokes imply, and what is predicted, counts as far as it is trusted
+            strokes = strokes * F.pad(trust.expand(number - 1), (1, 0), value=1.0)
+        decoders = ("main", "auxiliary")[: len(strokes)]
+        found = [name.format(decoder) for decoder in decoders for name in names]
+        terms = dict(zip(found, strokes.flatten().unbind(), strict=True))
+        found = [f"heterogeneous{suffix}"] * len(agreement) + ["contrast"]
+        terms |= zip(found, of_single.unbind(), strict=False)
         if config.partial_dice and (config.mixed_dice or not suffix):
             terms[f"dice_main{suffix}"] = self._dice(output.main, scribble, background, trust)
         if config.pseudo_dice and "pseudo_{}" in names:
             terms["pseudo_dice_main"] = trust * self._dice(output.main, targets[-1], None, 1.0)
         return terms
 
-    def _sums(
-        self,
-        names: Sequence[str],
-        agreement: str,
-        output: TrainingOutput,
-        targets: Tensor,
-    ) -> Means:
+    def _means(
+        self, output: TrainingOutput, targets: Tensor
+    ) -> tuple[list[list[Mean]], list[Mean], list[Mean]]:
         """Partial cross-entropy of both decoders, and their agreement; exchanges nothing.
 
         Args:
-            names: of the terms, ``{}`` in the place of the decoder's.
-            agreement: name of the decoders' agreement.
-            targets: (n, B, T, *spatial), one for each of the names.
+            targets: (n, B, T, *spatial).
+
+        Returns:
+            Of each level of the main decoder n means, of the auxiliary decoder n, and one of their
+            agreement; of what there is none, none.
         """
-        means: Means = {name.format("main"): [] for name in names}
-        for weight, z in zip(self.level_weights, output.main, strict=True):
-            if weight:
-                level = resize_nearest(targets.flatten(0, 1), z.shape[2:])
-                values = self.labels.cross_entropy(z, level.unflatten(0, targets.shape[:2]))
-                for name, value in zip(names, values, strict=True):
-                    means[name.format("main")].append((weight, value))
+        main, auxiliary, agreement = [], [], []
+        for z in self._levels(output.main):
+            level = resize_nearest(targets.flatten(0, 1), z.shape[2:])
+            main.append(self.labels.cross_entropy(z, level.unflatten(0, targets.shape[:2])))
         if output.auxiliary is not None:
-            values = self.labels.cross_entropy(output.auxiliary, targets)
-            for name, value in zip(names, values, strict=True):
-                means[name.format("auxiliary")] = [(1.0, value)]
+            auxiliary = self.labels.cross_entropy(output.auxiliary, targets)
             if self.config.lambda_heterogeneous:
-                means[agreement] = [(1.0, self._heterogeneous(output))]
-        return means
+                agreement = [self._heterogeneous(output)]
+        return main, auxiliary, agreement
+
+    def _levels(self, logits: Sequence[Tensor]) -> list[Tensor]:
+        """Those that have a weight."""
+        return [z for weight, z in zip(self.level_weights, logits, strict=True) if weight]
 
     def _dice(
         self,
@@ -273,15 +271,12 @@ class Objective:
         trust: Tensor | float,
     ) -> Tensor:
         """Soft Dice over annotated voxels, and over implied background as far as it is trusted."""
-        target, mask = self.labels.dice_target(target)
+        mask = self.labels.seen(target)
         if implied is not None:
-            mask = torch.where(mask, 1.0, implied * trust)
-        parts = []
-        for weight, z in zip(self.level_weights, logits, strict=True):
-            if weight:
-                y, where = (resize_nearest(x, z.shape[2:]) for x in (target, mask))
-                parts.append(weight * self.partial_dice(z.float(), y, loss_mask=where))
-        return torch.stack(parts).sum()
+            mask = (implied * trust).masked_fill(mask, 1.0)
+        levels = self._levels(logits)
+        targets, masks = ([resize_nearest(x, z.shape[2:]) for z in levels] for x in (target, mask))
+        return self.dice(levels, targets, masks)
 
     def _heterogeneous(self, output: TrainingOutput) -> Mean:
         on_probabilities = self.config.heterogeneous_on == "probabilities"
@@ -311,14 +306,14 @@ class Objective:
                 threshold,
                 support,
             )
-            label = label_of_cells(certain, labels.exclusive(scribble), size, nothing)
-            predicted = classes_in_cells(labels.exclusive(labels.predict(main)), size, nothing)
+            drawn, predicted = (labels.exclusive(x) for x in (scribble, labels.predict(main)))
+            label, prediction = label_of_cells(certain, drawn, predicted, size, nothing)
             if not config.contrast_background:
                 label = label.masked_fill(label == 0, nothing)
             queued = embedding.region_means(label, nothing)
             index, valid = sample_anchors(
                 label,
-                predicted.argmax(2),
+                prediction,
                 nothing,
                 config.anchors_per_class,
                 config.anchors_total // world_size(),

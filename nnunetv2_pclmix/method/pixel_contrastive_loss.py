@@ -12,19 +12,22 @@ from nnunetv2_pclmix.method.global_mean import Mean
 ABSENT = -1e4
 
 
-def _rank_within_groups(group: Tensor, key: Tensor, largest: int, num_groups: int) -> Tensor:
+def _rank_within_groups(group: Tensor, key: Tensor, num_groups: int) -> tuple[Tensor, Tensor]:
     """Rank (from 0) of each element among the elements of its group, by ascending ``key``.
 
     Args:
         group: (N,) int64 in 0..num_groups-1.
-        key: (N,) int64 in 0..largest-1.
+        key: (N,) float32 in 0..1, without 1.
+
+    Returns:
+        (N,) ranks and (num_groups,) sizes of the groups.
     """
-    order = (group * largest + key).argsort(stable=True)
+    order = (group + key.double()).argsort(stable=True)  # float64 keeps every bit of both
     count = torch.zeros(num_groups, dtype=torch.long, device=group.device)
     count.scatter_add_(0, group, torch.ones_like(group))
     start = count.cumsum(0) - count
     rank = torch.arange(len(group), device=group.device) - start[group[order]]
-    return torch.empty_like(rank).scatter_(0, order, rank)
+    return torch.empty_like(rank).scatter_(0, order, rank), count
 
 
 @torch.no_grad()
@@ -64,27 +67,26 @@ def sample_anchors(
     device = label.device
     image = torch.arange(batch, device=device)[:, None]
     nowhere = batch * num_classes
-    known = (label >= 0) & (label < num_classes)
-    pair = torch.where(known, image * num_classes + label, nowhere).flatten()  # image and class
-    count = torch.zeros(nowhere + 1, dtype=torch.long, device=device)
-    count.scatter_add_(0, pair, torch.ones_like(pair))
-    usable = count >= max(1, min_pixels)
-    # a number assigned through an index would be copied to the device, and waited for
-    usable &= torch.arange(nowhere + 1, device=device) < nowhere
-    quota = (total // usable.sum().clamp(min=1)).clamp(min=1, max=per_class)
-
+    unknown = (label < 0) | (label >= num_classes)
+    pair = (image * num_classes + label).masked_fill(unknown, nowhere).flatten()  # image and class
     easy = (prediction == label).flatten()
     random = torch.rand(batch * pixels, device=device)
-    # of a float32 in 0..1 this keeps every bit
-    key = (random * 2**24).long()
-    rank = _rank_within_groups(pair * 2 + easy, key, 2**24, 2 * nowhere + 2)
-    # hard pixels get even and easy ones odd places, so the first `quota` places of a pair are half
-    # and half, and go on with whichever is left
-    place = _rank_within_groups(pair, 2 * rank + easy, 2 * batch * pixels, nowhere + 1)
+    half = 2 * pair + easy  # the hard ones of a pair, and the easy ones
+    rank, size = _rank_within_groups(half, random, 2 * nowhere + 2)
+
+    count = size.view(-1, 2).sum(1)
+    usable = count >= max(1, min_pixels)
+    # a number assigned through an index would be copied to the device, and waited for
+    usable.narrow(0, nowhere, 1).fill_(False)
+    quota = (total // usable.sum().clamp(min=1)).clamp(min=1, max=per_class)
+
+    # hard and easy pixels of a pair take turns, the hard ones first, until one half has no more:
+    # the first `quota` are half and half, and go on with whichever is left
+    place = rank + torch.minimum(rank + easy, size[half ^ 1])
     chosen = usable[pair] & (place < quota)
 
     # chosen pixels first, in random order, cut to a fixed number
-    index = (random + 2 * ~chosen).argsort()[: min(total, batch * pixels)]
+    index = (random - 2.0 * chosen).argsort()[: min(total, batch * pixels)]
     return index, chosen[index]
 
 
@@ -154,7 +156,7 @@ def info_nce(
     classes = classes.clamp(0, len(entries) - 1)
     # entries that do not count get a finite stand-in for minus infinity: the logsumexp of nothing
     # stays finite. Adding it within the product spares masks of (A, K, N)
-    absent = torch.zeros_like(stored, dtype=torch.float32).masked_fill(~stored, ABSENT)
+    absent = ~stored * ABSENT
     weight = (stored[classes] & valid[:, None]).float()
     counts = weight.any(1).sum()
     weight = weight / weight.sum(1, keepdim=True).clamp(min=1)

@@ -74,19 +74,20 @@ class EmbeddingHead(nn.Module):
     """1x1 conv, norm, ReLU, 1x1 conv, L2 normalisation (PCLMix, embedding head).
 
     The norm is GroupNorm with one group: unlike batch or instance norm it works for one sample and
-    for a feature map of one voxel. The convolutions are linear layers over the channels, which
-    serves 2D and 3D.
+    for a feature map of one voxel. The convolutions are over the flattened voxels, which serves 2D
+    and 3D. The second is no `nn.Linear`: those `OneParameter` converts to half precision, but the
+    contrast is computed in float32.
     """
 
     def __init__(self, channels: int, dim: int) -> None:
         super().__init__()
         self.reduce = nn.Linear(channels, channels)
         self.norm = nn.GroupNorm(1, channels)
-        self.project = nn.Linear(channels, dim)
+        self.project = nn.Conv1d(channels, dim, 1)
 
     def forward(self, feature: Tensor) -> PixelEmbedding:
         """Of a feature (B, C, *coarse)."""
         x = F.conv1d(feature.flatten(2), self.reduce.weight[..., None], self.reduce.bias)
         # under autocast the norm may be computed in float32
         hidden = F.relu(self.norm(x), inplace=True).to(x.dtype).view_as(feature)
-        return PixelEmbedding(hidden, self.project.weight, self.project.bias)
+        return PixelEmbedding(hidden, self.project.weight[..., 0], self.project.bias)

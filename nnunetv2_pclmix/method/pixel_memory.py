@@ -62,8 +62,8 @@ class PixelMemory(nn.Module):
         ``size`` vectors of a class, the last ``size`` of them stay. A vector that is not finite is
         left out: mixed precision skips the step that made it, but it would stay here for long.
         """
-        present = present & vectors.isfinite().all(2)
-        order = present.long().cumsum(0) - 1
+        present = present & (vectors.abs().amax(2) < torch.inf)  # NaN is not, either
+        order = present.cumsum(0) - 1
         count = present.sum(0)
         kept = present & (order >= count - self.size)
         slot = torch.where(kept, (self.pointer + order) % self.size, self.size)
@@ -71,8 +71,8 @@ class PixelMemory(nn.Module):
         self.entries.flatten(0, 1).index_copy_(
             0, row.flatten(), vectors.flatten(0, 1).to(self.entries.dtype)
         )
-        self.pointer.copy_((self.pointer + count) % self.size)
-        self.filled.copy_((self.filled + count).clamp(max=self.size))
+        self.pointer.add_(count).remainder_(self.size)
+        self.filled.add_(count).clamp_(max=self.size)
 
     def stored(self) -> tuple[Tensor, Tensor]:
         """Entries (K, size, D) and their validity (K, size)."""

@@ -58,9 +58,9 @@ class StrokeSupport:
         called background though it is alike to a class' strokes: early in a training everything
         rare is, and as a target it would stay so.
         """
-        missed = self.likely & (labels.exclusive(target)[:, None] == 0)
+        missed = self.likely & labels.shows_background(target)
         target = labels.ignore(target, self.unknown | missed)
-        return torch.where(self.background, torch.zeros_like(target), target)
+        return target.masked_fill(self.background, 0)
 
 
 @torch.no_grad()
@@ -112,11 +112,11 @@ def foreground_like_strokes(
         they are at their strokes, in the batch of all processes.
     """
     p = labels.probabilities(logits)[:, labels.foreground_from :]
-    strokes = labels.strokes(scribble)
-    sums = [torch.stack(((p[:, k] * at).sum(), at.sum())) for k, at in enumerate(strokes)]
-    total, count = global_sum(torch.stack(sums)).unbind(1)
+    strokes = labels.belonging(scribble, labels.foreground_from)
+    every = [axis for axis in range(p.ndim) if axis != 1]
+    total, count = global_sum(torch.stack(((p * strokes).sum(every), strokes.sum(every))))
     seen = count > 0
-    level = torch.where(seen, total / count.clamp(min=1), 1)
+    level = (total / count.clamp(min=1)).masked_fill(~seen, 1)
     likeness = p / level.clamp(min=1e-6).view(1, -1, *[1] * (p.ndim - 2))
     recognised = (level * seen).sum() / seen.sum().clamp(min=1)
     return likeness.amax(1, keepdim=True) >= LIKENESS, recognised

@@ -204,7 +204,7 @@ class TrainingStep:
             head = bare(self.network).embedding_head
             if distributed and head is not None:
                 # the second pass has no use for it, but DDP waits for all gradients
-                loss = loss + 0 * sum(parameter.sum() for parameter in head.parameters())
+                loss = loss + 0 * head.weights.sum()
             descent.backward(loss)
             terms |= mixed_terms
         counts = torch.cat((counts, gradient_counts(descent.step())))

@@ -138,8 +138,7 @@ class Snapshot:
             mix: what was mixed with what.
             images, scribble, pseudo_label: mixed; shapes as in `take`.
         """
-        first = mix.first.tolist()
-        samples = [first.index(sample) for sample in self._samples]
+        samples = self._samples
         picture = _host(self._cut(images, samples)[:, 0])
         outline = _host(self._cut(mix.from_first, samples)[:, 0])
         self.columns.append(Column("mixed image", "image", picture, picture, 0, outline))

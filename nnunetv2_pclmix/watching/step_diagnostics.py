@@ -45,8 +45,8 @@ def gradient_counts(norm: Tensor) -> Tensor:
         norm: before clipping; not finite where mixed precision skips the step.
     """
     norm = norm.detach().float()
-    finite = norm.isfinite()
-    return torch.stack((torch.where(finite, norm, 0.0), finite, finite & (norm > CLIPPED_NORM)))
+    finite = norm.nan_to_num(nan=0.0, posinf=0.0)
+    return torch.stack((finite, norm < torch.inf, finite > CLIPPED_NORM))
 
 
 class StepDiagnostics:
@@ -114,7 +114,7 @@ class StepDiagnostics:
         if support is not None:
             parts.append(support.trust.view(1) * flat.shape[1])
             parts += [mask[every].sum().view(1) for mask in (support.background, support.unknown)]
-        return torch.cat([part.float() for part in parts])
+        return torch.cat(parts).float()
 
     def summary(self, counts: Sequence[float], memory: PixelMemory | None) -> Summary:
         """The shares behind counts, or means of counts: those of `measure`, `gradient_counts`."""

@@ -18,6 +18,7 @@ from nnunetv2_pclmix.method.pixel_embedding import EmbeddingHead, PixelEmbedding
 from nnunetv2_pclmix.method.pixel_memory import PixelMemory
 from nnunetv2_pclmix.method.stroke_support import stroke_support
 from nnunetv2_pclmix.method.term_weights import term_weights, weighted_sum
+from tests.nnunetv2_pclmix.method.test_objective import dice
 from tests.nnunetv2_pclmix.test_trainer import _targets, make_trainer
 
 HALVES = [torch.float16, torch.bfloat16]
@@ -32,10 +33,6 @@ def scribbles(labels, size):
         regions = [(target > i) & (target != 3) for i in range(3)]
         target = torch.cat([*regions, target == 3], 1)
     return target
-
-
-def soft_dice(logits, target, loss_mask):
-    return -(logits.sigmoid().mean())  # a stand-in: nnU-Net's own is tested with the trainer
 
 
 @pytest.mark.parametrize("labels", ENCODINGS, ids=lambda x: type(x).__name__)
@@ -59,7 +56,7 @@ def test_every_term_and_gradient_is_finite_for_half_precision_outputs(labels, sc
     config = PCLMixConfig(
         embedding_dim=8, memory_size=5, anchor_min_pixels=1, heterogeneous_on="logits"
     )
-    objective = Objective(config, labels, [2 / 3, 1 / 3], soft_dice)
+    objective = Objective(config, labels, [2 / 3, 1 / 3], dice)
     memory = PixelMemory(labels.num_classes, 5, 8)
     vectors = torch.nn.functional.normalize(torch.randn(2, labels.num_classes, 8), dim=2)
     memory.enqueue(vectors, torch.ones(2, labels.num_classes, dtype=torch.bool))

@@ -63,7 +63,9 @@ from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
 from nnunetv2_pclmix import discovery
 from nnunetv2_pclmix.commands.export import KEPT
+from nnunetv2_pclmix.method.label_encoding import ExclusiveLabels
 from nnunetv2_pclmix.method.objective import resize_nearest
+from nnunetv2_pclmix.method.partial_dice import PartialDice
 from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
 from tests.nnunetv2_pclmix.test_trainer import make_trainer
 
@@ -215,14 +217,19 @@ def test_loss(stock, nnunet):
     expect(hasattr(single.loss, "dc"), "without deep supervision the loss has no dc")
 
 
-def test_dice_takes_logits_and_a_mask(stock):
+def test_dice_has_settings_that_make_ours_the_same(stock):
+    of_nnunet = stock.loss.loss.dc
+    for name in ("batch_dice", "do_bg", "smooth", "ddp"):
+        expect(hasattr(of_nnunet, name), f"the Dice has no {name}", "partial_dice")
     target = torch.randint(0, 3, (2, 1, 8, 8))
     sure = 50 * (target == torch.arange(3).view(1, 3, 1, 1)).float() - 25
     mask = torch.ones(target.shape, dtype=torch.bool)
     mask[..., 4:] = False
     sure[..., 4:] *= -1  # wrong where the mask is off
-    value = stock.loss.loss.dc(sure, target, loss_mask=mask)
-    expect(abs(value + 1) < 1e-3, f"soft Dice of right logits is {value}, not -1", "objective")
+    value = of_nnunet(sure, target, loss_mask=mask)
+    expect(abs(value + 1) < 1e-3, f"soft Dice of right logits is {value}, not -1", "partial_dice")
+    ours = PartialDice(ExclusiveLabels(3), torch.ones(1), of_nnunet)([sure], [target], [mask])
+    expect(abs(value - ours) < 1e-6, f"ours is {ours}, nnU-Net's {value}", "partial_dice")
 
 
 def test_padding(stock):

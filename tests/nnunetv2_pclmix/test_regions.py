@@ -218,9 +218,7 @@ def test_the_mixed_pseudo_label_is_that_of_the_mixed_sigmoid():
     none = torch.zeros(4, R + 1, 8, 9, dtype=torch.int16)
     none[:, -1] = 1
     label = mix(*pseudo_labels(Regions(R), main, auxiliary, none))
-    soft = reference.mixed(
-        main.sigmoid(), auxiliary.sigmoid(), mix.first, mix.second, mix.from_first
-    )
+    soft = reference.mixed(main.sigmoid(), auxiliary.sigmoid(), mix.second, mix.from_first)
     assert torch.equal(label[:, :-1], soft > 0.5)
     assert not label[:, -1].any()
 

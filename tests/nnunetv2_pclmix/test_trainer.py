@@ -336,7 +336,7 @@ def test_one_step_has_the_gradient_of_both_passes(nnunet, monkeypatch):
     assert (first.main[0].argmax(1, keepdim=True)[support.background] > 0).any()
     terms, _ = trainer.step.objective.first_pass(first, targets[0], memory, 6 / 8, support)
     main, auxiliary = trainer.step.objective.pseudo_labels(first, targets[0], support, 6 / 8)
-    pseudo = torch.where(mix.from_first, main[mix.first], auxiliary[mix.second])
+    pseudo = torch.where(mix.from_first, main, auxiliary[mix.second])
     second = trainer.network(mix(data))
     terms |= trainer.step.objective.second_pass(
         second, mix(targets[0]), pseudo, mix(support.background), support.trust
@@ -545,6 +545,7 @@ def test_an_auxiliary_decoder_of_another_version_is_refused_in_words(trained, nn
     network = checkpoint["pclmix"]["network"]
     name = next(name for name in network if name.startswith("auxiliary_decoder."))
     network[name] = network[name][:-1]
+    checkpoint["optimizer_state"]["param_groups"][0]["params"].append(999)
     path = tmp_path / "checkpoint_latest.pth"
     torch.save(checkpoint, path)
     with pytest.raises(RuntimeError, match="built otherwise than this version's. Continue with"):

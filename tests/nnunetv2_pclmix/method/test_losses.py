@@ -111,9 +111,11 @@ def test_a_gpu_counts_the_classes_in_cells_otherwise_but_the_same(cell):
 def test_cells_have_their_strokes_class_or_that_of_most_of_them(cell):
     size = (3, 4, 2)[: len(cell)]
     shape = [n * c for n, c in zip(size, cell, strict=True)]
-    certain, scribble = torch.randint(0, IGNORE + 1, (2, 3, *shape))
+    certain, scribble, predicted = torch.randint(0, IGNORE + 1, (3, 3, *shape))
     scribble[torch.rand(3, *shape) < 0.8] = IGNORE
-    label = label_of_cells(certain, scribble, size, IGNORE)
+    predicted = predicted.clamp(max=IGNORE - 1)
+    label, prediction = label_of_cells(certain, scribble, predicted, size, IGNORE)
+    assert torch.equal(prediction, classes_in_cells(predicted, size, IGNORE).argmax(2))
     expected = reference.label_of_cells(certain, scribble, cell, IGNORE).flatten(1)
     assert torch.equal(label, expected)
     assert (label == IGNORE).any() and (label < IGNORE).any()

@@ -10,7 +10,7 @@ from torch import nn
 from nnunetv2_pclmix.config import PCLMixConfig
 from nnunetv2_pclmix.method.auxiliary_decoder import AuxiliaryDecoder, PatchExpand
 from nnunetv2_pclmix.method.network import PCLMixNetwork
-from nnunetv2_pclmix.method.window_attention import WindowAttention, balanced_window
+from nnunetv2_pclmix.method.window_attention import PositionBias, WindowAttention, balanced_window
 from tests import reference
 
 K = 3
@@ -48,16 +48,21 @@ def stock_network(patch, strides, kind=PlainConvUNet, deep_supervision=True):
 @pytest.mark.parametrize("size", [(4, 4), (5, 7), (3, 4, 5)])
 def test_window_attention_agrees_with_the_loop(size, shifted):
     attention = WindowAttention(8, 2, size, 3, shifted).double()
-    nn.init.normal_(attention.relative_bias)
+    # another attention of other windows and heads comes first
+    position = PositionBias([(2,) * len(size), attention.window], [1, 2]).double()
+    nn.init.normal_(position.table)
+    _, bias = position(torch.float64)
+    table = position.table[3 ** len(size) :].view(2, -1)
     x = torch.randn(2, *size, 8, dtype=torch.float64)
-    torch.testing.assert_close(attention(x), reference.window_attention(attention, x))
+    expected = reference.window_attention(attention, table, x)
+    torch.testing.assert_close(attention(x, bias), expected)
 
 
 def test_shifted_windows_let_tokens_see_across_the_first_grid():
     x = torch.randn(1, 8, 8, 8, requires_grad=True)
     reach = {}
     for shifted in (False, True):
-        y = WindowAttention(8, 1, (8, 8), 4, shifted)(x)
+        y = WindowAttention(8, 1, (8, 8), 4, shifted)(x, torch.zeros(1, 1, 16, 16))
         (grad,) = torch.autograd.grad(y[0, 3, 3].sum(), x)
         reach[shifted] = {tuple(i) for i in grad[0].abs().sum(-1).nonzero().tolist()}
     assert (4, 4) not in reach[False]

@@ -12,7 +12,7 @@ K, D = 3, 6
 def everywhere(head, feature):
     """1x1 conv, norm, ReLU, 1x1 conv, normalised: (B, P, D)."""
     x = head.reduce(feature.flatten(2).mT).mT
-    x = head.project(F.relu(head.norm(x)).mT)
+    x = head.project(F.relu(head.norm(x))).mT
     return F.normalize(x, dim=2)
 
 

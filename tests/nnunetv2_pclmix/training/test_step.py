@@ -90,7 +90,7 @@ def test_a_batch_of_one_is_mixed_with_the_one_before():
     for _ in range(3):
         assert np.isfinite(step(batch_of(1), 0.5, descent, seen).terms).all()
     mix, images, *_ = seen.mixed[-1]
-    assert images.shape == (1, 1, *PATCH) and len(mix.first) == 1
+    assert images.shape == (1, 1, *PATCH) and len(mix.second) == 1
 
 
 def test_each_pass_is_back_propagated_once_and_then_one_step_is_made(monkeypatch):

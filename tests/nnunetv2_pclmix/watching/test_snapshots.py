@@ -91,7 +91,7 @@ def test_samples_with_most_annotation_and_all_that_was_made_of_them():
     for title, whole in (("mixed image", images[:, 0]), ("mixed scribble", scribble[:, 0])):
         mixed = torch.from_numpy(shown[title])
         assert torch.equal(mixed[inside], whole[samples][inside])
-        others = whole[mix.second[[mix.first.tolist().index(sample) for sample in samples]]]
+        others = whole[mix.second[samples]]
         assert torch.equal(mixed[~inside], others[~inside])
     mixed, strokes = torch.from_numpy(shown["mixed pseudo label"]), scribble[samples, 0]
     label = torch.where(strokes == K, main.argmax(1), strokes)
