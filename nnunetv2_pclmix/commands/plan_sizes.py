@@ -21,7 +21,6 @@ FEWEST_STAGES = 3  # nnU-Net's deep supervision gives the coarsest level no weig
 SMALLEST_MAP = 4  # voxels per axis in the coarsest stage, as nnU-Net's planner has it
 COVERED = 0.75  # of the image, along an axis: from here on a patch shows most of it
 ITERATIONS, VALIDATION_ITERATIONS = 250, 50  # of one epoch of nnU-Net
-ABOUT = 1.05  # what is measured varies by more than it may be above the time that is given
 PASS_OF_VALIDATION = 1 / 3  # of an iteration's time: no gradients
 BYTES_PER_VOXEL = 16  # of a feature map in float32: itself, its norm, and the gradients of both
 FIXED_GB = 1.5  # torch, nnU-Net and its workers
@@ -166,7 +165,7 @@ def choose_sizes(
         return measured[sizes]
 
     def fits(sizes: Sizes, epochs: int) -> bool:
-        return training_seconds(seconds(sizes), epochs) <= ABOUT * 60 * minutes
+        return training_seconds(seconds(sizes), epochs) <= 60 * minutes
 
     axes = len(configuration["spacing"])
     batches = [given["batch"]] if "batch" in given else list(BATCHES[axes])

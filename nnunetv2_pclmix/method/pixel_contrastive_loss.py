@@ -10,6 +10,8 @@ from torch.autograd.function import once_differentiable
 from nnunetv2_pclmix.method.global_mean import Mean
 
 ABSENT = -1e4
+KEYS = 2**24
+"""Random numbers that pixels are sorted by; equal ones are as rare as those of float32 in 0..1."""
 
 
 def _rank_within_groups(group: Tensor, key: Tensor, num_groups: int) -> tuple[Tensor, Tensor]:
@@ -17,12 +19,12 @@ def _rank_within_groups(group: Tensor, key: Tensor, num_groups: int) -> tuple[Te
 
     Args:
         group: (N,) int64 in 0..num_groups-1.
-        key: (N,) float32 in 0..1, without 1.
+        key: (N,) int64 in 0..KEYS-1.
 
     Returns:
         (N,) ranks and (num_groups,) sizes of the groups.
     """
-    order = (group + key.double()).argsort(stable=True)  # float64 keeps every bit of both
+    order = torch.add(key, group, alpha=KEYS).argsort(stable=True)
     count = torch.zeros(num_groups, dtype=torch.long, device=group.device)
     count.scatter_add_(0, group, torch.ones_like(group))
     start = count.cumsum(0) - count
@@ -70,7 +72,7 @@ def sample_anchors(
     unknown = (label < 0) | (label >= num_classes)
     pair = (image * num_classes + label).masked_fill(unknown, nowhere).flatten()  # image and class
     easy = (prediction == label).flatten()
-    random = torch.rand(batch * pixels, device=device)
+    random = torch.randint(KEYS, (batch * pixels,), device=device)
     half = 2 * pair + easy  # the hard ones of a pair, and the easy ones
     rank, size = _rank_within_groups(half, random, 2 * nowhere + 2)
 
@@ -86,7 +88,7 @@ def sample_anchors(
     chosen = usable[pair] & (place < quota)
 
     # chosen pixels first, in random order, cut to a fixed number
-    index = (random - 2.0 * chosen).argsort()[: min(total, batch * pixels)]
+    index = (random - KEYS * chosen).argsort()[: min(total, batch * pixels)]
     return index, chosen[index]
 
 

@@ -9,6 +9,8 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunetv2_pclmix import cli
 from nnunetv2_pclmix.commands import machine
+from nnunetv2_pclmix.commands import small_plans as small_plans_module
+from nnunetv2_pclmix.commands.plan_sizes import Choice, Sizes, training_seconds
 from nnunetv2_pclmix.commands.small_plans import small_plans
 from tests.conftest import DATASET
 
@@ -140,6 +142,15 @@ def test_other_programs_at_work_are_said_to_spoil_what_is_measured(
     monkeypatch.delattr("os.getloadavg")  # as on Windows
     assert cli.main(command) == 0
     assert "WARNING" not in capsys.readouterr().err
+
+
+def test_what_is_hardly_more_than_the_time_is_about_the_time():
+    sizes = Sizes((1.0, 1.0), (96, 96), 4, (16, 32, 64))
+    for seconds, warned in ((1.0, False), (1.02, False), (1.2, True)):
+        whole = training_seconds(1.0, 5) / 60
+        choice = Choice(sizes, seconds, 1.0, 5, fits=seconds <= 1)
+        text = small_plans_module._estimate(choice, whole, "nnUNetTrainerPCLMix_5epochs")
+        assert ("WARNING" in text) == warned
 
 
 def test_who_wants_to_compute_now_is_seen_where_the_system_tells(monkeypatch):
