@@ -127,7 +127,7 @@ class AuxiliaryDecoder(nn.Module):
             embed(skip.movedim(1, -1).contiguous())
             for embed, skip in zip(self.embed, skips[self.finest :], strict=True)
         ]
-        # the features' type is the one that autocast computes in
+        # mostly the type that autocast computes in; of another it would make a copy
         biases = iter(self.position_bias(skips[-1].dtype))
         x = tokens[-1]
         for level in reversed(range(len(tokens))):

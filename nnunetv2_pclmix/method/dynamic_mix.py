@@ -80,10 +80,10 @@ def draw_mix(
     """Draw a second source and a box for every sample (PCLMix, dynamic mix).
 
     With probability 1/2 the box shows the first source, the sample itself, otherwise the second.
-    That is the sample so many places further on in the batch: each sample is a second source once,
-    of any other with the same probability, and never its own. The paper's two independent
-    permutations leave a sample alone with probability 1/B, which is half of a batch of two,
-    nnU-Net's usual one in 3D.
+    That is the sample a random number of places further on, the same number for the whole batch:
+    each sample is a second source once, of any other with the same probability, and never its own.
+    The paper's two independent permutations leave a sample alone with probability 1/B, which is
+    half of a batch of two, nnU-Net's usual one in 3D.
 
     Args:
         with_previous: what is mixed holds 2 B samples, of which the second half is the previous

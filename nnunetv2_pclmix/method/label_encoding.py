@@ -48,6 +48,10 @@ class LabelEncoding(ABC):
         0 if all is ignored.
         """
 
+    def for_cross_entropy(self, targets: Tensor) -> Tensor:
+        """Targets of any shape, of the type that `cross_entropy` would else make of each level."""
+        return targets
+
     @abstractmethod
     def seen(self, target: Tensor) -> Tensor:
         """Mask (B, 1, *spatial) of annotated voxels."""
@@ -114,6 +118,10 @@ class ExclusiveLabels(LabelEncoding):
     def uncertainty(self, probabilities: Tensor) -> Tensor:
         """Entropy over the labels."""
         return torch.special.entr(probabilities).sum(1)
+
+    def for_cross_entropy(self, targets: Tensor) -> Tensor:
+        """int64."""
+        return targets.long()
 
     def cross_entropy(self, logits: Tensor, targets: Tensor) -> list[Mean]:
         """`partial_nll` of the softmax, which is computed once for all targets."""

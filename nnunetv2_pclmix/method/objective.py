@@ -85,7 +85,7 @@ class Objective:
             return torch.compile(function, dynamic=False)
 
         self._pseudo_labels = compiled(self._pseudo_labels)
-        if exchanging():  # what exchanges something stays outside: nnU-Net's Dice does, too
+        if exchanging():  # what exchanges something stays outside
             self._means, self._contrast = compiled(self._means), compiled(self._contrast)
             self.dice.sums = compiled(self.dice.sums)
             return
@@ -213,8 +213,8 @@ class Objective:
         if pseudo_label is not None and config.lambda_pseudo:
             targets.append(pseudo_label.to(scribble.dtype))
             names.append("pseudo_{}")
-        # as the loss of classes wants them, converted but once
-        main, auxiliary, agreement = self._means(output, torch.stack(targets).long())
+        stacked = self.labels.for_cross_entropy(torch.stack(targets))
+        main, auxiliary, agreement = self._means(output, stacked)
         single = agreement + ([] if contrast is None else [contrast])
         values = values_of([*chain.from_iterable(main), *auxiliary, *single])
         number = len(names)
@@ -223,9 +223,10 @@ class Objective:
         strokes = (of_main.view(-1, number).mT @ self._of_levels)[None]
         if auxiliary:
             strokes = torch.cat((strokes, of_auxiliary[None]))
-        if isinstance(trust, Tensor) and number > 1:
+        if number > 1 and not (isinstance(trust, float) and trust == 1):
             # what strokes imply, and what is predicted, counts as far as it is trusted
-            strokes = strokes * F.pad(trust.expand(number - 1), (1, 0), value=1.0)
+            trusted = trust if isinstance(trust, Tensor) else strokes.new_full((), trust)
+            strokes = strokes * F.pad(trusted.expand(number - 1), (1, 0), value=1.0)
         decoders = ("main", "auxiliary")[: len(strokes)]
         found = [name.format(decoder) for decoder in decoders for name in names]
         terms = dict(zip(found, strokes.flatten().unbind(), strict=True))

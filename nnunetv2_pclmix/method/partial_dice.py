@@ -15,8 +15,8 @@ from nnunetv2_pclmix.method.label_encoding import LabelEncoding
 class PartialDice:
     """The negative Dice that nnU-Net's loss has, with the settings of a given one.
 
-    nnU-Net's own takes some 45 operations a level, and with several processes three exchanges. This
-    one takes half of them, and one exchange for all levels.
+    nnU-Net's own starts 42 kernels a level, forward and backward, and with several processes makes
+    three exchanges. This one starts 21, and makes one exchange for all levels.
 
     Args:
         labels: what logits mean.
@@ -63,7 +63,8 @@ class PartialDice:
             sums = sums.sum(2, keepdim=True)
             sums = global_total(sums) if self.ddp else sums
         both, predicted, true = sums.unbind(1)
-        # clamped without the prediction: that is not below 0, and has a gradient
+        # nnU-Net clamps the sum with the prediction, which is not below 0 and has a gradient. With
+        # its smooth of 1e-5 neither is ever clamped
         least = (true.detach() + self.smooth).clamp(min=1e-8)
         half = (both + self.smooth / 2) / (predicted + least)
         return self.weights @ half.flatten(1).mean(1)

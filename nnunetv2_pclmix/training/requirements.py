@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from torch import nn
 
 from nnunetv2_pclmix.method.global_mean import world_size
@@ -72,21 +73,29 @@ def unsupported(
     return problems
 
 
-def levels_and_dice(loss: nn.Module, deep_supervision: bool) -> tuple[Sequence[float], Callable]:
-    """Weights of the levels, and the Dice, of nnU-Net's own loss.
+def levels_and_dice(loss: nn.Module, deep_supervision: bool) -> tuple[Sequence[float], nn.Module]:
+    """Weights of the levels, and the Dice, of nnU-Net's own loss; training takes its settings.
 
     That loss stays in use for validation, so that its numbers compare with the stock trainer's; its
     weights are used in training as they are.
 
     Raises:
-        RuntimeError: the plans have so few stages that nnU-Net's loss is not finite.
+        RuntimeError: the plans have so few stages that nnU-Net's loss is not finite, or its Dice is
+            none that training can compute.
     """
+    dice = getattr(loss.loss if deep_supervision else loss, "dc", None)
+    dice = getattr(dice, "_orig_mod", dice)  # nnU-Net compiles it
+    if type(dice) is not MemoryEfficientSoftDiceLoss:
+        raise RuntimeError(
+            f"the loss' Dice, dc, is {type(dice).__name__}. Training computes that of nnU-Net's "
+            "MemoryEfficientSoftDiceLoss itself: take a _build_loss that has it"
+        )
     if not deep_supervision:
-        return [1.0], loss.dc
+        return [1.0], dice
     levels = loss.weight_factors
     if not np.isfinite(levels).all():
         raise RuntimeError(
             f"the plans have {len(levels) + 1} stages, of which nnU-Net's deep supervision "
             "makes no finite loss: use plans with at least 3"
         )
-    return levels, loss.loss.dc
+    return levels, dice

@@ -185,6 +185,10 @@ def test_implied_background_is_a_target_beside_the_strokes():
         for w, z, i in zip(LEVELS, output.main, coarse, strict=True)
     )
     torch.testing.assert_close(terms["background_main"], 0.3 * expected)
+    number = o.first_pass(output, targets[0], memory, 0.5, StrokeSupport(implied, none, none, 0.3))[
+        0
+    ]
+    torch.testing.assert_close(number["background_main"], 0.3 * expected)
     expected = -output.auxiliary.log_softmax(1)[:, 0][implied[:, 0]].mean()
     torch.testing.assert_close(terms["background_auxiliary"], 0.3 * expected)
     expected = sum(

@@ -4,10 +4,13 @@ import json
 
 import pytest
 import torch
+from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
+from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
+from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss, SoftDiceLoss
 
 from nnunetv2_pclmix import cli
 from nnunetv2_pclmix.training import requirements
-from nnunetv2_pclmix.training.requirements import unsupported
+from nnunetv2_pclmix.training.requirements import levels_and_dice, unsupported
 from tests.conftest import DATASET
 
 CPU = torch.device("cpu")
@@ -29,6 +32,25 @@ def test_all_problems_at_once(monkeypatch):
 def test_each_sample_with_a_dice_of_its_own_can_be_shared_by_any_number(monkeypatch):
     monkeypatch.setattr(requirements, "world_size", lambda: 3)
     assert unsupported({}, True, CPU, 4, False) == []
+
+
+def test_a_dice_of_another_kind_is_refused_in_words():
+    def loss(kind, **settings):
+        settings = {"batch_dice": True, "do_bg": False, "smooth": 1e-5, "ddp": False, **settings}
+        return DC_and_CE_loss(settings, {}, ignore_label=3, dice_class=kind)
+
+    levels, dice = levels_and_dice(loss(MemoryEfficientSoftDiceLoss), False)
+    assert levels == [1.0] and dice.smooth == 1e-5
+
+    class Other(MemoryEfficientSoftDiceLoss):
+        pass
+
+    for kind in (SoftDiceLoss, Other):
+        wrong = DeepSupervisionWrapper(loss(kind), [0.7, 0.3])
+        with pytest.raises(RuntimeError, match=f"dc, is {kind.__name__}. Training computes"):
+            levels_and_dice(wrong, True)
+    with pytest.raises(RuntimeError, match="dc, is NoneType"):
+        levels_and_dice(torch.nn.Module(), False)
 
 
 def test_cases_that_were_not_preprocessed_are_no_missing_file(tmp_path):
