@@ -230,8 +230,9 @@ class Objective:
         decoders = ("main", "auxiliary")[: len(strokes)]
         found = [name.format(decoder) for decoder in decoders for name in names]
         terms = dict(zip(found, strokes.flatten().unbind(), strict=True))
-        found = [f"heterogeneous{suffix}"] * len(agreement) + ["contrast"]
-        terms |= zip(found, of_single.unbind(), strict=False)
+        found = [f"heterogeneous{suffix}"] * len(agreement) + ["contrast"] * (contrast is not None)
+        # torch.compile of torch 2.6 cannot update a dict from a zip
+        terms = {**terms, **dict(zip(found, of_single.unbind(), strict=True))}
         if config.partial_dice and (config.mixed_dice or not suffix):
             terms[f"dice_main{suffix}"] = self._dice(output.main, scribble, background, trust)
         if config.pseudo_dice and "pseudo_{}" in names:
