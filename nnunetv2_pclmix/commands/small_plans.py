@@ -276,6 +276,13 @@ def run(options: Options) -> int:
     if chosen is not None:
         trainer = trainers_by_length(trainer)[chosen.epochs]
         print(_estimate(chosen, options.minutes, trainer))
+    else:
+        lengths = trainers_by_length(trainer)
+        shorter = ", ".join(lengths[n] for n in sorted(lengths)[:-1])
+        print(
+            "all sizes are given, so that nothing was measured, and --minutes has no part. "
+            f"{trainer} trains {max(lengths)} epochs" + f"; shorter: {shorter}" * bool(shorter)
+        )
     print("next:")
     number, name, configuration = map(shlex.quote, (options.dataset, name, configuration))
     if spacing:

@@ -10,6 +10,7 @@ import numpy as np
 from scribble_tools.dataset.writing import IGNORE
 
 BACKGROUND = "background"
+MANY = 60  # values; files with more are images, as a rule
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,11 @@ class LabelMapping:
         target_of = self._target_of()
         found, where = np.unique(array, return_inverse=True)
         if unknown := [v for v in found.tolist() if v not in target_of]:
+            if len(unknown) > MANY:
+                raise ValueError(
+                    f"holds {len(unknown)} values that are not mapped, such as {unknown[:3]} "
+                    f"({self.describe()}): is this an image?"
+                )
             counts = np.bincount(where.ravel(), minlength=len(found))
             seen = ", ".join(f"{v} ({n})" for v, n in zip(found, counts, strict=True))
             raise ValueError(

@@ -7,6 +7,7 @@ keep their names and formats, and what nnU-Net reads is made from them.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -91,7 +92,9 @@ def _by_names(
     by_stem: dict[str, Path] = {}
     for path in files:
         if (stem := stem_of(path)) in by_stem:
-            problems.append(f"{by_stem[stem]} and {path} would both be {stem}: --exclude one")
+            other = by_stem[stem]
+            one = "one" if path.name == other.name else shlex.quote(path.name)
+            problems.append(f"{other} and {path} would both be {stem}: --exclude {one}")
         by_stem[stem] = path
     numbered: dict[str, dict[int, Path]] = {}
     for stem, path in by_stem.items():

@@ -6,7 +6,7 @@ import argparse
 import re
 import shlex
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -310,7 +310,8 @@ def run(options: Options) -> int:
     words += [] if options.images is None else ["--images", options.images]
     named = re.match(r"Dataset(\d{3})_", dataset.name)  # a folder of another name has no id yet
     words += ["--dataset-id", named[1] if named else "ID", "--out", dataset.parent]
-    print(_summary(found, options.out))
+    style = style_of(dataset, options.label_format and FORMATS[options.label_format])
+    print(_summary(found, options.out, style.to_draw))
     print(f"  scribble_tools convert folder {shlex.join(map(str, words))}")
     return 0
 
@@ -341,7 +342,7 @@ def new_cases(images: Path, dataset: Path, work: Path) -> list[CaseToDraw]:
     return cases
 
 
-def _summary(found: Suggestions, out: Path) -> str:
+def _summary(found: Suggestions, out: Path, values: Mapping[str, str]) -> str:
     members = max(own.members for own in found.judged.values())
     lines = [table_of(found.places[:PRINTED])]
     if members == 1:
@@ -350,6 +351,8 @@ def _summary(found: Suggestions, out: Path) -> str:
         f"{counted(len(found.places), 'place')} in {len({p.case for p in found.places})} of "
         f"{counted(len(found.judged), 'case')}"
         f": {out / 'suggestions.csv'}, picture: {out / OVERVIEW}\n"
-        f"draw into the files in {out / LABELS}: strokes of your classes only. Then:"
+        f"draw into the files in {out / LABELS}: strokes of your classes only"
+        + (", with " + ", ".join(f"{v} for {n}" for n, v in values.items())) * bool(values)
+        + ". Then:"
     )
     return "\n".join(lines)

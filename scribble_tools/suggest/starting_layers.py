@@ -69,6 +69,18 @@ class LabelStyle:
         """The user's value of what is not annotated."""
         return self.mapping.unlabelled[0] if self.mapping.unlabelled else 0
 
+    @property
+    def to_draw(self) -> dict[str, str]:
+        """Class name to the value, or colour, that its strokes have in the label files.
+
+        Empty for segments of 3D Slicer, which have the classes' names.
+        """
+        if self.ending == ENDING:
+            return {}
+        there = {own: value for value, own in self.aliases.items()}
+        values = {name: there.get(v[0], v[0]) for name, v in self.mapping.classes.items() if v}
+        return {name: word_of(v) if self.colours else str(v) for name, v in values.items()}
+
     def other_values(self, classes: Sequence[str], marks: int) -> tuple[list[int], list[int]]:
         """Values that are no strokes: of the predictions of classes, and of marks."""
         if not self.colours:

@@ -273,6 +273,15 @@ def test_strokes_that_contradict_most_of_the_earlier_ones_are_asked_about(raw, c
     assert "WARNING" not in capsys.readouterr().err
 
 
+def test_images_in_the_place_of_new_strokes_are_asked_about(raw, capsys):
+    values = np.arange(np.prod(SHAPE), dtype=np.int16).reshape(SHAPE)
+    write(raw.parents[1] / "next" / "p1_a.nii.gz", values)
+    assert update(raw) == 1
+    error = capsys.readouterr().err
+    assert "values that are not mapped, such as [3, 5, 6]" in error and "is this an image?" in error
+    assert len(error) < 1000
+
+
 def test_what_was_preprocessed_is_preprocessed_again_by_the_same_plans(
     raw, capsys, tmp_path, monkeypatch
 ):

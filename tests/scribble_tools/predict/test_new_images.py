@@ -66,7 +66,7 @@ def test_what_is_not_clear_is_refused(tmp_path):
         find_new_images(tmp_path, 1)
     save(tmp_path / "a.nrrd")
     save(tmp_path / "b/a.mha")
-    with pytest.raises(ValueError, match="would both be a: --exclude one"):
+    with pytest.raises(ValueError, match="would both be a: --exclude a.mha"):
         find_new_images(tmp_path, 1)
 
 

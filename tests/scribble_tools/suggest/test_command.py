@@ -88,7 +88,8 @@ def test_one_fold_not_mirrored_says_that_nothing_can_disagree(trained, tmp_path,
     model, dataset = trained
     words = ("--fold", "0", "--no-mirroring", "--cases", "case0", "--format", "slicer")
     assert run(dataset, model, tmp_path / "next", *words) == 0
-    assert "nothing to disagree" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "nothing to disagree" in out and "strokes of your classes only. Then:" in out
     assert [p.name for p in (tmp_path / "next" / "labels").glob("case*")] == ["case0.seg.nrrd"]
     assert not list(tmp_path.glob(".next*")), "nothing temporary is left"
 

@@ -94,6 +94,9 @@ def test_a_label_map_has_the_users_values_and_others_for_what_is_no_stroke(tmp_p
     np.testing.assert_array_equal((values == 102) & free, (predicted == 2) & free)
     assert set(np.unique(values)) == {0, 5, 7, 101, 102, 201}
     names = read_label_description(tmp_path / "next" / "labels.txt")
+    to_draw = style_of(dataset).to_draw
+    assert to_draw == {name: str(names[name]) for name in ("background", "RV", "LV")}
+    assert style_of(dataset, ".seg.nrrd").to_draw == {}  # segments have names
     assert names["RV"] == 5 and names["prediction: LV"] == 102 and names["look here 1"] == 201
     assert read_not_strokes(tmp_path / "next").values == (101, 102, 201)
 
@@ -137,6 +140,18 @@ def test_pictures_get_a_grey_png_and_images_without_strokes_only_a_prediction(tm
     assert path.name == "case.png"
     values = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
     assert values.dtype == np.uint8 and set(np.unique(values)) == {0, 101, 102, 201}
+
+
+def test_where_zero_is_background_the_value_to_draw_it_with_is_named(tmp_path):
+    dataset = make_dataset(tmp_path / "d")
+    record = json.loads((dataset / "conversion.json").read_text())
+    classes = {"background": [0], "RV": [1], "LV": [2]}
+    record["scribble_labels"] = {"classes": classes, "unlabelled": [4]}
+    (dataset / "conversion.json").write_text(json.dumps(record))
+    image, (strokes, predicted) = make_image(), drawn()
+    path = write(dataset, image, strokes, predicted, tmp_path / "next")
+    assert style_of(dataset).to_draw == {"background": "100", "RV": "1", "LV": "2"}
+    assert (sitk.GetArrayFromImage(sitk.ReadImage(str(path))) == 100).sum() == (strokes == 0).sum()
 
 
 def test_another_format_and_no_record(tmp_path):
@@ -206,6 +221,7 @@ def test_strokes_in_colours_stay_so_and_all_else_has_other_colours(tmp_path):
     assert (table["RV"], table["LV"], table["background"]) == (red, pale_red, blue)
     others = {code for name, code in table.items() if name.startswith(("prediction", "look"))}
     assert len(others) == 3 and not others & {red, pale_red, blue}
+    assert style_of(dataset).to_draw["LV"] == "#ff8080"
     assert set(np.unique(codes)) == {TRANSPARENT, red, blue, *others}
     assert set(read_not_strokes(tmp_path / "next").values) == others
     # what `convert --update` does
