@@ -11,7 +11,7 @@ from torch import Tensor
 from nnunetv2_pclmix.method.label_encoding import LabelEncoding
 from nnunetv2_pclmix.method.stroke_support import StrokeSupport
 
-AT_ONCE = 8
+AT_ONCE = 8  # classes that are counted together
 
 
 def mean_probabilities(

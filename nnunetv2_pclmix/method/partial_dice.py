@@ -15,8 +15,8 @@ from nnunetv2_pclmix.method.label_encoding import LabelEncoding
 class PartialDice:
     """The negative Dice that nnU-Net's loss has, with the settings of a given one.
 
-    nnU-Net's own starts 42 kernels a level, forward and backward, and with several processes makes
-    three exchanges. This one starts 21, and makes one exchange for all levels.
+    nnU-Net's own takes each level by itself, and with several processes makes three exchanges for
+    each. This one makes one exchange for all levels, and the last steps of the formula but once.
 
     Args:
         labels: what logits mean.

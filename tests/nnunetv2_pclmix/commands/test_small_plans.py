@@ -76,6 +76,9 @@ def test_command_line(nnunet, capsys):
     assert cli.main(["small-plans", "901", *sizes]) == 0
     folder = nnunet / "nnUNet_preprocessed" / DATASET
     assert json.loads((folder / "nnUNetPlans_small.json").read_text())["plans_name"]
+    out = capsys.readouterr().out
+    assert "nothing was measured" in out and "nnUNetTrainerPCLMix trains 1000 epochs" in out
+    assert "shorter: nnUNetTrainerPCLMix_5epochs, nnUNetTrainerPCLMix_20epochs" in out
     assert cli.main(["small-plans", "901", "--plans", "other", *sizes]) == 1
     assert "plan_and_preprocess" in capsys.readouterr().err
     assert cli.main(["small-plans", "901", "--name", "nnUNetPlans", *sizes]) == 1
