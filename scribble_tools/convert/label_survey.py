@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from scribble_tools.convert.masks import MaskFiles, read_mask
+from scribble_tools.dataset.label_mapping import MANY
 from scribble_tools.images.segmentation_files import (
     AS_THEY_ARE,
     COLOUR,
@@ -27,7 +28,6 @@ from scribble_tools.images.slicer_segmentation import (
 )
 
 VALUE, SEGMENT, MASK = "value", "segment", "mask of"
-MOST_ROWS = 60  # of a table; files with more values are images, as a rule
 FEW = 3  # files that are named when they alone hold a value: often a slip, rarely a class
 
 
@@ -71,7 +71,7 @@ class LabelSurvey:
     @property
     def many(self) -> bool:
         """Whether there are more values than labels have, as a rule."""
-        return self.kind == VALUE and len(self.voxels) > MOST_ROWS
+        return self.kind == VALUE and len(self.voxels) > MANY
 
     def table(self, names: Mapping[int, str] | None = None) -> str:
         """One line per value or name, those of most voxels if there are too many of them.
@@ -83,7 +83,7 @@ class LabelSurvey:
         rows = [(kind, "voxels", "share", "files")]
         shown = self.voxels
         if self.many:
-            shown = dict(self.voxels.most_common(MOST_ROWS))
+            shown = dict(self.voxels.most_common(MANY))
         for what in sorted(shown):
             name = f" ({names[what]})" if names and what in names else ""
             share = f"{100 * self.voxels[what] / max(self.total, 1):.3f} %"
@@ -95,7 +95,7 @@ class LabelSurvey:
             for row in rows
         ]
         if self.many:
-            lines.append(f"  and {len(self.voxels) - MOST_ROWS} more")
+            lines.append(f"  and {len(self.voxels) - MANY} more")
         return "\n".join(lines)
 
     def shown(self, what: int | str) -> str:
