@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,13 +11,16 @@ import numpy as np
 import SimpleITK as sitk
 
 from scribble_tools.dataset.drawn_labels import DrawnLabels
-from scribble_tools.dataset.not_strokes import read_not_strokes
+from scribble_tools.dataset.label_mapping import LabelMapping
+from scribble_tools.dataset.not_strokes import NotStrokes, read_not_strokes
 from scribble_tools.images.label_files import GridRules, read_on_grid
+from scribble_tools.images.picture_labels import parse_colour
 from scribble_tools.images.segmentation_files import (
     AS_THEY_ARE,
+    COLOUR,
     GREY,
-    NAN_LABEL,
     LabelReading,
+    show_values,
 )
 from scribble_tools.images.slicer_segmentation import (
     OVERLAPS,
@@ -118,13 +121,16 @@ class StrokeReader:
     """
 
     def __init__(self, drawn: DrawnLabels, folder: Path, options: UpdateOptions) -> None:
-        self._beside = read_not_strokes(folder)
-        numbers = [int(word) for word in options.unlabelled if re.fullmatch(r"\d+", word)]
-        classes = {v for own in drawn.mapping.classes.values() for v in own}
-        self._drawn, self._options = drawn, options
-        # where the strokes' own values are in the list, it belongs to other files
-        self._values = sorted({*self._beside.values, *numbers} - classes)
-        self._names = (*self._beside.segments, *options.unlabelled)
+        beside = read_not_strokes(folder)
+        reading = options.reading
+        if reading.pictures == GREY:
+            reading = replace(reading, pictures=drawn.pictures)
+        value_of = parse_colour if reading.pictures == COLOUR else _number
+        said = {v for word in options.unlabelled if (v := value_of(word)) is not None}
+        said |= {reading.nan} - {None}
+        self._drawn, self._options, self._reading = drawn, options, reading
+        self._in_files = _in_files(drawn.mapping, beside, said)
+        self._names = (*beside.segments, *options.unlabelled)
 
     def read(self, path: Path, image: sitk.Image, image_path: Path | None = None) -> np.ndarray:
         """Labels of the data set (*spatial) on the grid of ``image``.
@@ -132,9 +138,9 @@ class StrokeReader:
         Raises:
             FileNotFoundError, ValueError: no such file, or it holds what nobody explained.
         """
-        mapping = self._drawn.mapping
-        outside = mapping.unlabelled[0]
+        rules = self._options.rules
         if is_segmentation(path):
+            mapping = self._drawn.mapping
             label_of = dict(self._drawn.values_of_names) or {
                 name: own[0] for name, own in mapping.classes.items()
             }
@@ -142,18 +148,39 @@ class StrokeReader:
                 path,
                 image,
                 label_of,
-                outside,
+                mapping.unlabelled[0],
                 self._options.overlaps,
                 image_path,
-                self._options.rules,
+                rules,
                 self._names,
             )
-        else:
-            reading = self._options.reading
-            if reading.pictures == GREY:
-                reading = replace(reading, pictures=self._drawn.pictures)
-            rules = self._options.rules
-            found = read_on_grid(path, image, image_path, rules, outside, reading)
-            found = self._beside.translate(found)
-            found = np.where(np.isin(found, [*self._values, NAN_LABEL]), outside, found)
-        return mapping.apply(found)
+            return mapping.apply(found)
+        outside = self._in_files.unlabelled[0]
+        found = read_on_grid(path, image, image_path, rules, outside, self._reading)
+        return self._in_files.apply(found, self._word)
+
+    def _word(self, value: int) -> str:
+        return show_values([value], self._reading)[0]
+
+
+def _number(word: str) -> int | None:
+    return int(word) if re.fullmatch(r"\d+", word) else None
+
+
+def _in_files(mapping: LabelMapping, beside: NotStrokes, said: Collection[int]) -> LabelMapping:
+    """The mapping of the values that the files hold, so that messages show these.
+
+    Args:
+        mapping: of the user's own values, for which `suggest` may have put others.
+        said: values that the user calls unlabelled now, whatever they are in ``mapping``.
+    """
+
+    def there(own: Sequence[int]) -> list[int]:
+        found = [value for value, meant in beside.aliases.items() if meant in own]
+        return [v for v in (*found, *(v for v in own if v not in beside.aliases)) if v not in said]
+
+    classes = {name: tuple(there(own)) for name, own in mapping.classes.items()}
+    # where the strokes' own values are in the list, it belongs to other files
+    taken = {*beside.aliases, *(v for own in classes.values() for v in own)}
+    others = sorted({*said} | {*beside.values} - taken)
+    return LabelMapping(classes, tuple(dict.fromkeys([*there(mapping.unlabelled), *others])))

@@ -62,8 +62,11 @@ class LabelMapping:
         target = {v: k for k, name in enumerate(self.names) for v in self.classes[name]}
         return target | {v: len(self.classes) for v in self.unlabelled}
 
-    def apply(self, array: np.ndarray) -> np.ndarray:
+    def apply(self, array: np.ndarray, word: Callable[[int], str] = str) -> np.ndarray:
         """Turn source values (*spatial, integers) into nnU-Net's labels (uint8 or uint16).
+
+        Args:
+            word: of a value, for messages.
 
         Raises:
             ValueError: the array holds values that are not mapped, all of which are named.
@@ -73,14 +76,15 @@ class LabelMapping:
         if unknown := [v for v in found.tolist() if v not in target_of]:
             if len(unknown) > MANY:
                 raise ValueError(
-                    f"holds {len(unknown)} values that are not mapped, such as {unknown[:3]} "
-                    f"({self.describe()}): is this an image?"
+                    f"holds {len(unknown)} values that are not mapped, such as "
+                    f"[{', '.join(map(word, unknown[:3]))}] ({self.describe(word)}): is this an "
+                    "image?"
                 )
             counts = np.bincount(where.ravel(), minlength=len(found))
-            seen = ", ".join(f"{v} ({n})" for v, n in zip(found, counts, strict=True))
+            seen = ", ".join(f"{word(v)} ({n})" for v, n in zip(found, counts, strict=True))
             raise ValueError(
-                f"holds the values {unknown}, which are not mapped ({self.describe()}). Values "
-                f"and voxels seen: {seen}"
+                f"holds the values [{', '.join(map(word, unknown))}], which are not mapped "
+                f"({self.describe(word)}). Values and voxels seen: {seen}"
             )
         dtype = np.uint8 if len(self.labels) < 256 else np.uint16
         table = np.array([target_of[v] for v in found.tolist()], dtype)

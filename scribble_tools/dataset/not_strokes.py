@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from scribble_tools.dataset.writing import write_json
 from scribble_tools.json_files import ListOf, Record, Text, Whole, read_json
 
@@ -33,13 +31,6 @@ class NotStrokes:
     values: tuple[int, ...] = ()
     segments: tuple[str, ...] = (PREDICTION, LOOK)
     aliases: Mapping[int, int] = field(default_factory=dict)
-
-    def translate(self, array: np.ndarray) -> np.ndarray:
-        """Voxels of a label map with the user's own values."""
-        found = array.copy()
-        for value, own in self.aliases.items():
-            found[array == value] = own
-        return found
 
     def write(self, folder: Path) -> None:
         """Write it beside the label files."""

@@ -171,6 +171,38 @@ def test_unlabelled_says_it_by_hand(raw):
     assert (labels_of(raw, "p3_a")[1] == IGNORE).all()
 
 
+def test_messages_show_the_values_that_the_file_holds(tmp_path, capsys):
+    """What `suggest` wrote where 0 is background: 0 there means nothing, and 100 background."""
+    write(tmp_path / "images" / "p1.nii.gz", np.random.default_rng(0).normal(0, 1, SHAPE))
+    values = strokes()
+    values[strokes() == 0], values[strokes() == 4] = 4, 0
+    write(tmp_path / "drawn" / "p1.nii.gz", values)
+    words = "--labels background=0 RV=1 LV=2 --unlabelled 4 --name Hearts".split()
+    assert main(convert(tmp_path, "images", "drawn", *words)) == 0
+    raw, values = tmp_path / "raw" / "Dataset130_Hearts", strokes()
+    values[strokes() == 4], values[1, 2, 2:5], values[2, 2, 2:5] = 100, 101, 9
+    write(tmp_path / "next" / "p1.nii.gz", values)
+    aliases = '{"values": [101], "segments": [], "aliases": {"0": 4, "100": 0}}'
+    (tmp_path / "next" / "not_strokes.json").write_text(aliases)
+    capsys.readouterr()
+    assert update(raw) == 1
+    assert (
+        "p1.nii.gz holds the values [9], which are not mapped (background=100 RV=1 LV=2 "
+        "unlabelled=0,4,101). Values and voxels seen: 0 (477), 1 (5), 2 (5), 9 (3), 100 (11), 101 ("
+    ) in capsys.readouterr().err
+    assert update(raw, "--unlabelled", "9") == 0
+    assert "0 cases changed" in capsys.readouterr().out
+
+
+def test_what_is_said_to_be_unlabelled_is_so_even_if_it_was_a_class(raw):
+    values = strokes()
+    values[2, 4, 2:8], values[1, 4, 2:8] = 4, 1
+    write(raw.parents[1] / "next" / "p1_a.nii.gz", values)
+    assert update(raw, "--unlabelled", "4") == 0
+    after = labels_of(raw, "p1_a")
+    assert (after[1, 4, 2:8] == 1).all() and (after[2] == IGNORE).all()
+
+
 def test_a_segmentation_of_slicer_passes_over_predictions_and_marks(tmp_path):
     image = sitk.GetImageFromArray(np.random.default_rng(0).normal(0, 1, SHAPE))
     image.SetSpacing((1.0, 1.0, 5.0))
