@@ -192,8 +192,8 @@ def run(options: Options) -> int:
         return run_update(options)
     if missing := [f"--{name}" for name in ("images", "name") if not getattr(options, name)]:
         raise ValueError(f"say {' and '.join(missing)} (only --update does without)")
-    if options.erase:
-        raise ValueError("--erase is for --update only")
+    if wrong := [name for name in ("erase", "not_mixed_up") if getattr(options, name)]:
+        raise ValueError(f"--{wrong[0].replace('_', '-')} is for --update only")
     source = source_of(options)
     folder = write_scribble_dataset(source, options)
     image = read_channels(source.cases[0].images[0])[0][0]

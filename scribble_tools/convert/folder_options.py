@@ -74,6 +74,7 @@ class Options(FolderOptions, Target):
     dense_pattern: str | None
     update: bool
     erase: bool
+    not_mixed_up: bool
 
 
 def refuse_unedited(options: Options) -> None:
@@ -254,5 +255,11 @@ one without is the name in any sub-folder. Images and labels may lie in one fold
         "--erase",
         action="store_true",
         help="with --update: take away strokes that the new files lack",
+    )
+    later.add_argument(
+        "--not-mixed-up",
+        action="store_true",
+        help="with --update: files are of the cases that they are called after, though they hold "
+        "another case's strokes",
     )
     add_target_arguments(parser, needs_name=False)

@@ -40,6 +40,7 @@ class UpdateOptions:
         overlaps: see `read_segments_on_grid`.
         rules: what to do with label files on another grid than the image's.
         reading: of label files: NaN, palettes.
+        not_mixed_up: files are of the cases that their names say, see `mixed_up`.
         num_threads: readers side by side.
     """
 
@@ -49,6 +50,7 @@ class UpdateOptions:
     overlaps: str = OVERLAPS[0]
     rules: GridRules = field(default_factory=GridRules)
     reading: LabelReading = AS_THEY_ARE
+    not_mixed_up: bool = False
     num_threads: int = 2
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from scribble_tools.convert.conversion import convert_case
+from scribble_tools.convert.mixed_up import FEWEST, Strokes, mixed_up, unlike_its_case
 from scribble_tools.convert.pairing import CaseFiles, Place, pair_with_dataset
 from scribble_tools.convert.source import Source, SourceCase
 from scribble_tools.convert.stroke_changes import (
@@ -44,7 +45,7 @@ from scribble_tools.text_tables import text_table
 from scribble_tools.wording import counted
 
 EARLIER = "labelsTr_before_update_"
-DOUBTFUL, FEWEST = 0.5, 20  # share of the voxels drawn twice that are of another class; voxels
+DOUBTFUL = 0.5  # share of the voxels drawn twice that are of another class
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def _update(
         raise ValueError(f"{dataset} has no ignore label: it was not made of strokes")
     ending, ignore = content["file_ending"], drawn.mapping.labels["ignore"]
     labels_folder = dataset / "labelsTr"
-    known = [*cases_in(labels_folder, ending)]
+    known = cases_in(labels_folder, ending)
     files, added = pair_with_dataset(known, images, scribbles, options.exclude)
     reader = StrokeReader(drawn, scribbles.folder, options)
     with workshop(dataset.parent, f"{dataset.name}.update", discard) as (staged, _):
@@ -123,13 +124,15 @@ def _update(
         (staged / "imagesTr").mkdir()
         one = partial(_update_case, dataset, ending, ignore, drawn.mapping, reader, staged, options)
         outcomes = [*threaded_map(one, [*files.items()], options.num_threads, "reading")]
-        problems = [problem for *_, own in outcomes for problem in own]
+        problems = [problem for own in outcomes for problem in own.problems]
+        unlike = [own.unlike for own in outcomes if own.unlike and not options.not_mixed_up]
+        problems += mixed_up(unlike, known, ignore, options.num_threads)
         patients = patients_of(added) if patients_of and added else {}
         cases, source = _new_cases(added, patients, content, drawn.mapping, reader)
         for case in cases:
             problems += convert_case(staged, ending, source, case)[1]
         refuse(problems)
-        changes = [change for own, *_ in outcomes for change in own]
+        changes = [change for own in outcomes for change in own.changes]
         for case in cases:
             labels = read_labels(staged / "labelsTr" / f"{case.name}{ending}")[0]
             empty = np.full_like(labels, ignore)
@@ -140,8 +143,8 @@ def _update(
             changes,
             [case for case in files if case not in changed],
             [case.name for case in cases],
-            sum(kept for _, kept, _, _ in outcomes),
-            sum(met for _, _, met, _ in outcomes),
+            sum(own.kept for own in outcomes),
+            sum(own.met for own in outcomes),
             earlier,
         )
         if not changed and not cases:
@@ -162,6 +165,17 @@ def _update(
     return found
 
 
+@dataclass(frozen=True)
+class _Outcome:
+    """What an update finds in one case, see `Update`; ``unlike``: perhaps another case's."""
+
+    changes: Sequence[ClassChange] = ()
+    kept: int = 0
+    met: int = 0
+    problems: Sequence[str] = ()
+    unlike: Strokes | None = None
+
+
 def _update_case(
     dataset: Path,
     ending: str,
@@ -171,8 +185,8 @@ def _update_case(
     staged: Path,
     options: UpdateOptions,
     item: tuple[str, Path],
-) -> tuple[list[ClassChange], int, int, list[str]]:
-    """Merge one case's strokes; returns changes, voxels kept and met, and problems."""
+) -> _Outcome:
+    """Merge one case's strokes."""
     case, path = item
     try:
         before, grid = read_labels(dataset / "labelsTr" / f"{case}{ending}")
@@ -183,14 +197,16 @@ def _update_case(
             if changes:
                 write_labels(after, grid, staged / "labelsTr" / f"{case}{ending}")
             met = int(((new != ignore) & (before != ignore)).sum())
-            return changes, kept, met, []
-        return [], 0, 0, [f"{path} holds no stroke at all, and --erase would leave none"]
+            unlike = unlike_its_case(case, path, before, new, ignore)
+            return _Outcome(changes, kept, met, unlike=unlike)
+        problem = f"{path} holds no stroke at all, and --erase would leave none"
     except Mismatch as error:
         remedy = error.remedy if isinstance(error, GridMismatch) else ""
-        return [], 0, 0, [f"{path} {error}. {remedy}".rstrip(". ")]
+        problem = f"{path} {error}. {remedy}".rstrip(". ")
     except (OSError, ValueError) as error:
         message = str(error)
-        return [], 0, 0, [message if str(path) in message else f"{path} {message}"]
+        problem = message if str(path) in message else f"{path} {message}"
+    return _Outcome(problems=[problem])
 
 
 def _new_cases(
@@ -309,7 +325,12 @@ def in_words(found: Update, most_rows: int = 60) -> str:
             "(--erase takes them away)"
         )
     if found.earlier is not None:
-        lines.append(f"the labels as they were before: {found.earlier}")
+        lines.append(
+            f"the labels as they were before: {found.earlier}. To undo the update, copy them back "
+            f"into {found.earlier.parent / 'labelsTr'}"
+        )
+    if found.new:
+        lines.append("new cases stay; for a data set without them convert to another --dataset-id")
     return "\n".join(lines)
 
 

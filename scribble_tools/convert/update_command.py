@@ -37,6 +37,7 @@ def run_update(options: Options) -> int:
         options.overlaps,
         rules,
         reading,
+        options.not_mixed_up,
         options.num_processes,
     )
 

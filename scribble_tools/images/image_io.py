@@ -122,6 +122,26 @@ def read_image(path: Path) -> sitk.Image:
     return grey_where_grey(path, image) if kind == BMP else image
 
 
+def image_grid(path: Path) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Size in voxels and spacing in mm (x, y, z) from an image's header.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no image that can be read.
+    """
+    kind = readable_kind(path)
+    refuse_unsafe_header(path, kind)
+    if kind == TIF:  # in which ITK may read for ever
+        image = read_image(path)
+        return image.GetSize(), image.GetSpacing()
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError:
+        reader = read_image(path)  # raises, or reads what SimpleITK does not
+    return reader.GetSize(), reader.GetSpacing()
+
+
 def _read_unshifted(path: Path) -> sitk.Image:
     """A PNG whose values ITK would shift to the bits that count: 1, 2, 3 of labels become 0, 1, 1.
 

@@ -9,16 +9,13 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-import SimpleITK as sitk
 
 from scribble_tools.check.annotations import classes_of
 from scribble_tools.dataset.label_set import LabelSet
 from scribble_tools.draw.contact_sheet import choose_slices, overlay
 from scribble_tools.draw.shown_case import ShownCase, ShownFiles, read_case
 from scribble_tools.evaluate.scores import connected_components
-from scribble_tools.images.file_kind import TIF, readable_kind
-from scribble_tools.images.header_limits import refuse_unsafe_header
-from scribble_tools.images.image_io import read_image
+from scribble_tools.images.image_io import image_grid
 from scribble_tools.images.units import MILLIMETRES, PIXELS, unit_of
 from scribble_tools.report.pictures import blend, encode_figure
 
@@ -64,26 +61,6 @@ class CaseLook:
     unscored: Mapping[str, Unscored]
     voxel_ml: float
     unit: str = MILLIMETRES
-
-
-def image_grid(path: Path) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """Size in voxels and spacing in mm (x, y, z) from an image's header.
-
-    Raises:
-        FileNotFoundError, ValueError: there is no image that can be read.
-    """
-    kind = readable_kind(path)
-    refuse_unsafe_header(path, kind)
-    if kind == TIF:  # in which ITK may read for ever
-        image = read_image(path)
-        return image.GetSize(), image.GetSpacing()
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError:
-        reader = read_image(path)  # raises, or reads what SimpleITK does not
-    return reader.GetSize(), reader.GetSpacing()
 
 
 def without_reference(

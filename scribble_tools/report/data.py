@@ -32,9 +32,10 @@ from scribble_tools.evaluate.comparison import compare
 from scribble_tools.evaluate.occurring import occurring
 from scribble_tools.evaluate.scores import ClassScore, in_unit
 from scribble_tools.images.image_files import files_in
+from scribble_tools.images.image_io import image_grid
 from scribble_tools.images.units import MILLIMETRES
 from scribble_tools.parallel import parallel_map
-from scribble_tools.report.cases import CaseLook, draw_strip, image_grid, look_at
+from scribble_tools.report.cases import CaseLook, draw_strip, look_at
 from scribble_tools.report.tables import (
     DISAGREEMENT,
     ISLANDS,

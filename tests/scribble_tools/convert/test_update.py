@@ -97,6 +97,9 @@ def test_added_and_corrected_strokes_go_in_and_the_earlier_ones_stay(raw, capsys
     assert ("p1_a", "RV", "5", "+6", "2", "0", "13") in rows
     assert ("p1_a", "LV", "5", "+0", "0", "2", "3") in rows
     assert "1 case changed, 0 new" in out and "19 voxels of earlier strokes" in out
+    earlier = raw / "labelsTr_before_update_1"
+    undo = f"before: {earlier}. To undo the update, copy them back into {raw / 'labelsTr'}\n"
+    assert undo in out and "new cases stay" not in out
     (entry,) = record_of(raw)["updates"]
     assert entry["changed"] == ["p1_a"] and entry["earlier"] == "labelsTr_before_update_1"
 
@@ -129,7 +132,9 @@ def test_a_new_case_keeps_to_its_patient_and_a_new_patient_gets_a_fold(raw, caps
     write(root / "next" / "p1_a.nii.gz", strokes())
     before = json.loads((raw / "splits_final.json").read_text())
     assert update(raw, "--patient-regex", r"(p\d+)", images="more") == 0
-    assert "install-splits 130 --overwrite" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "install-splits 130 --overwrite" in out and "To undo" not in out
+    assert "new cases stay; for a data set without them convert to another --dataset-id" in out
     after = json.loads((raw / "splits_final.json").read_text())
     for old, new in zip(before, after, strict=True):
         assert set(old["train"]) <= set(new["train"]) and set(old["val"]) <= set(new["val"])
@@ -303,6 +308,49 @@ def test_strokes_that_contradict_most_of_the_earlier_ones_are_asked_about(raw, c
     (raw.parents[1] / "next" / "p1_b.nii.gz").unlink()
     assert update(raw) == 0
     assert "WARNING" not in capsys.readouterr().err
+
+
+def strokes_of(row):
+    """Strokes that another patient's do not meet."""
+    values = np.zeros(SHAPE, np.uint8)
+    values[1, row, :8], values[1, row + 1, :8], values[1, row + 2, 2:10] = 1, 2, 4
+    return values
+
+
+def test_strokes_of_another_case_are_asked_about_before_anything_is_written(raw, capsys):
+    root = raw.parents[1]
+    of_case = {"p1_a": strokes_of(0), "p2_b": strokes_of(4)}
+    for case, values in of_case.items():
+        write(root / "own" / f"{case}.nii.gz", values)
+    assert update(raw, "--erase", scribbles="own") == 0
+    capsys.readouterr()
+    files = snapshot(raw)
+    other = of_case["p2_b"].copy()
+    other[2, 4, 2:8] = 1  # drawn into the file of p2_b, that was then given another name
+    write(root / "next" / "p1_a.nii.gz", other)
+    assert update(raw) == 1
+    error = capsys.readouterr().err
+    assert "p1_a.nii.gz has the strokes of p2_b, not those of p1_a, whose name it bears" in error
+    assert "--exclude p1_a.nii.gz" in error and snapshot(raw) == files
+    assert update(raw, "--not-mixed-up") == 0
+    assert (labels_of(raw, "p1_a")[2, 4, 2:8] == 1).all()
+
+
+@pytest.mark.parametrize("name", ["more", "new only", "dense", "other place"])
+def test_ordinary_updates_are_not_taken_for_another_cases(raw, name, capsys):
+    root = raw.parents[1]
+    write(root / "own" / "p1_a.nii.gz", strokes_of(0))
+    assert update(raw, "--erase", scribbles="own") == 0
+    values = strokes_of(0)  # all others have `strokes`
+    if name == "more":
+        values = np.where(values > 0, values, strokes())
+    elif name == "dense":
+        values = np.where(strokes() > 0, strokes(), 4)
+    else:
+        values[:] = 0
+        values[2, 1:4, 1:13] = 1
+    write(root / "next" / "p1_a.nii.gz", values)
+    assert update(raw, *["--erase"] * (name == "other place")) == 0
 
 
 def test_images_in_the_place_of_new_strokes_are_asked_about(raw, capsys):

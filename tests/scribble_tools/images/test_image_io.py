@@ -7,9 +7,8 @@ import pytest
 import SimpleITK as sitk
 import tifffile
 
-from scribble_tools.images.image_io import geometry_difference, read_image, write_labels
+from scribble_tools.images.image_io import geometry_difference, image_grid, read_image, write_labels
 from scribble_tools.images.segmentation_files import read_labels
-from scribble_tools.report.cases import image_grid
 
 GRID = sitk.GetImageFromArray(np.zeros((2, 3, 4), np.uint8))
 
@@ -115,3 +114,10 @@ def test_grids_are_compared_by_the_size_of_their_voxels(size):
     assert not geometry_difference(grid(size), grid(size * 1.0005, 0.0009 * size))
     rounded = grid(size, float(np.float32(123.456)))  # as NIfTI keeps it
     assert not geometry_difference(grid(size, 123.456), rounded)
+
+
+def test_a_header_that_itk_dies_of_is_looked_at_first(tmp_path):
+    path = tmp_path / "a.mha"
+    path.write_text(f"NDims = 3\nName = {'a' * 400}\nDimSize = 1 1 1\nElementDataFile = LOCAL\n")
+    with pytest.raises(ValueError, match="a.mha cannot be read .*400 bytes for Name"):
+        image_grid(path)

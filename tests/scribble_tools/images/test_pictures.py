@@ -11,8 +11,7 @@ from PIL import Image, PngImagePlugin
 from skimage import io
 
 from scribble_tools.images.image_files import read_channels, write_image
-from scribble_tools.images.image_io import read_image
-from scribble_tools.report.cases import image_grid
+from scribble_tools.images.image_io import image_grid, read_image
 
 GREY = np.zeros((48, 64), np.uint8)
 GREY[5:9, 5:40], GREY[20:22, 3:50] = 1, 2
