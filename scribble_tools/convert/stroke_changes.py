@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from scribble_tools.convert.swapped import fills_as_unlabelled
 from scribble_tools.dataset.drawn_labels import DrawnLabels
-from scribble_tools.dataset.label_mapping import LabelMapping
+from scribble_tools.dataset.label_mapping import BACKGROUND, LabelMapping
 from scribble_tools.dataset.not_strokes import NotStrokes, read_not_strokes
 from scribble_tools.images.label_files import GridRules, read_on_grid
 from scribble_tools.images.picture_labels import parse_colour
@@ -40,6 +41,7 @@ class UpdateOptions:
         overlaps: see `read_segments_on_grid`.
         rules: what to do with label files on another grid than the image's.
         reading: of label files: NaN, palettes.
+        not_swapped: background and unlabelled are as said, though they look exchanged.
         not_mixed_up: files are of the cases that their names say, see `mixed_up`.
         num_threads: readers side by side.
     """
@@ -50,6 +52,7 @@ class UpdateOptions:
     overlaps: str = OVERLAPS[0]
     rules: GridRules = field(default_factory=GridRules)
     reading: LabelReading = AS_THEY_ARE
+    not_swapped: bool = False
     not_mixed_up: bool = False
     num_threads: int = 2
 
@@ -133,6 +136,7 @@ class StrokeReader:
         self._drawn, self._options, self._reading = drawn, options, reading
         self._in_files = _in_files(drawn.mapping, beside, said)
         self._names = (*beside.segments, *options.unlabelled)
+        self._looks: dict[Path, tuple[int, float] | None] = {}
 
     def read(self, path: Path, image: sitk.Image, image_path: Path | None = None) -> np.ndarray:
         """Labels of the data set (*spatial) on the grid of ``image``.
@@ -159,7 +163,33 @@ class StrokeReader:
             return mapping.apply(found)
         outside = self._in_files.unlabelled[0]
         found = read_on_grid(path, image, image_path, rules, outside, self._reading)
-        return self._in_files.apply(found, self._word)
+        labels = self._in_files.apply(found, self._word)
+        self._looks[path] = self._how_swapped(found, labels, image)
+        return labels
+
+    def _how_swapped(
+        self, found: np.ndarray, labels: np.ndarray, image: sitk.Image
+    ) -> tuple[int, float] | None:
+        """The background's value in a file that it fills as unlabelled does, and its share."""
+        # of ``labels``: in ``found`` are predictions besides the strokes, which are not thin
+        few = 2 * np.count_nonzero(labels == 0) <= labels.size
+        if few or not (looks := fills_as_unlabelled(labels, image, (0,))):
+            return None
+        own = self._in_files.classes[BACKGROUND]
+        return max(own, key=lambda value: np.count_nonzero(found == value)), looks[1]
+
+    def problems(self) -> list[str]:
+        """What most of the files that were read look like, if that cannot be right."""
+        swapped = [(path, looks) for path, looks in self._looks.items() if looks]
+        if self._options.not_swapped or 2 * len(swapped) <= len(self._looks):
+            return []
+        path, (value, share) = min(swapped)
+        word = self._word(value)
+        return [
+            f"{path}: are background and unlabelled swapped? {word}, which is background in this "
+            f"data set, fills {share:.1%} of the file around thin strokes, as unlabelled does. If "
+            f"it is unlabelled here, say --unlabelled {word}; if it is background, --not-swapped"
+        ]
 
     def _word(self, value: int) -> str:
         return show_values([value], self._reading)[0]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import SimpleITK as sitk
 
 from scribble_tools.dataset.label_mapping import BACKGROUND, LabelMapping
 from scribble_tools.images.label_appearance import SCRIBBLES, look_at_labels
@@ -22,6 +23,22 @@ from scribble_tools.images.segmentation_files import (
 from scribble_tools.images.slicer_segmentation import is_segmentation
 
 LOOKED_AT = 5  # files, evenly spaced
+
+
+def fills_as_unlabelled(
+    array: np.ndarray, image: sitk.Image, said: Sequence[int]
+) -> tuple[int, float] | None:
+    """The value of those ``said`` to be background that looks unlabelled, and its share.
+
+    Args:
+        array: a label map (*spatial).
+        image: has its geometry.
+    """
+    axis = int(np.argmax(image.GetSpacing()[::-1])) if array.ndim == 3 else 0
+    seen = look_at_labels(array, axis)
+    if seen.looks_like != SCRIBBLES or seen.unlabelled not in said:
+        return None
+    return seen.unlabelled, seen.counts[seen.unlabelled] / array.size
 
 
 def refuse_swapped(
@@ -49,10 +66,8 @@ def refuse_swapped(
     found: list[tuple[Path, int, float]] = []
     for path in (paths[k] for k in some):
         array, image = read_labels(path, reading)
-        axis = int(np.argmax(image.GetSpacing()[::-1])) if array.ndim == 3 else 0
-        seen = look_at_labels(array, axis)
-        if seen.looks_like == SCRIBBLES and seen.unlabelled in said:
-            found.append((path, seen.unlabelled, seen.counts[seen.unlabelled] / array.size))
+        if looks := fills_as_unlabelled(array, image, said):
+            found.append((path, *looks))
     if 2 * len(found) <= len(some):
         return
     path, value, share = found[0]

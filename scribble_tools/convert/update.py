@@ -131,6 +131,7 @@ def _update(
         cases, source = _new_cases(added, patients, content, drawn.mapping, reader)
         for case in cases:
             problems += convert_case(staged, ending, source, case)[1]
+        problems += reader.problems()
         refuse(problems)
         changes = [change for own in outcomes for change in own.changes]
         for case in cases:

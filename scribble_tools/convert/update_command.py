@@ -11,7 +11,9 @@ from scribble_tools.convert.case_patients import assign_patients
 from scribble_tools.convert.folder_options import Options
 from scribble_tools.convert.pairing import IMAGE, SCRIBBLE, CaseFiles, Place
 from scribble_tools.convert.stroke_changes import UpdateOptions
-from scribble_tools.convert.update import doubt_in_words, in_words, update_dataset
+from scribble_tools.convert.update import Update, doubt_in_words, in_words, update_dataset
+from scribble_tools.dataset.drawn_labels import read_drawn_labels
+from scribble_tools.dataset.not_strokes import read_not_strokes
 from scribble_tools.dataset.preprocessed_plans import plans_in
 from scribble_tools.dataset.writing import find_dataset, next_commands
 from scribble_tools.images.label_files import GridRules, grid_remarks
@@ -37,6 +39,7 @@ def run_update(options: Options) -> int:
         options.overlaps,
         rules,
         reading,
+        options.not_swapped,
         options.not_mixed_up,
         options.num_processes,
     )
@@ -49,6 +52,8 @@ def run_update(options: Options) -> int:
     print(in_words(found))
     if doubt := doubt_in_words(found):
         print(f"WARNING: {doubt}", file=sys.stderr)
+    if note := _what_zero_is(dataset, options.scribbles, found):
+        print(f"note: {note}")
     for remark in grid_remarks(rules, SCRIBBLE):
         print(f"note: {remark}")
     if found.new:
@@ -57,6 +62,16 @@ def run_update(options: Options) -> int:
     if found.changed or found.new:
         print(_next(dataset))
     return 0
+
+
+def _what_zero_is(dataset: Path, scribbles: Path, found: Update) -> str:
+    """Where 0 is a class of the user's but nothing in files of `suggest`, and none was drawn."""
+    value_of = {own: value for value, own in read_not_strokes(scribbles).aliases.items()}
+    drawn = {change.name for change in found.changes if change.added or change.recoloured}
+    for name, own in read_drawn_labels(dataset).mapping.classes.items():
+        if 0 in own and 0 in value_of and name not in drawn:
+            return f"no {name} was drawn: its value in files of `suggest` is {value_of[0]}, not 0"
+    return ""
 
 
 def _next(dataset: Path) -> str:

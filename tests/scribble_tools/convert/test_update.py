@@ -176,19 +176,28 @@ def test_unlabelled_says_it_by_hand(raw):
     assert (labels_of(raw, "p3_a")[1] == IGNORE).all()
 
 
-def test_messages_show_the_values_that_the_file_holds(tmp_path, capsys):
-    """What `suggest` wrote where 0 is background: 0 there means nothing, and 100 background."""
+ALIASES = '{"values": [101], "segments": [], "aliases": {"0": 4, "100": 0}}'
+
+
+@pytest.fixture
+def zero_is_background(tmp_path):
+    """A data set of one case, of files in which 0 is background and 4 unlabelled."""
     write(tmp_path / "images" / "p1.nii.gz", np.random.default_rng(0).normal(0, 1, SHAPE))
     values = strokes()
     values[strokes() == 0], values[strokes() == 4] = 4, 0
     write(tmp_path / "drawn" / "p1.nii.gz", values)
     words = "--labels background=0 RV=1 LV=2 --unlabelled 4 --name Hearts".split()
     assert main(convert(tmp_path, "images", "drawn", *words)) == 0
-    raw, values = tmp_path / "raw" / "Dataset130_Hearts", strokes()
+    return tmp_path / "raw" / "Dataset130_Hearts"
+
+
+def test_messages_show_the_values_that_the_file_holds(zero_is_background, capsys):
+    """What `suggest` wrote: 0 there means nothing, and 100 background."""
+    raw, values = zero_is_background, strokes()
+    folder = raw.parents[1] / "next"
     values[strokes() == 4], values[1, 2, 2:5], values[2, 2, 2:5] = 100, 101, 9
-    write(tmp_path / "next" / "p1.nii.gz", values)
-    aliases = '{"values": [101], "segments": [], "aliases": {"0": 4, "100": 0}}'
-    (tmp_path / "next" / "not_strokes.json").write_text(aliases)
+    write(folder / "p1.nii.gz", values)
+    (folder / "not_strokes.json").write_text(ALIASES)
     capsys.readouterr()
     assert update(raw) == 1
     assert (
@@ -197,6 +206,45 @@ def test_messages_show_the_values_that_the_file_holds(tmp_path, capsys):
     ) in capsys.readouterr().err
     assert update(raw, "--unlabelled", "9") == 0
     assert "0 cases changed" in capsys.readouterr().out
+
+
+def test_where_zero_is_background_an_erased_voxel_is_unlabelled(zero_is_background, capsys):
+    raw, values = zero_is_background, strokes()
+    folder = raw.parents[1] / "next"
+    values[strokes() == 4], values[1, 2:6, 2:9] = 100, 101
+    values[1, 3, 3:6] = 0  # a piece of the prediction erased, or meant to be background
+    write(folder / "p1.nii.gz", values)
+    (folder / "not_strokes.json").write_text(ALIASES)
+    assert update(raw) == 0
+    assert (labels_of(raw, "p1")[1] == IGNORE).all()
+    note = "no background was drawn: its value in files of `suggest` is 100, not 0"
+    assert note in capsys.readouterr().out
+    values[1, 3, 3:6] = 100
+    write(folder / "p1.nii.gz", values)
+    assert update(raw) == 0
+    after = labels_of(raw, "p1")[1]
+    assert (after[3, 3:6] == 0).all() and (after != IGNORE).sum() == 3
+    assert note not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("new_case", [False, True])
+def test_zero_that_was_background_and_now_is_unlabelled_is_asked_about(
+    zero_is_background, new_case, capsys
+):
+    raw, values = zero_is_background, strokes()
+    root, case = raw.parents[1], "p2" if new_case else "p1"
+    values[strokes() == 4], values[2, 1:3, 1:13] = 0, 2
+    write(root / "next" / f"{case}.nii.gz", values)
+    write(root / "more" / "p2.nii.gz", np.random.default_rng(1).normal(0, 1, SHAPE))
+    files = snapshot(raw)
+    assert update(raw, images="more") == 1
+    error = capsys.readouterr().err
+    assert f"{case}.nii.gz: are background and unlabelled swapped? 0, which is" in error
+    assert "say --unlabelled 0; if" in error and snapshot(raw) == files
+    assert update(raw, "--unlabelled", "0", images="more") == 0
+    assert (labels_of(raw, case)[1] == IGNORE).all()
+    assert update(raw, "--not-swapped", images="more") == 0
+    assert (labels_of(raw, case)[1] == 0).all()
 
 
 def test_what_is_said_to_be_unlabelled_is_so_even_if_it_was_a_class(raw):
@@ -350,7 +398,8 @@ def test_ordinary_updates_are_not_taken_for_another_cases(raw, name, capsys):
         values[:] = 0
         values[2, 1:4, 1:13] = 1
     write(root / "next" / "p1_a.nii.gz", values)
-    assert update(raw, *["--erase"] * (name == "other place")) == 0
+    words = {"other place": ["--erase"], "dense": ["--not-swapped"]}
+    assert update(raw, *words.get(name, ())) == 0
 
 
 def test_images_in_the_place_of_new_strokes_are_asked_about(raw, capsys):
