@@ -149,7 +149,7 @@ def recognise(seen: Seen, drawn_anew: bool = False) -> list[Advice]:
     for known in reversed(FORMATS):
         if known.published and drawn_anew or not (advice := known.recognise(seen)):
             continue
-        if not found or (known.published and not advice.to_fill_in):
+        if not found or (known.published and advice.words and not advice.to_fill_in):
             found.append(advice)
     return found
 

@@ -129,11 +129,17 @@ def mscmr_source(
 
 
 def recognise(seen: Seen) -> Advice | None:
-    """By the names of files and folders; the challenge's values by the dense labels."""
+    """By the names of files and folders; the challenge's values by the dense labels.
+
+    Images that lie otherwise are anybody's files, for `convert folder`.
+    """
     matches = {f: m for f in seen.files if (m := FILE.fullmatch(f.name))}
     if not matches:
         return None
     roots = {f.parent.parent.parent for f in matches if f.parent.parent.name in PARTS}
+    roots = {root for root in roots if (root / "train" / "images").is_dir()}
+    if not roots and not all(m.group(3) for m in matches.values()):
+        return None
     scribbled = sorted({f.parent for f, m in matches.items() if m.group(3) == "_scribble"})
     words = ["convert mscmr", quote(min(roots)) if roots else "ROOT"]
     if [str(s) for s in scribbled] != [str(r / "train" / "labels") for r in roots]:
@@ -144,7 +150,23 @@ def recognise(seen: Seen) -> Advice | None:
         if group["kind"] == DENSE
     )
     words += ["--dense-values challenge"] * challenge
-    return Advice("MSCMRseg as CycleMix lays it out", "", (*words, target()))
+    if not roots:
+        where = "ROOT is the folder with the images, in train/images"
+        return Advice("labels that are called like MSCMRseg's", where, (*words, target()))
+    advice = Advice("MSCMRseg as CycleMix lays it out", "", (*words, target()))
+    if scribbled and (refused := _refused(min(roots), scribbled)):
+        told = f"as it stands, this line would be refused:\n  {advice.command}\n{refused}"
+        return Advice(advice.layout, told)
+    return advice
+
+
+def _refused(root: Path, scribbles: Sequence[Path]) -> str:
+    """Why the command would refuse the files; nothing where it takes them."""
+    try:
+        mscmr_source(root, scribbles)
+    except (FileNotFoundError, ValueError) as error:
+        return str(error)
+    return ""
 
 
 @dataclass(frozen=True, kw_only=True)

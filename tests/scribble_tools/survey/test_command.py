@@ -236,6 +236,11 @@ def test_known_layouts(tmp_path):
     write(tmp_path / "ms" / "train" / "labels" / "subject2_DE_scribble.nii.gz", scribble())
     values = np.array([0, 200, 500], np.uint16)[dense()]
     write(tmp_path / "ms" / "val" / "labels" / "subject1_DE_manual.nii.gz", values)
+    report = inspect_path(tmp_path / "ms")
+    assert not report["command"] and "this line would be refused" in report["advice"]
+    assert f"convert mscmr {tmp_path}/ms --dense-values challenge" in report["advice"]
+    assert "subject1_DE_manual.nii.gz has no image in" in report["advice"]
+    write(tmp_path / "ms" / "val" / "images" / "subject1_DE.nii.gz", image())
     command = inspect_path(tmp_path / "ms")["command"]
     assert f"convert mscmr {tmp_path}/ms --dense-values challenge" in command
     write(tmp_path / "set" / "data" / "labelsTr" / "a.nii.gz", dense())
@@ -251,6 +256,18 @@ def test_known_layouts(tmp_path):
     assert command == f"scribble_tools check {tmp_path}/set/data"
     dataset_json.write_text(json.dumps({"labels": {"0": "background", "1": "a"}}))
     assert "convert folder" in inspect_path(tmp_path / "set")["command"]
+
+
+def test_names_of_mscmr_without_its_folders_are_no_layout(tmp_path):
+    for k in (1, 2):
+        write(tmp_path / "ms" / "images" / f"subject{k}_DE.nii.gz", image())
+        write(tmp_path / "ms" / "labels" / f"subject{k}_DE_scribble.nii.gz", scribble())
+    report = inspect_path(tmp_path / "ms")
+    assert report["command"].startswith("scribble_tools convert folder")
+    assert paste(report, tmp_path) == 0
+    report = inspect_path(tmp_path / "ms" / "labels")
+    assert "convert mscmr ROOT --scribbles" in report["command"]
+    assert report["layout"] == "labels that are called like MSCMRseg's"
 
 
 def test_two_public_sets_in_one_folder_get_a_line_each(tmp_path, monkeypatch, capsys):
