@@ -52,6 +52,14 @@ def _files(folders: Iterable[Path], role: str, problems: list[str]) -> dict[str,
     return found
 
 
+def _without_scribbles(folder: Path) -> str:
+    """What is wrong with a folder of scribbles that holds none."""
+    names = sorted(path.name for path in files_below(folder) if FILE.fullmatch(path.name))
+    seen = f", but files such as {names[0]}" if names else ""
+    what = ": are these images?" if names and not FILE.fullmatch(names[0]).group(3) else ""
+    return f"{folder} holds no *_DE_scribble.nii.gz{seen}{what or '.'} Say --scribbles FOLDER"
+
+
 def _read(path: Path, image: sitk.Image, image_path: Path) -> np.ndarray:
     """`read_on_grid`, with the way out in its message.
 
@@ -89,7 +97,7 @@ def mscmr_source(
         if not folder.is_dir():
             hint = ": give the folders of the scribbles with --scribbles" * (folder in scribbles)
             raise FileNotFoundError(f"{folder} is not a folder{hint}")
-    problems: list[str] = []
+    problems = [_without_scribbles(f) for f in scribbles if not _files([f], "_scribble", [])]
     scribble_of = _files(scribbles, "_scribble", problems)
     cases: list[SourceCase] = []
     unknown = {*leave_out}
@@ -104,7 +112,7 @@ def mscmr_source(
             if image is None:
                 problems.append(f"{scribble or dense} has no image in {root / name / 'images'}")
                 continue
-            if part == TRAINING and scribble is None:
+            if part == TRAINING and scribble is None and scribble_of:
                 problems.append(
                     f"{image} has no scribble: --scribbles FOLDER or --leave-out {case}"
                 )

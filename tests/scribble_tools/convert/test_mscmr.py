@@ -149,6 +149,19 @@ def test_all_missing_and_double_files_are_named_at_once(root):
         assert sum(words in line for line in lines) == 1, words
 
 
+def test_images_in_the_place_of_scribbles_are_asked_about(root):
+    images = root / "train" / "images"
+    with pytest.raises(ValueError) as error:
+        mscmr_source(root, [images])
+    text = "holds no *_DE_scribble.nii.gz, but files such as subject13_DE.nii.gz: are these images?"
+    assert str(error.value).splitlines() == [
+        "1 problem, nothing written:",
+        f"{images} {text} Say --scribbles FOLDER",
+    ]
+    with pytest.raises(ValueError, match="such as subject1_DE_manual.nii.gz. Say --scribbles"):
+        mscmr_source(root, [root / "train" / "labels", root / "val" / "labels"])
+
+
 def test_missing_folders_are_named(root):
     with pytest.raises(FileNotFoundError, match="val.train.images is not a folder"):
         mscmr_source(root / "val")
