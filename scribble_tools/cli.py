@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from scribble_tools.convert.formats import FORMATS
 from scribble_tools.storage.interruptions import run_command
-from scribble_tools.subcommands import LAYOUT, Group, add_subcommands, refuse_strange_words
+from scribble_tools.subcommands import LAYOUT, Group, add_subcommands, parse_words
 from scribble_tools.trust.printable import printable_output
 
 # words of the sub-command -> (module with `add_arguments` and `run`, line of help)
@@ -89,8 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parse_and_run(words: Sequence[str]) -> int:
     """Ctrl-C may come here already: the sub-command's module is imported."""
     parser = build_parser(words)
-    refuse_strange_words(parser, words)
-    arguments = parser.parse_args(words)
+    arguments = parse_words(parser, words)
     return arguments.run(arguments)
 
 

@@ -9,8 +9,10 @@ the module and a line of help; so ``-h`` answers at once, whatever a module impo
 from __future__ import annotations
 
 import argparse
+import difflib
 import functools
 import importlib
+import re
 import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
@@ -34,6 +36,8 @@ class Help(argparse.HelpFormatter):
 
 
 LAYOUT = {"formatter_class": Help}
+ALIKE = 0.75  # as `difflib` counts: two spellings of one option
+OTHER_WORDS = {"--ignore": "--unlabelled", "--ignore-label": "--unlabelled"}  # as nnU-Net says it
 
 
 @dataclass(frozen=True)
@@ -53,13 +57,34 @@ def refuse_strange_words(parser: argparse.ArgumentParser, words: Sequence[str]) 
         parser.error(f"an argument holds a line break: {printable(broken[0])}. Rename the file?")
 
 
+def parse_words(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
+    """Parse a command line with a parser of `add_subcommands`; end the program where it is wrong.
+
+    Of options that do not exist, the message says which of the sub-command's own may be meant.
+    """
+    refuse_strange_words(parser, words)
+    arguments, unknown = parser.parse_known_args(words)
+    if not unknown:
+        return arguments
+    known = re.findall(r"--[\w-]+", arguments.usage)
+    said = [word.partition("=")[0] for word in unknown if word.startswith("--")]
+    meant = {own: None for word in said for own in _meant(word, known)}
+    hint = f". Did you mean {', '.join(meant)}?" if meant else ""
+    parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+
+
+def _meant(word: str, known: Sequence[str]) -> list[str]:
+    other = [own for own in known if own == OTHER_WORDS.get(word)]
+    return other[:1] or difflib.get_close_matches(word, known, 1, ALIKE)
+
+
 def add_subcommands(
     parser: argparse.ArgumentParser,
     table: Mapping[tuple[str, ...], tuple[str, str]],
     words: Sequence[str],
     groups: Mapping[str, Group] | None = None,
 ) -> None:
-    """Add the sub-commands of a table to a parser; parsed arguments have the ``run`` of theirs.
+    """Add the sub-commands of a table to a parser; parsed arguments get its ``run`` and ``usage``.
 
     Args:
         table: words of the sub-command -> (name of its module, line of help).
@@ -87,7 +112,8 @@ def add_subcommands(
         if tuple(words[: len(name)]) == name:
             module = importlib.import_module(module_name)
             module.add_arguments(sub_parser)
-            sub_parser.set_defaults(run=functools.partial(_run, module))
+            usage = sub_parser.format_usage()
+            sub_parser.set_defaults(run=functools.partial(_run, module), usage=usage)
 
 
 def _run(module: ModuleType, arguments: argparse.Namespace) -> int:

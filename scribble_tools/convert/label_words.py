@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 import SimpleITK as sitk
@@ -104,6 +105,18 @@ def _classes(files: LabelFiles, order: Sequence[str]) -> dict[str, list[str]]:
     return {name: classes[name] for name in order}
 
 
+def _fills_most(survey: LabelSurvey) -> str:
+    """Which value unlabelled may be, as a question."""
+    ((value, voxels),) = survey.voxels.most_common(1) or [("", 0)]
+    if 2 * voxels <= survey.total:
+        return ""
+    shown = survey.shown(value)
+    share = f"{voxels / survey.total:.1%}"
+    return (
+        f". Is {shown} what nobody drew? It fills {share} of the files: --unlabelled {quote(shown)}"
+    )
+
+
 def _value_mapping(files: LabelFiles, order: Sequence[str]) -> LabelMapping:
     in_colours = files.survey.reading.pictures == COLOUR
 
@@ -130,7 +143,7 @@ def _value_mapping(files: LabelFiles, order: Sequence[str]) -> LabelMapping:
     unlabelled = (*map(value_of, files.unlabelled), *nan) if files.role == SCRIBBLE else ()
     mapping = LabelMapping(classes, unlabelled)
     if files.role == SCRIBBLE and not mapping.unlabelled:
-        raise ValueError("no value is said to mean unlabelled")
+        raise ValueError(f"no value is said to mean unlabelled{_fills_most(files.survey)}")
     mapped = {value for values in classes.values() for value in values} | {*mapping.unlabelled}
     if unknown := sorted(set(files.survey.voxels) - mapped):
         many = files.survey.many

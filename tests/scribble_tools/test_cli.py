@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+import nnunetv2_pclmix.cli
 from scribble_tools import cli
 
 
@@ -45,6 +46,19 @@ def test_wrong_usage_exits_with_2(arguments, capsys):
 def test_a_number_of_things_is_at_least_one(words, capsys):
     assert run_and_exit(words.split()) == 2
     assert "is no whole number from 1 on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("program", [cli, nnunetv2_pclmix.cli])
+def test_an_option_that_does_not_exist_is_answered_with_the_one_that_is_meant(program, capsys):
+    words = ["small-plans", "1", "--minuts=3"]
+    meant = "unrecognized arguments: --minuts=3. Did you mean --minutes?\n"
+    if program is cli:
+        words = "convert folder --scribbles s --dataset-id 1 --out o --labels a=1 --unlabeled 0"
+        words = [*words.split(), "--ignore", "4", "--strange"]
+        meant = "--unlabeled 0 --ignore 4 --strange. Did you mean --unlabelled?\n"
+    with pytest.raises(SystemExit) as stop:
+        program.main(words)
+    assert stop.value.code == 2 and capsys.readouterr().err.endswith(meant)
 
 
 def test_a_variable_that_is_not_set_is_not_the_current_folder(capsys):

@@ -241,7 +241,10 @@ def test_without_explanation_it_shows_what_it_saw(tmp_path, capsys):
     ("labels", "problem"),
     [
         (["--labels", "background=5", "RV=1", "--unlabelled", "0"], "values [2] are not mapped"),
-        (["--labels", "background=5", "RV=1", "LV=2"], "no value is said to mean unlabelled"),
+        (
+            ["--labels", "background=5", "RV=1", "LV=2"],
+            "no value is said to mean unlabelled. Is 0 what nobody drew? It fills",
+        ),
         (["--labels", "RV=1", "LV=2", "--unlabelled", "0"], "no background"),
         (["--labels", "background=5", "RV=1,5"], "the values [5] stand more than once"),
         (["--labels", "background"], "label 'background': write NAME=VALUE"),
