@@ -170,8 +170,14 @@ def _group_channels(
     return images | {stem: (stems[stem],) for stem in rest}
 
 
-def _pattern_hint(place: Place, lost: Iterable[str], cases: Collection[str]) -> str:
-    """A pattern that would pair the files, when their stems only have a common addition."""
+def _pattern_hint(
+    place: Place, lost: Iterable[str], cases: Collection[str], update: bool = False
+) -> str:
+    """A pattern that would pair the files, when their stems only have a common addition.
+
+    Args:
+        update: of a data set, whose cases have their names, and one file each.
+    """
     if place.pattern or place.found is not None:
         return ""
     case_of = {stem: max((c for c in cases if c in stem), key=len, default="") for stem in lost}
@@ -181,8 +187,12 @@ def _pattern_hint(place: Place, lost: Iterable[str], cases: Collection[str]) -> 
         if case
     )
     if not additions:
+        if update:
+            return f" Say how they are called with --{place.option}-pattern"
         return f" Say how both are called with --image-pattern and --{place.option}-pattern"
     if len({case for case in case_of.values() if case}) < additions.total():
+        if update:
+            return " Several files belong to one case: keep one (--exclude)"
         words = dict.fromkeys(
             f"NAME='{before}{PLACEHOLDER}{re.sub(r'[0-9]+', '*', after)}.*'"
             for before, after in additions
@@ -258,12 +268,16 @@ def pair_with_dataset(
         images_of = _images_of(images, new, exclude, set(found.values()), problems)
     if lost := sorted(set(new) - set(images_of)):
         paths = [new[case] for case in lost]
-        remedy = (
-            "Of which case are they? Cases of the data set: "
-            + ", ".join(sorted(known)[:LISTED])
-            + ", ..." * (len(known) > LISTED)
-            + f".{_pattern_hint(scribbles, lost, known)} New images: say --images"
+        some = ", ".join(sorted(known)[:LISTED])
+        some += f" and {len(known) - LISTED} more" * (len(known) > LISTED)
+        remedies = (
+            f"Of which case are they? Cases of the data set: {some}",
+            _pattern_hint(scribbles, lost, known, update=True).strip(),
+            f"{images[0].folder} has no images that are called so"
+            if images
+            else "If they are of new images, say --images FOLDER, too",
         )
+        remedy = ". ".join(filter(None, remedies))
         problems.append(_listed("scribble files of no case", paths, remedy))
     problems += alike_problems({*known, *new}, new)
     if problems:

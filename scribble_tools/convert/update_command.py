@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from shlex import quote
 
 from scribble_tools.convert.case_patients import assign_patients
 from scribble_tools.convert.folder_options import Options
@@ -13,7 +14,7 @@ from scribble_tools.convert.pairing import IMAGE, SCRIBBLE, CaseFiles, Place
 from scribble_tools.convert.stroke_changes import UpdateOptions
 from scribble_tools.convert.update import Update, doubt_in_words, in_words, update_dataset
 from scribble_tools.dataset.drawn_labels import read_drawn_labels
-from scribble_tools.dataset.not_strokes import read_not_strokes
+from scribble_tools.dataset.not_strokes import NOT_STROKES, read_not_strokes
 from scribble_tools.dataset.preprocessed_plans import plans_in
 from scribble_tools.dataset.writing import find_dataset, next_commands
 from scribble_tools.images.label_files import GridRules, grid_remarks
@@ -27,6 +28,7 @@ def run_update(options: Options) -> int:
     if wrong := [name for name in NOT_WITH_UPDATE if getattr(options, name)]:
         words = ", ".join(f"--{name.replace('_', '-')}" for name in wrong)
         raise ValueError(f"--update keeps what the data set says: leave out {words}")
+    _refuse_folder_above(options.scribbles)
     dataset = find_dataset(options.out, str(options.dataset_id))
     patterns = (options.image_pattern or (None,)) if options.images else ()
     images = [Place(IMAGE, options.images, pattern) for pattern in patterns]
@@ -62,6 +64,20 @@ def run_update(options: Options) -> int:
     if found.changed or found.new:
         print(_next(dataset))
     return 0
+
+
+def _refuse_folder_above(scribbles: Path) -> None:
+    """Refuse the folder that `suggest` wrote, which has pictures besides the label files.
+
+    Raises:
+        ValueError: it is that folder; the message says the right one.
+    """
+    lists = [] if (scribbles / NOT_STROKES).exists() else [*scribbles.glob(f"*/{NOT_STROKES}")]
+    if lists:
+        raise ValueError(
+            f"--scribbles {scribbles}: `suggest` put the label files into a folder in it. Say "
+            f"--scribbles {quote(str(lists[0].parent))}"
+        )
 
 
 def _what_zero_is(dataset: Path, scribbles: Path, found: Update) -> str:

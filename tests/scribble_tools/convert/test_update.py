@@ -168,6 +168,16 @@ def test_what_suggest_wrote_beside_the_strokes_is_no_stroke(raw):
     assert (after[1] != IGNORE).sum() == 2 and (after[1, 4, 3:5] == 1).all()
 
 
+def test_of_the_folder_that_suggest_wrote_the_one_with_the_labels_is_named(raw, capsys):
+    folder = raw.parents[1] / "next"
+    write(folder / "labels" / "p3_a.nii.gz", strokes())
+    (folder / "labels" / "not_strokes.json").write_text('{"values": [], "segments": []}')
+    (folder / "overview.png").touch()
+    assert update(raw) == 1
+    assert f"Say --scribbles {folder / 'labels'}\n" in capsys.readouterr().err
+    assert update(raw, scribbles="next/labels") == 0
+
+
 def test_unlabelled_says_it_by_hand(raw):
     values = strokes()
     values[1, 2:6, 2:6] = 77
@@ -294,7 +304,15 @@ def test_all_problems_are_named_and_nothing_is_written(raw, capsys):
     write(root / "next" / "stranger.nii.gz", strokes())
     assert update(raw) == 1
     error = capsys.readouterr().err
-    assert "stranger.nii.gz" in error and "say --images" in error
+    assert "stranger.nii.gz" in error
+    assert (
+        "Cases of the data set: p1_a, p1_b, p2_a, p2_b, p3_a and 1 more. Say how they are called "
+        "with --scribble-pattern. If they are of new images, say --images FOLDER, too\n"
+    ) in error
+    assert update(raw, images="images") == 1
+    error = capsys.readouterr().err
+    assert f"{root / 'images'} has no images that are called so\n" in error
+    assert "say --images" not in error
     assert snapshot(raw) == files and not list(raw.parent.glob(".*"))
 
 
