@@ -13,8 +13,9 @@ from scribble_tools.dataset.not_strokes import read_not_strokes
 from scribble_tools.dataset.raw import read_label_set
 from scribble_tools.draw.display_plane import display_plane
 from scribble_tools.images.colour_tables import read_colour_table
+from scribble_tools.images.image_io import save_image
 from scribble_tools.images.itksnap_labels import read_label_description
-from scribble_tools.images.picture_labels import TRANSPARENT, colour_codes
+from scribble_tools.images.picture_labels import TRANSPARENT, colour_codes, picture_of
 from scribble_tools.images.slicer_segmentation import count_segment_voxels, read_segments_on_grid
 from scribble_tools.suggest.places import Place
 from scribble_tools.suggest.starting_layers import (
@@ -225,4 +226,10 @@ def test_strokes_in_colours_stay_so_and_all_else_has_other_colours(tmp_path):
     assert set(read_not_strokes(tmp_path / "next").values) == others
     # what `convert --update` does
     reader = StrokeReader(read_drawn_labels(dataset), path.parent, UpdateOptions())
+    np.testing.assert_array_equal(reader.read(path, image), strokes)
+    codes[0, 0] = 0x123456
+    save_image(picture_of(codes), path)
+    with pytest.raises(ValueError, match=r"holds the values \[#123456\], .* \(background=#0000ff "):
+        reader.read(path, image)
+    reader = StrokeReader(read_drawn_labels(dataset), path.parent, UpdateOptions(["#123456"]))
     np.testing.assert_array_equal(reader.read(path, image), strokes)
