@@ -27,6 +27,7 @@ from nnunetv2_pclmix.training.check_annotations import check_annotations
 from nnunetv2_pclmix.training.dense_validation import dense_labels_of, score_validation
 from nnunetv2_pclmix.training.finite_watch import FiniteWatch, stop_for
 from nnunetv2_pclmix.training.patch_sampling import PatchesAnywhere, tell_padding
+from nnunetv2_pclmix.training.preprocessed_age import age_warnings
 from nnunetv2_pclmix.training.session import VALIDATE_AGAIN, FolderGuard, alone, finish_workers
 from nnunetv2_pclmix.training.step import Descent, make_step
 from nnunetv2_pclmix.training.worker_end import EndsWithParent
@@ -157,17 +158,18 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
             checkpoint_files.set_aside(folder, self.print_to_log_file, [log])
         # one process writes the splits where there are none: another would read half a file
         with distributed.first_process_first(self.is_ddp, self.local_rank):
-            train_cases, _ = self.do_split()
-        labels = self.dataset_json["labels"]
-        check_annotations(self.dataset_class, self.preprocessed_dataset_folder, train_cases, labels)
+            cases, others = self.do_split()
+        folder, content = self.preprocessed_dataset_folder, self.dataset_json
+        check_annotations(self.dataset_class, folder, cases, content["labels"])
         super().on_train_start()
-        if self.local_rank != 0:
-            # other draws than the first process', whose random state is the one that is saved
-            torch.manual_seed(torch.initial_seed() + self.local_rank + 1000 * self.current_epoch)
+        distributed.draw_otherwise(self.local_rank, self.current_epoch)
         self.print_to_log_file(
             f"random seed of torch: {torch.initial_seed()}. The pseudo Dice and validation Dice "
             "that nnU-Net prints are computed on annotated voxels only"
         )
+        if self.local_rank == 0:
+            for line in age_warnings(Path(folder), content, {*cases, *others}):
+                self.print_to_log_file(line)
 
     def get_dataloaders(self) -> tuple[Any, Any]:
         """nnU-Net's, whose processes leave Ctrl-C to this one."""
@@ -178,8 +180,7 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         """nnU-Net's data sets; some training patches lie anywhere, see `PatchesAnywhere`."""
         training, validation = map(EndsWithParent, super().get_tr_and_val_datasets())
         annotated = (-1, *self.label_manager.all_labels)  # the key of nnU-Net's data loader
-        patch_size = self.configuration_manager.patch_size
-        share = self.config.patches_anywhere
+        patch_size, share = self.configuration_manager.patch_size, self.config.patches_anywhere
         return PatchesAnywhere(training, annotated, patch_size, share), validation
 
     def get_training_transforms(self, *args: Any, **kwargs: Any) -> ComposeTransforms:

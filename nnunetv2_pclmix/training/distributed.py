@@ -53,6 +53,12 @@ def first_process_first(several: bool, rank: int) -> Iterator[None]:
         dist.barrier()
 
 
+def draw_otherwise(rank: int, epoch: int) -> None:
+    """Other draws than the first process', whose random state is the one that is saved."""
+    if rank != 0:
+        torch.manual_seed(torch.initial_seed() + rank + 1000 * epoch)
+
+
 def mean_over_processes(
     values: Sequence[np.ndarray], problem: str | None
 ) -> tuple[list[np.ndarray], str | None]:

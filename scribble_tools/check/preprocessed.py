@@ -10,11 +10,9 @@ from scribble_tools.check.case_files import TrainingCase
 from scribble_tools.check.description import Description
 from scribble_tools.check.findings import Finding
 from scribble_tools.dataset import shapes
-from scribble_tools.dataset.preprocessed_plans import PLANNERS, plans_in
+from scribble_tools.dataset.preprocessed_plans import AGAIN, is_older, preprocess_again
 from scribble_tools.dataset.raw import FILE, read_dataset_json
 from scribble_tools.json_files import Record, read_json
-
-AGAIN = "Run nnUNetv2_plan_and_preprocess again"
 
 
 def ct_findings(preprocessed: Path | None, about: Description) -> list[Finding]:
@@ -40,17 +38,6 @@ def ct_findings(preprocessed: Path | None, about: Description) -> list[Finding]:
     return [Finding("warning", "ct-statistics", "dataset.json", message, remedy)]
 
 
-def _again(preprocessed: Path, identifier: str) -> str:
-    """How what lies in a folder is preprocessed again; other plans than the planner's are named."""
-    for plans, configurations in plans_in(preprocessed).items():
-        for name, own in configurations.items():
-            if own.get("data_identifier") == identifier:
-                if plans == PLANNERS:
-                    return AGAIN
-                return f"Run nnUNetv2_preprocess -plans_name {plans} -c {name} again"
-    return AGAIN
-
-
 def preprocessed_findings(
     preprocessed: Path, content: Mapping, cases: Sequence[TrainingCase]
 ) -> list[Finding]:
@@ -74,14 +61,14 @@ def preprocessed_findings(
     # one .pkl per case is common to all formats of preprocessed data
     for folder in sorted({path.parent for path in preprocessed.glob("*/*.pkl")}):
         done = {path.stem: path for path in folder.glob("*.pkl")}
-        again = _again(preprocessed, folder.name)
+        again = preprocess_again(preprocessed, folder.name)
         for files in cases:
             where = f"{folder.name}/{files.case}"
             old = done.pop(files.case, None)
             if old is None:
                 message = "the case is not preprocessed: it cannot be trained on"
                 findings.append(Finding("warning", "not-preprocessed", where, message, again))
-            elif files.label.is_file() and old.stat().st_mtime < files.label.stat().st_mtime:
+            elif files.label.is_file() and is_older(old, files.label):
                 message = (
                     "the label file is newer than the preprocessed case (by modification time): "
                     "training would use the old scribbles"

@@ -1,0 +1,62 @@
+"""Is what a training reads as new as the raw data? Only a look at the files' times and names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from scribble_tools.dataset.preprocessed_plans import is_older, preprocess_again
+from scribble_tools.dataset.raw import files_by_case
+from scribble_tools.wording import counted
+
+NAMED = 3
+
+
+def age_warnings(folder: Path, content: Mapping, fold: Collection[str]) -> list[str]:
+    """What to say where label files are newer than the preprocessed data, or cases are missing.
+
+    Nothing where the raw data set is not here: a training does not need it.
+
+    Args:
+        folder: preprocessed data of one configuration, in the folder of the data set.
+        content: of the data set's dataset.json.
+        fold: cases to train on and to validate on.
+    """
+    raw = os.environ.get("nnUNet_raw")
+    if not raw or "dataset" in content:  # lists files that lie anywhere
+        return []
+    try:
+        return _warnings(folder, Path(raw, folder.parent.name), content["file_ending"], fold)
+    except (OSError, ValueError):
+        return []  # whatever it is, `check` says it, and the training can do without
+
+
+def _warnings(folder: Path, raw: Path, ending: str, fold: Collection[str]) -> list[str]:
+    done = {path.stem: path for path in folder.glob("*.pkl")}
+    labels = files_by_case(raw / "labelsTr", ending)
+    old = [c for c in labels if c in done and c in fold and is_older(done[c], labels[c])]
+    # nnU-Net leaves out a label without an image
+    new = [c for c in labels if c not in done and (raw / f"imagesTr/{c}_0000{ending}").exists()]
+    again = preprocess_again(folder.parent, folder.name) if old or new else ""
+    lines = []
+    if old:
+        lines.append(
+            f"WARNING: {counted(len(old), 'label file is', 'label files are')} newer than the "
+            f"preprocessed data (by modification time): {_named(old)}. This training uses the old "
+            f"strokes. {again}, unless the files were only copied"
+        )
+    if new:
+        lines.append(
+            f"WARNING: {counted(len(new), 'case')} of the raw data set "
+            f"{'is' if len(new) == 1 else 'are'} not preprocessed: {_named(new)}. This training "
+            f"does without. {again}; scribble_tools check {raw.name[7:10]} then says whether the "
+            "folds have all cases"
+        )
+    return lines
+
+
+def _named(cases: Sequence[str]) -> str:
+    """The first of them."""
+    more = f" and {len(cases) - NAMED} more" * (len(cases) > NAMED)
+    return ", ".join(cases[:NAMED]) + more
