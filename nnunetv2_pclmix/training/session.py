@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ VALIDATE_AGAIN = (
     "The training is finished and saved; its validation is not. Run it again with the same command "
     "and --val"
 )
+DEAD_WORKERS = "background workers are no longer alive"  # batchgenerators' words
 PATIENCE_S = 10  # for a worker of this training that torchrun has just ended
 
 
@@ -57,6 +59,26 @@ class FolderGuard:
                 yield
             finally:
                 self._is_held = False
+
+
+@contextlib.contextmanager
+def without_echo_of_dead_workers() -> Iterator[None]:
+    """Threads that wait for nnU-Net's workers do not tell that these are no more.
+
+    SIGTERM from a batch system, or of `kill` for a job, ends the workers, too. Where they die
+    otherwise, the training stops with the same message when it asks for the next batch.
+    """
+    tell = threading.excepthook
+
+    def tell_others(error: threading.ExceptHookArgs) -> None:
+        if DEAD_WORKERS not in str(error.exc_value):
+            tell(error)
+
+    threading.excepthook = tell_others
+    try:
+        yield
+    finally:
+        threading.excepthook = tell
 
 
 @contextlib.contextmanager
@@ -128,7 +150,7 @@ def alone(
     Args:
         guard: of the first of several processes, None in the others.
     """
-    with one_last_message(say, what_was_saved, clear_up):
+    with without_echo_of_dead_workers(), one_last_message(say, what_was_saved, clear_up):
         with guard.held() if guard is not None else contextlib.nullcontext():
             yield
 

@@ -3,13 +3,17 @@
 import errno
 import os
 import signal
+import threading
+from multiprocessing import Event
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from batchgenerators.dataloading.nondet_multi_threaded_augmenter import results_loop
 
 from nnunetv2_pclmix.training.checkpoint_files import save_whole, write_checkpoint
-from nnunetv2_pclmix.training.session import FolderGuard, one_last_message
+from nnunetv2_pclmix.training.session import FolderGuard, alone, one_last_message
 from scribble_tools.storage.locks import Busy
 from tests.nnunetv2_pclmix.training.test_resume import (
     FINAL,
@@ -114,6 +118,23 @@ def test_sigterm_is_such_an_end():
             signal.pause()
     assert stop.value.code == 128 + signal.SIGTERM
     assert said == ["x", "The training was stopped by SIGTERM. This was saved."]
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_workers_that_a_signal_has_ended_are_no_news(monkeypatch, told):
+    """SIGTERM to a whole job reaches the workers, and the threads that wait for them raise."""
+    seen = []
+    monkeypatch.setattr(threading, "excepthook", seen.append)
+    workers = [SimpleNamespace(is_alive=lambda: False)]
+    queues = (None, None)
+    if told:  # another error of the same thread
+        workers, queues = [], (SimpleNamespace(get=lambda timeout: 1 / 0), None)
+    thread = threading.Thread(target=results_loop, args=(*queues, Event(), False, workers))
+    with alone(None, print, str, lambda: None):
+        thread.start()
+        thread.join()
+    assert [error.exc_type for error in seen] == [ZeroDivisionError] * told
+    assert threading.excepthook == seen.append
 
 
 @pytest.mark.parametrize("error", [OSError("other"), RuntimeError("other")])
