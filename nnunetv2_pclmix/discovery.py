@@ -30,6 +30,14 @@ def register() -> None:
         os.environ[VARIABLE] = with_our_folder(os.environ.get(VARIABLE, ""))
 
 
+def nearest(name: str, known: list[str]) -> str:
+    """Those of the known names that a name was perhaps meant to be, as a question; or nothing."""
+    import difflib
+
+    near = difflib.get_close_matches(name, known, cutoff=0.8)
+    return f". Is it {' or '.join(near)}?" if near else ""
+
+
 def find_trainer(name: str = TRAINER) -> tuple[type, str]:
     """Let nnU-Net look for the trainer ``name``; return the class and the folder that led to it.
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,12 @@ from nnunetv2_pclmix.commands.plan_sizes import (
     unit_of_plans,
 )
 from nnunetv2_pclmix.commands.plans_files import read_plans, refuse_name, refuse_other_file
+from nnunetv2_pclmix.commands.trainers import (
+    FASTEST,
+    lengths_of_method,
+    trainer_class,
+    trainers_by_length,
+)
 from nnunetv2_pclmix.discovery import TRAINER
 from nnunetv2_pclmix.watching.durations import in_words
 from scribble_tools.dataset.shapes import DATASET_JSON
@@ -29,8 +36,6 @@ from scribble_tools.json_files import read_json
 from scribble_tools.storage.file_sets import write_json
 from scribble_tools.storage.interruptions import error_in_words
 
-NNUNETS_EPOCHS = 1000
-FASTEST = "nnUNetTrainerStrokeSupport"  # one pass, one decoder
 ABOUT = 1.05  # what is measured varies by more than a training may take beyond its time
 
 
@@ -121,7 +126,7 @@ def choose(
     from nnunetv2_pclmix.commands.machine import build_network, seconds_per_iteration
 
     lengths = trainers_by_length(trainer)
-    config = _trainer_class(trainer).config
+    config = trainer_class(trainer).config
     channels = len(dataset_json["channel_names"])
     classes = len([name for name in dataset_json["labels"] if name != "ignore"])
     if device == "cpu":
@@ -145,36 +150,6 @@ def choose(
 
     reduced = plans["configurations"][configuration]
     return choose_sizes(reduced, given, minutes, memory_gb, list(lengths), seconds_of, gb_of)
-
-
-def _trainer_class(name: str) -> type:
-    """A trainer of this package, by its name.
-
-    Raises:
-        ValueError: there is none of that name.
-    """
-    from nnunetv2_pclmix import trainer, variants
-
-    found = getattr(trainer, name, None) or getattr(variants, name, None)
-    if not hasattr(found, "epochs"):
-        raise ValueError(f"--trainer {name}: there is no such trainer, see docs/method.md")
-    return found
-
-
-def trainers_by_length(name: str = TRAINER) -> dict[int, str]:
-    """Epochs to name of the trainers that differ from the one called ``name`` in nothing else.
-
-    Raises:
-        ValueError: there is no such trainer.
-    """
-    from nnunetv2_pclmix import variants
-
-    base = _trainer_class(name)
-    if base.epochs is not None:
-        return {base.epochs: name}
-    classes = [getattr(variants, other) for other in variants.__all__]
-    same = [c for c in classes if c.config == base.config and c.epochs is not None]
-    return {c.epochs: c.__name__ for c in same} | {NNUNETS_EPOCHS: name}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,7 +222,7 @@ def run(options: Options) -> int:
     configuration, name = options.configuration, options.name
     try:
         refuse_name(name)
-        _trainer_class(options.trainer)
+        trainer_class(options.trainer)
         folder = Path(nnUNet_preprocessed.require())
         folder = folder / maybe_convert_to_dataset_name(options.dataset)
         source, target = folder / f"{options.plans}.json", folder / f"{name}.json"
@@ -314,7 +289,7 @@ def _choose(plans: dict, folder: Path, options: Options, given: dict) -> Choice:
     device = options.device or _best_device()
     memory = options.memory or free_memory_gb(torch.device(device))
     cores = f", {os.cpu_count()} cores" * (device == "cpu")
-    print(f"for {options.minutes:g} minutes on {device}{cores}, {memory:.1f} GB of memory:")
+    print(f"for {_minutes(options.minutes)} on {device}{cores}, {memory:.1f} GB of memory:")
     if device == "cpu" and (busy := busy_warning()):  # before this command computes itself
         print(f"WARNING: {busy}", file=sys.stderr)
     dataset_json = read_json(folder / "dataset.json", DATASET_JSON)
@@ -341,10 +316,26 @@ def _estimate(chosen: Choice, minutes: float, trainer: str) -> str:
         f"{in_words(whole)} and {chosen.memory_gb:.0f} GB for {trainer}"
     )
     if not chosen.fits and whole > ABOUT * 60 * minutes:
+        ways = "; ".join(_ways_out(chosen, minutes, trainer))
         text += (
-            f"\nWARNING: that is more than {minutes:g} minutes, and there is no shorter training "
-            "of this method: give it the time (--minutes), or a GPU"
+            f"\nWARNING: that is more than {_minutes(minutes)}, and the least that is possible "
+            f"here with these arguments. Ways out: {ways}"
         )
-        if _trainer_class(trainer).config != _trainer_class(FASTEST).config:
-            text += f", or take a faster method (--trainer {FASTEST})"
     return text
+
+
+def _ways_out(chosen: Choice, minutes: float, trainer: str) -> Iterator[str]:
+    """What helps where a training takes longer than it may; the first does without fail."""
+    yield f"--minutes {math.ceil(ABOUT * training_seconds(chosen.seconds, chosen.epochs) / 60)}"
+    lengths = lengths_of_method(trainer)
+    times = {n: training_seconds(chosen.seconds, n) for n in lengths if n < chosen.epochs}
+    if times:
+        best = max((n for n in times if times[n] <= 60 * minutes), default=min(times))
+        yield f"a shorter training (--trainer {lengths[best]}), about {in_words(times[best])}"
+    if trainer_class(trainer).config != trainer_class(FASTEST).config:
+        yield f"a faster method (--trainer {FASTEST})"
+    yield "a GPU"
+
+
+def _minutes(minutes: float) -> str:
+    return f"{minutes:g} minute" + "s" * (minutes != 1)

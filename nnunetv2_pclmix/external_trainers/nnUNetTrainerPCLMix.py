@@ -5,9 +5,9 @@ forgets it after the look-up. Classes defined here would therefore be new ones o
 could not be pickled; classes that are only passed on keep their place in ``nnunetv2_pclmix``.
 """
 
-import difflib
 import sys
 
+from nnunetv2_pclmix.discovery import nearest
 from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix  # noqa: F401
 from nnunetv2_pclmix.variants import *  # noqa: F403
 
@@ -24,6 +24,6 @@ def __getattr__(name: str) -> object:
     Raises:
         AttributeError: always. To a name that looks like one of ours the nearest ones are printed.
     """
-    if near := difflib.get_close_matches(name, TRAINERS, cutoff=0.8):
-        print(f"There is no trainer {name}. Is it {' or '.join(near)}?")
+    if near := nearest(name, TRAINERS):
+        print(f"There is no trainer {name}{near}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -17,7 +17,8 @@ from nnunetv2_pclmix.commands.plan_sizes import (
     spacings,
     training_seconds,
 )
-from nnunetv2_pclmix.commands.small_plans import small_plans, trainers_by_length
+from nnunetv2_pclmix.commands.small_plans import small_plans
+from nnunetv2_pclmix.commands.trainers import trainers_by_length
 from nnunetv2_pclmix.config import PCLMixConfig
 from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
 from tests.conftest import DATASET

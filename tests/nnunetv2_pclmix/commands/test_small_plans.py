@@ -156,6 +156,45 @@ def test_what_is_hardly_more_than_the_time_is_about_the_time():
         assert ("WARNING" in text) == warned
 
 
+@pytest.mark.parametrize(
+    ("options", "ways"),
+    [
+        ("", "--minutes {}; a faster method (--trainer nnUNetTrainerStrokeSupport); a GPU"),
+        ("--trainer nnUNetTrainerStrokeSupport", "--minutes {}; a GPU"),
+        ("--trainer nnUNetTrainerPCLMix_noMix", "--minutes {}; a faster method"),
+        (
+            "--trainer nnUNetTrainerStrokeSupport_250epochs",
+            "--minutes {}; a shorter training (--trainer nnUNetTrainerStrokeSupport_5epochs), ",
+        ),
+        ("--patch 48 48 --batch 6", "--minutes {}; a faster method"),
+    ],
+)
+def test_where_nothing_fits_the_minutes_that_are_said_are_enough(
+    nnunet, capsys, measured, options, ways
+):
+    command = ["small-plans", "901", "--device", "cpu", "--overwrite", *options.split()]
+    assert cli.main([*command, "--minutes", "1e-3"]) == 0
+    said = capsys.readouterr().out
+    minutes = said.partition("--minutes ")[2].partition(";")[0]
+    assert f"Ways out: {ways.format(minutes)}" in said
+    assert cli.main([*command, "--minutes", minutes]) == 0
+    assert "WARNING" not in capsys.readouterr().out
+
+
+def test_of_shorter_trainings_the_longest_that_fits_is_named():
+    sizes = Sizes((1.0, 1.0), (96, 96), 4, (16, 32, 64))
+    choice = Choice(sizes, 1.0, 1.0, 250, fits=False)
+    text = small_plans_module._estimate(choice, 500.0, "nnUNetTrainerPCLMix_250epochs")
+    assert "(--trainer nnUNetTrainerPCLMix_100epochs), about 7.4 hours" in text
+
+
+def test_one_minute_is_no_minutes():
+    sizes = Sizes((1.0, 1.0), (96, 96), 4, (16, 32, 64))
+    for minutes, words in ((1.0, "more than 1 minute, "), (1.5, "more than 1.5 minutes, ")):
+        choice = Choice(sizes, 1.0, 1.0, 5, fits=False)
+        assert words in small_plans_module._estimate(choice, minutes, "nnUNetTrainerPCLMix_5epochs")
+
+
 def test_who_wants_to_compute_now_is_seen_where_the_system_tells(monkeypatch):
     monkeypatch.setattr(machine, "BETWEEN_LOOKS", 0)
     for running, busy in ((1, False), (2, False), (3, True)):
@@ -171,6 +210,9 @@ def test_a_trainer_that_is_not_there_is_refused_before_anything_is_measured(
     assert cli.main(["small-plans", "901", "--trainer", "nnUNetTrainerPCLMx"]) == 1
     seen = capsys.readouterr()
     assert "--trainer nnUNetTrainerPCLMx: there is no such trainer" in seen.err and not seen.out
+    assert "Is it nnUNetTrainerPCLMix" in seen.err
+    assert cli.main(["small-plans", "901", "--trainer", "nothing"]) == 1
+    assert capsys.readouterr().err.endswith("no such trainer (see docs/method.md)\n")
 
 
 def test_plans_of_pictures_speak_of_pixels(nnunet, capsys, measured):
