@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunetv2_pclmix.discovery import TRAINER
+from scribble_tools.dataset.preprocessed_plans import plans_in
 from scribble_tools.dataset.shapes import DATASET_JSON, PLANNED, PLANS, SPLITS
 from scribble_tools.dataset.writing import find_dataset
 from scribble_tools.json_files import Record, in_words, problems_of, read_json
@@ -66,16 +67,20 @@ def contradiction(options: TrainOptions) -> str:
 def refuse_unreadable(options: TrainOptions) -> None:
     """Look at the JSON files that nnU-Net is about to read, which itself would stop anywhere.
 
-    Nothing is said of what is missing: nnU-Net does.
+    Of what else is missing nothing is said: nnU-Net does.
 
     Raises:
-        OSError, ValueError: one is no such file, or its plans make nnU-Net call other code.
+        OSError, ValueError: one is no such file, there are no such plans, or the plans make nnU-Net
+            call other code.
     """
     root = Path(os.environ.get("nnUNet_preprocessed", ""))
     try:
         folder = find_dataset(root, options.dataset)
     except (FileNotFoundError, ValueError):
         return
+    if not os.path.lexists(folder / f"{options.p}.json"):
+        there = ", ".join(plans_in(folder)) or "none: run nnUNetv2_plan_and_preprocess first"
+        raise FileNotFoundError(f"{folder} has no plans {options.p} (-p). There are: {there}")
     shapes = {f"{options.p}.json": PLANS, "dataset.json": DATASET_JSON, "splits_final.json": SPLITS}
     for name, shape in shapes.items():
         if os.path.lexists(folder / name):

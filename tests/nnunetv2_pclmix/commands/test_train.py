@@ -1,6 +1,7 @@
 """`nnunetv2_pclmix train`: what reaches nnU-Net's training, and what torchrun's processes do."""
 
 import inspect
+import json
 
 import pytest
 import torch
@@ -60,6 +61,29 @@ def test_all_folds_and_another_trainer(started):
 def test_contradictions(started, capsys, words, message):
     assert main(["train", "130", "2d", "0", *words.split()]) == 2
     assert message in capsys.readouterr().err and not started
+
+
+def test_plans_that_are_not_there_are_refused_with_those_that_are(
+    started, tmp_path, monkeypatch, capsys
+):
+    folder = tmp_path / "Dataset130_Hearts"
+    folder.mkdir()
+    monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path))
+    command = "train 130 2d 0 -device cpu -p nnUNetPlans_smal".split()
+    assert main(command) == 1
+    assert "There are: none: run nnUNetv2_plan_and_preprocess" in capsys.readouterr().err
+    configuration = {"spacing": [1, 1], "architecture": {}}
+    for name in ("nnUNetPlans_small", "nnUNetPlans"):
+        plans = {"plans_name": name, "configurations": {"2d": configuration}}
+        (folder / f"{name}.json").write_text(json.dumps(plans))
+    words = "no plans nnUNetPlans_smal (-p). There are: nnUNetPlans, nnUNetPlans_small\n"
+    assert main(command) == 1
+    assert capsys.readouterr().err.endswith(words)
+    monkeypatch.setenv("LOCAL_RANK", "0")  # as under torchrun
+    with pytest.raises(SystemExit):
+        nnunetv2_pclmix.train.main(command[1:])
+    assert capsys.readouterr().err.endswith(words)
+    assert not started
 
 
 def test_under_torchrun_it_is_one_of_its_processes(started, monkeypatch, capsys):
