@@ -27,7 +27,7 @@ from scribble_tools.predict.label_writer import (
     write_prediction,
     write_uncertainty,
 )
-from scribble_tools.predict.new_images import NewImage, find_new_images, write_model_input
+from scribble_tools.predict.new_images import NewImage, find_new_images, read_new_images
 from scribble_tools.predict.nnunet_model import NNUNetModel, TrainedModel
 from scribble_tools.predict.record import (
     FILES_OF,
@@ -115,7 +115,13 @@ def predict_images(
     ):
         earlier = read_earlier(out)
         refuse_to_replace(out, new, earlier, options.overwrite)
-        read = _read_all(cases, channel_names, content["file_ending"], Path(inputs))
+        read, problems = read_new_images(
+            cases, images, channel_names, content["file_ending"], Path(inputs)
+        )
+        if problems:  # said before the first hour
+            number = f"{len(problems)} of {counted(len(cases), 'case')}"
+            head = f"{number} cannot be predicted, nothing was:"
+            raise ValueError("\n".join([head, *once_per_kind(problems)]))
         verify_model(model.folder)  # nnU-Net executes what stands in a checkpoint
         network = NNUNetModel(model, options.device, options.mirroring)
         for case in tqdm(cases, "predicting", unit="case"):
@@ -152,24 +158,6 @@ def _files_of(case: NewImage, options: PredictOptions) -> list[str]:
     if options.pictures:
         files.append(f"{PICTURES}/{case.name}.png")
     return files
-
-
-def _read_all(
-    cases: Sequence[NewImage], channel_names: Sequence[str], ending: str, folder: Path
-) -> dict:
-    """All images, as nnU-Net reads them; what is wrong with any is said before the first hour."""
-    read, problems = {}, []
-    for case in cases:
-        try:
-            read[case.name] = write_model_input(case, channel_names, ending, folder)
-        except (FileNotFoundError, ValueError) as error:
-            problems.append((case.files[0], str(error)))
-    if problems:
-        number = (
-            f"{len(problems)} of {counted(len(cases), 'case')} cannot be predicted, nothing was:"
-        )
-        raise ValueError("\n".join([number, *once_per_kind(problems)]))
-    return read
 
 
 def _record(

@@ -10,12 +10,17 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 
 import SimpleITK as sitk
 
-from scribble_tools.convert.pairing import CHANNEL, READABLE, compile_pattern, stem_of
+from scribble_tools.convert.pairing import (
+    CHANNEL,
+    READABLE,
+    compile_pattern,
+    is_excluded,
+    stem_of,
+)
 from scribble_tools.images.image_files import (
     NATURAL,
     file_ending_of,
@@ -25,6 +30,7 @@ from scribble_tools.images.image_files import (
 )
 from scribble_tools.images.image_io import geometry_difference
 from scribble_tools.images.slicer_segmentation import is_segmentation
+from scribble_tools.predict.labels_among import excluding_words, labels_among
 
 
 @dataclass(frozen=True)
@@ -75,11 +81,8 @@ def find_new_images(
 
 
 def _is_wanted(path: Path, root: Path, exclude: Sequence[str]) -> bool:
-    below = path.relative_to(root).as_posix()
-    hidden = below.startswith(".") or "/." in below
-    passed_over = any(fnmatch(below, word) or fnmatch(path.name, word) for word in exclude)
     readable = file_ending_of(path) in READABLE and not is_segmentation(path)
-    return readable and not hidden and not passed_over
+    return readable and not is_excluded(path.relative_to(root), exclude)
 
 
 def _without_channel(stem: str, channels: int) -> str:
@@ -178,3 +181,33 @@ def write_model_input(
         files.append(folder / f"{image.name}_{k:04d}{ending}")
         write_image(source, channel, whole, files[-1])
     return first, files
+
+
+def read_new_images(
+    cases: Sequence[NewImage],
+    place: Path,
+    channel_names: Sequence[str],
+    ending: str,
+    folder: Path,
+) -> tuple[dict[str, tuple[sitk.Image, list[Path]]], list[tuple[Path, str]]]:
+    """All cases as `write_model_input` hands them over, by name, and what is wrong with which file.
+
+    Among the problems are files that seem to be labels of an image beside them.
+
+    Args:
+        place: where `find_new_images` found them.
+    """
+    read, problems = {}, []
+    for case in cases:
+        try:
+            read[case.name] = write_model_input(case, channel_names, ending, folder)
+        except (FileNotFoundError, ValueError) as error:
+            problems.append((case.files[0], str(error)))
+    images = {case.files[0]: read[case.name][0] for case in cases if case.name in read}
+    if labels := labels_among(images):
+        words = excluding_words(labels, place, images.keys() - labels)
+        remedy = f"Pass over such files: --exclude {words}. If it is an image, give it by itself"
+        problems += [
+            (path, f"{path} looks like labels of an image beside it. {remedy}") for path in labels
+        ]
+    return read, problems

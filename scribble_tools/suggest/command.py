@@ -26,10 +26,10 @@ from scribble_tools.images.image_io import read_image
 from scribble_tools.images.segmentation_files import read_labels
 from scribble_tools.images.slicer_segmentation import ENDING
 from scribble_tools.predict.chosen_model import add_model_arguments, find_model_of, model_in_words
-from scribble_tools.predict.new_images import find_new_images, write_model_input
 from scribble_tools.predict.nnunet_model import NNUNetModel, TrainedModel
 from scribble_tools.problems import refuse
 from scribble_tools.suggest.listing import in_words, row_of, table_of, write_list
+from scribble_tools.suggest.new_cases import new_cases
 from scribble_tools.suggest.new_folder import new_folder
 from scribble_tools.suggest.overview import ShownPlace, overview_figure
 from scribble_tools.suggest.places import Place
@@ -238,6 +238,7 @@ class Options(SuggestOptions):
     out: Path
     cases: Sequence[str] | None
     images: Path | None
+    exclude: Sequence[str] = ()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -269,6 +270,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="folder of images without annotation, as they are, to look at instead: which of them "
         "to annotate, and where",
+    )
+    parser.add_argument(
+        "--exclude", nargs="+", default=(), metavar="GLOB", help="of --images: files to pass over"
     )
     parser.add_argument(
         "--places", type=positive_int, default=40, help="of the list, at most (default: 40)"
@@ -303,43 +307,18 @@ def run(options: Options) -> int:
             new_folder(options.out) as work,
             tempfile.TemporaryDirectory(prefix=".inputs.", dir=work) as inputs,
         ):
-            cases = new_cases(options.images, dataset, Path(inputs))
+            cases = new_cases(options.images, dataset, Path(inputs), options.exclude)
             known = training_cases(dataset)
             found = _suggest(cases, dataset, model, work, options, known)
     words = ["--update", "--scribbles", options.out / LABELS]
     words += [] if options.images is None else ["--images", options.images]
+    words += ["--exclude", *options.exclude] if options.exclude else []
     named = re.match(r"Dataset(\d{3})_", dataset.name)  # a folder of another name has no id yet
     words += ["--dataset-id", named[1] if named else "ID", "--out", dataset.parent]
     style = style_of(dataset, options.label_format and FORMATS[options.label_format])
     print(_summary(found, options.out, style.to_draw))
     print(f"  scribble_tools convert folder {shlex.join(map(str, words))}")
     return 0
-
-
-def new_cases(images: Path, dataset: Path, work: Path) -> list[CaseToDraw]:
-    """Images as they are, handed over to nnU-Net in the folder ``work``.
-
-    Raises:
-        FileNotFoundError, ValueError: there are none, or some are unlike the training's, or bear
-            the name of a case of the data set; all are named.
-    """
-    raw = RawDataset.read(dataset, tolerate=("splits", "record"))
-    names, ending = raw.channels, raw.file_ending
-    cases, problems = [], []
-    for image in find_new_images(images, len(names)):
-        if (dataset / "labelsTr" / f"{image.name}{ending}").exists():
-            problems.append(f"{image.files[0]}: {dataset.name} has a case of this name already")
-            continue
-        try:
-            _, files = write_model_input(image, names, ending, work)
-            cases.append(CaseToDraw(image.name, tuple(files)))
-        except (OSError, ValueError) as error:
-            problems.append(str(error))
-    if problems:
-        raise ValueError(
-            f"{counted(len(problems), 'problem')}, nothing predicted:\n" + "\n".join(problems)
-        )
-    return cases
 
 
 def _summary(found: Suggestions, out: Path, values: Mapping[str, str]) -> str:

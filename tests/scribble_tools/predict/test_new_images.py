@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from scribble_tools.predict.new_images import NewImage, find_new_images, write_model_input
+from scribble_tools.predict.new_images import (
+    NewImage,
+    find_new_images,
+    read_new_images,
+    write_model_input,
+)
 
 
 def save(path, size=(6, 5, 3), components=1, spacing=None):
@@ -112,3 +117,58 @@ def test_images_with_nan_are_refused(tmp_path, ending, value):
     sitk.WriteImage(sitk.GetImageFromArray(array), str(path))
     with pytest.raises(ValueError, match=f"a{ending} holds 2 voxels that are NaN or infinite"):
         write_model_input(NewImage("a", (path,)), ["T1"], ".nii.gz", tmp_path)
+
+
+def scan(path, few=False, seed=0):
+    """An image of noise, or a map of two labels."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    array = np.random.default_rng(seed).integers(0, 2000, (3, 8, 8)).astype(np.int16)
+    sitk.WriteImage(sitk.GetImageFromArray(array // 1000 if few else array), str(path))
+
+
+def refused(tmp_path, exclude=()):
+    """What is said of the images below a folder, file by file."""
+    work = tmp_path / "work"
+    work.mkdir(exist_ok=True)
+    folder = tmp_path / "scans"
+    found = find_new_images(folder, 1, exclude=exclude)
+    _, problems = read_new_images(found, folder, ["MRI"], ".nii.gz", work)
+    return {path.relative_to(folder).as_posix(): text for path, text in problems}
+
+
+@pytest.mark.parametrize(
+    ("image", "label", "exclude"),
+    [
+        ("case{}.nii.gz", "case{}_label.nii.gz", "'*_label.nii.gz'"),
+        ("case{}_t2.nii.gz", "case{}-seg.nrrd", "'*-seg.nrrd'"),
+        ("volume-{}.nii", "segmentation-{}.nii", "'segmentation-*.nii'"),
+        ("images/p{}_0000.nii.gz", "labels/p{}.nii.gz", "'labels/p*.nii.gz'"),
+    ],
+)
+def test_label_files_beside_their_images_are_refused(tmp_path, image, label, exclude):
+    for number in (3, 12):
+        scan(tmp_path / "scans" / image.format(number), seed=number)
+        scan(tmp_path / "scans" / label.format(number), few=True)
+    said = refused(tmp_path)
+    assert said.keys() == {label.format(3), label.format(12)}
+    words = f"looks like labels of an image beside it. Pass over such files: --exclude {exclude}."
+    assert all(words in text for text in said.values())
+    assert not refused(tmp_path, [exclude.strip("'")])
+
+
+def test_images_of_few_grey_values_are_predicted(tmp_path):
+    """A black slice of a stack, images of few values without others, and a label file alone."""
+    scans = tmp_path / "scans"
+    for number in (1, 2, 3):
+        scan(scans / f"slice_{number:03d}.nrrd", few=number == 3)
+        scan(scans / f"mask_only_{number}_{number}.nrrd", few=True)
+    scan(scans / "ben.nrrd", few=True)
+    assert not refused(tmp_path)
+
+
+def test_one_label_file_is_named_with_what_passes_over_it(tmp_path):
+    scan(tmp_path / "scans/anna.nrrd")
+    scan(tmp_path / "scans/anna seg[1].nrrd", few=True)
+    (text,) = refused(tmp_path).values()
+    assert "--exclude 'anna seg[[]1].nrrd'" in text
+    assert not refused(tmp_path, ["anna seg[[]1].nrrd"])

@@ -127,11 +127,16 @@ def test_images_without_annotation_are_looked_at_as_they_are(trained, tmp_path, 
         sitk.WriteImage(image, str(tmp_path / "images" / f"{name}.nrrd"))
     out = tmp_path / "next"
     words = ["--images", str(tmp_path / "images"), "--no-mirroring", "--format", "slicer"]
+    labels = sitk.Cast(image > 0, sitk.sitkUInt8)
+    sitk.WriteImage(labels, str(tmp_path / "images" / "new_1_label.nrrd"))
+    assert run(dataset, model, out, *words) == 1
+    assert "looks like labels of an image beside it" in capsys.readouterr().err
+    words += ["--exclude", "*_label.*"]
     assert run(dataset, model, out, *words) == 0
     line = capsys.readouterr().out.splitlines()[-1]
     assert line == (
         f"  scribble_tools convert folder --update --scribbles {out / 'labels'} --images "
-        f"{tmp_path / 'images'} --dataset-id 901 --out {dataset.parent}"
+        f"{tmp_path / 'images'} --exclude '*_label.*' --dataset-id 901 --out {dataset.parent}"
     )
     rows = list(csv.DictReader((out / "suggestions.csv").open()))
     assert {row["case"] for row in rows} == {"new_1", "new_2"}

@@ -1,0 +1,66 @@
+"""Label files among the images to predict: a network would segment them without a word.
+
+A look at the voxels alone would also find images of few grey values, a black slice among them. So
+a file is taken for labels only beside an image whose name says that it is of the same case.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from scribble_tools.convert.pairing import CHANNEL, is_excluded, stem_of
+from scribble_tools.images.label_appearance import is_label_map
+
+
+def labels_among(images: Mapping[Path, sitk.Image]) -> list[Path]:
+    """The files that look like labels and lie beside an image of their case, on its grid."""
+    grey = {path: image for path, image in images.items() if not _looks_like_labels(image)}
+    words = {path: _words(path) for path in images}
+    return [
+        path
+        for path, image in images.items()
+        if path not in grey
+        and any(
+            _of_one_case(words[path], words[other]) and own.GetSize() == image.GetSize()
+            for other, own in grey.items()
+        )
+    ]
+
+
+def _looks_like_labels(image: sitk.Image) -> bool:
+    one_channel = image.GetNumberOfComponentsPerPixel() == 1
+    return one_channel and is_label_map(sitk.GetArrayViewFromImage(image))
+
+
+def _words(path: Path) -> set[str]:
+    stem = CHANNEL.sub(r"\1", stem_of(path))
+    return {word for word in re.split(r"[\W_]+", stem.lower()) if word}
+
+
+def _of_one_case(one: set[str], other: set[str]) -> bool:
+    """``case1_label`` and ``case1_t2``, ``volume-0`` and ``label-0``; not ``slice_1``, ``_2``."""
+    numbers, others = ({word for word in own if re.search(r"\d", word)} for own in (one, other))
+    return bool(one & other) and (numbers <= others or others <= numbers)
+
+
+def excluding_words(files: Sequence[Path], root: Path, kept: Iterable[Path]) -> str:
+    """What to say after ``--exclude`` to pass over files below ``root``, and over none of ``kept``.
+
+    One pattern where the names share something that no other has, else all of them.
+    """
+    names = [path.relative_to(root).as_posix() for path in files]
+    before = os.path.commonprefix(names).rstrip("0123456789")
+    after = os.path.commonprefix([name[::-1] for name in names])[::-1].lstrip("0123456789")
+    others = [path.relative_to(root) for path in kept]
+    for start in ("", before) if len(names) > 1 else ():
+        pattern = f"{glob.escape(start)}*{glob.escape(after)}"
+        if not any(is_excluded(other, [pattern]) for other in others):
+            return shlex.quote(pattern)
+    return shlex.join(map(glob.escape, names))
