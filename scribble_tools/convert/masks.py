@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from scribble_tools.convert.pairing import PLACEHOLDER, Place, compile_pattern, is_excluded
+from scribble_tools.convert.pairing import PLACEHOLDER, Place, compile_pattern
+from scribble_tools.images.exclusion import is_excluded
 from scribble_tools.images.file_kind import (
     NATURAL,
     READABLE,

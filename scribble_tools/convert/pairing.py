@@ -7,10 +7,10 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatch
 from pathlib import Path
 
 from scribble_tools.dataset.case_names import alike_problems
+from scribble_tools.images.exclusion import exclusion_problems, is_excluded
 from scribble_tools.images.file_kind import READABLE, FileKind, file_ending_of, kind_of, normal_form
 from scribble_tools.images.image_files import files_below
 from scribble_tools.images.name_patterns import PLACEHOLDER, compile_pattern
@@ -69,13 +69,6 @@ def _tell_apart(labels: Place, images: Sequence[Place]) -> Place:
             f"--{labels.option}-pattern '{PLACEHOLDER}_{labels.option}.nii.gz'"
         )
     return replace(labels, pattern=PLACEHOLDER + ENDING)
-
-
-def is_excluded(below: Path, exclude: Sequence[str]) -> bool:
-    """Whether a path below a folder, or its name alone, fits one of the shell patterns."""
-    text = normal_form(below.as_posix())
-    words = [normal_form(word) for word in exclude]
-    return any(fnmatch(text, word) or fnmatch(text.rsplit("/", 1)[-1], word) for word in words)
 
 
 def _find(
@@ -280,6 +273,7 @@ def pair_with_dataset(
         remedy = ". ".join(filter(None, remedies))
         problems.append(_listed("scribble files of no case", paths, remedy))
     problems += alike_problems({*known, *new}, new)
+    problems += exclusion_problems((place.folder for place in (scribbles, *images)), exclude)
     if problems:
         raise ValueError("files that do not pair up:\n" + "\n".join(problems))
     paired = {case: CaseFiles(images_of[case], new[case]) for case in sorted(new)}
@@ -334,6 +328,8 @@ def pair_files(
         remedy = "Leave them out (--exclude), or say --mixed to train on them without annotation"
         problems.append(_listed("images without scribble", paths, remedy))
     problems += alike_problems(images_of)
+    places = (*images, scribbles, *([dense] if dense else ()))
+    problems += exclusion_problems((place.folder for place in places), exclude)
     if problems:
         raise ValueError("files that do not pair up:\n" + "\n".join(problems))
     return {

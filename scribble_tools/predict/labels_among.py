@@ -15,7 +15,8 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from scribble_tools.convert.pairing import CHANNEL, is_excluded, stem_of
+from scribble_tools.convert.pairing import CHANNEL, stem_of
+from scribble_tools.images.exclusion import is_excluded
 from scribble_tools.images.label_appearance import is_label_map
 
 

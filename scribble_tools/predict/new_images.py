@@ -18,9 +18,9 @@ from scribble_tools.convert.pairing import (
     CHANNEL,
     READABLE,
     compile_pattern,
-    is_excluded,
     stem_of,
 )
+from scribble_tools.images.exclusion import exclusion_problems, is_excluded
 from scribble_tools.images.image_files import (
     NATURAL,
     file_ending_of,
@@ -60,14 +60,15 @@ def find_new_images(
 
     Raises:
         FileNotFoundError: no such place, or no image in it.
-        ValueError: files are two of the same case, or channels are missing; all are named.
+        ValueError: files are two of the same case, channels are missing, or a pattern of
+            ``exclude`` fits nothing; all are named.
     """
     if place.is_file():
         return [NewImage(_without_channel(stem_of(place), channels), (place,))]
     if not place.is_dir():
         raise FileNotFoundError(f"{place}: no such file or folder")
     files = [path for path in files_below(place) if _is_wanted(path, place, exclude)]
-    problems: list[str] = []
+    problems = exclusion_problems([place], exclude)
     if patterns:
         found = _by_patterns(files, place, patterns, problems)
     else:

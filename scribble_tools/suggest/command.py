@@ -296,6 +296,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: Options) -> int:
     """Run the sub-command; return its exit code."""
+    if options.exclude and options.images is None:
+        raise ValueError(
+            "--exclude passes over files of --images: say which of the --cases instead"
+        )
     dataset = find_raw_dataset(options.dataset)
     model = find_model_of(dataset.name, options.model, options.folds)
     print(model_in_words(model))

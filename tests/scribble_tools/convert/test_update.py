@@ -302,9 +302,10 @@ def test_all_problems_are_named_and_nothing_is_written(raw, capsys):
     error = capsys.readouterr().err
     assert "p1_a.nii.gz holds the values [9]" in error and "p1_b.nii.gz" in error
     write(root / "next" / "stranger.nii.gz", strokes())
-    assert update(raw) == 1
+    assert update(raw, "--exclude", "strangre*") == 1
     error = capsys.readouterr().err
     assert "stranger.nii.gz" in error
+    assert "--exclude 'strangre*' fits no file below" in error
     assert (
         "Cases of the data set: p1_a, p1_b, p2_a, p2_b, p3_a and 1 more. Say how they are called "
         "with --scribble-pattern. If they are of new images, say --images FOLDER, too\n"

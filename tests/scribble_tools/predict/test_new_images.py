@@ -75,6 +75,18 @@ def test_what_is_not_clear_is_refused(tmp_path):
         find_new_images(tmp_path, 1)
 
 
+def test_a_pattern_to_pass_over_that_fits_nothing_is_refused_with_all_else(tmp_path):
+    for name in ("a.nrrd", "b/a.mha", "b/notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError) as caught:
+        find_new_images(tmp_path, 1, exclude=["*.txt", "*_odl*", "b", "._*", "B/*"])
+    text = str(caught.value)
+    assert f"--exclude '*_odl*' fits no file below {tmp_path}: is it misspelt?" in text
+    assert text.count("fits no file") == 3, "a folder's name alone and other capitals fit none"
+    assert "would both be a" in text
+
+
 def test_channels_come_from_files_or_from_one_file(tmp_path):
     one, two = save(tmp_path / "a_0000.nrrd"), save(tmp_path / "a_0001.nrrd")
     both = save(tmp_path / "b.nrrd", components=2)
