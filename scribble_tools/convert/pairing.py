@@ -14,7 +14,7 @@ from scribble_tools.images.exclusion import exclusion_problems, is_excluded
 from scribble_tools.images.file_kind import READABLE, FileKind, file_ending_of, kind_of, normal_form
 from scribble_tools.images.image_files import files_below
 from scribble_tools.images.name_patterns import PLACEHOLDER, compile_pattern
-from scribble_tools.images.slicer_segmentation import ENDING, is_segmentation
+from scribble_tools.images.slicer_segmentation import ENDING, is_segmentation, stem_of
 
 CHANNEL = re.compile(r"(.+)_(\d{4})")
 IMAGE, SCRIBBLE, DENSE = "image", "scribble", "dense"  # as in --image-pattern
@@ -49,12 +49,6 @@ class Place:
     pattern: str | None = None
     found: Mapping[str, Path] | None = None
     taken: Collection[Path] = ()
-
-
-def stem_of(path: Path) -> str:
-    """The file's name without its ending; ``.nii.gz`` and ``.seg.nrrd`` are one ending."""
-    ending = ENDING if path.name.lower().endswith(ENDING) else file_ending_of(path)
-    return path.name[: len(path.name) - len(ending)]
 
 
 def _tell_apart(labels: Place, images: Sequence[Place]) -> Place:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scribble_tools.arguments import positive_int
-from scribble_tools.convert.pairing import stem_of
 from scribble_tools.dataset.raw import (
     find_dataset_json,
     is_nnunets,
@@ -17,6 +16,7 @@ from scribble_tools.dataset.raw import (
 from scribble_tools.dataset.writing import find_raw_dataset
 from scribble_tools.draw.preview import INDEX, distinct_titles, preview_case, preview_dataset
 from scribble_tools.draw.shown_case import ShownFiles
+from scribble_tools.images.slicer_segmentation import stem_of
 from scribble_tools.wording import counted
 
 

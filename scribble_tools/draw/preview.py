@@ -10,6 +10,7 @@ from scribble_tools.dataset.raw import FILE, RawDataset, files_by_case
 from scribble_tools.draw.contact_sheet import choose_slices, save_png
 from scribble_tools.draw.shown_case import ShownFiles, read_case
 from scribble_tools.images.file_kind import normal_form
+from scribble_tools.images.slicer_segmentation import ENDING, value_conflicts
 from scribble_tools.json_files import Record, read_json
 from scribble_tools.parallel import parallel_map
 from scribble_tools.storage.file_sets import write_json, written_into
@@ -100,6 +101,13 @@ def distinct_titles(paths: Sequence[Path]) -> list[str]:
     return ["/".join(p[-depth:]) for p in parts]
 
 
+def prediction_files(folder: Path, ending: str) -> dict[str, Path]:
+    """Case to prediction: the files with this ending, or else 3D Slicer's of `predict --format`."""
+    slicers = files_by_case(folder, ENDING)
+    others = files_by_case(folder, ending)
+    return {case: path for case, path in others.items() if path not in slicers.values()} or slicers
+
+
 def find_case_files(
     dataset: Path,
     predictions: Sequence[Path] = (),
@@ -120,7 +128,8 @@ def find_case_files(
     Raises:
         FileNotFoundError: a folder, or an image, prediction or reference is missing; the message
             lists all of them.
-        ValueError: dataset.json cannot be used.
+        ValueError: dataset.json cannot be used, or predictions for 3D Slicer number their segments
+            each in another way.
     """
     raw = RawDataset.read(dataset, tolerate=("splits", "record"))  # of no use here
     ending = raw.file_ending
@@ -135,7 +144,7 @@ def find_case_files(
         case: path for folder in references for case, path in files_by_case(folder, ending).items()
     }
     predicted = {
-        title: files_by_case(folder, ending)
+        title: prediction_files(folder, ending)
         for title, folder in zip(distinct_titles(predictions), predictions, strict=True)
     }
     if cases is None:
@@ -170,6 +179,8 @@ def find_case_files(
             " (choose other cases with --cases?):"
         )
         raise FileNotFoundError("\n".join([head, *problems]))
+    if conflicts := value_conflicts(path for own in found for path in own.predictions.values()):
+        raise ValueError("\n".join(conflicts))
     return found
 
 

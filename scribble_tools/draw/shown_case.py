@@ -113,7 +113,9 @@ def read_case(files: ShownFiles, dataset_json: Path | None = None) -> ShownCase:
     """
     if not files.label_maps:
         raise ValueError(f"{files.name}: nothing to show over the image, no scribble or prediction")
-    if slicer := [path for _, path in files.label_maps if is_segmentation(path)]:
+    # of predictions the values are dataset.json's, as `predict` writes them
+    drawn = [path for path in (files.scribble, files.reference) if path is not None]
+    if slicer := [path for path in drawn if is_segmentation(path)]:
         raise ValueError(f"{slicer[0]} is of 3D Slicer: convert it (convert folder) to preview it")
     image = read_image(files.image)
     plane = display_plane(image, files.image)

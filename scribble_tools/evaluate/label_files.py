@@ -9,6 +9,7 @@ from pathlib import Path
 from scribble_tools.images.file_kind import NATURAL, VOLUMES, file_ending_of, normal_form
 from scribble_tools.images.image_files import files_in
 from scribble_tools.images.name_patterns import PLACEHOLDER, compile_pattern
+from scribble_tools.images.slicer_segmentation import ENDING, stem_of
 
 LABEL_ENDINGS = NATURAL | VOLUMES | {".nii"}
 
@@ -42,10 +43,13 @@ def find_label_files(
             raise FileNotFoundError(f"nothing in {folder} fits the pattern {pattern!r}")
     else:
         ending = file_ending or likely
-        pairs = [(p.name.removesuffix(ending), p) for p in files if p.name.endswith(ending)]
+        fitting = [p for p in files if p.name.endswith(ending)]
+        if file_ending is None and ending != ENDING:
+            # case.seg.nrrd is no NRRD of a case called case.seg
+            fitting = [p for p in fitting if not p.name.lower().endswith(ENDING)]
+        pairs = [(p.name.removesuffix(ending), p) for p in fitting]
         if not pairs and file_ending is None:
-            known = [p for p in files if file_ending_of(p) in LABEL_ENDINGS]
-            pairs = [(p.name.removesuffix(file_ending_of(p)), p) for p in known]
+            pairs = [(stem_of(p), p) for p in files if file_ending_of(p) in LABEL_ENDINGS]
         if not pairs:
             raise FileNotFoundError(f"no *{ending} in {folder}: another --file-ending?")
     found: dict[str, Path] = {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
-from scribble_tools.convert.pairing import stem_of
 from scribble_tools.dataset.case_names import alike_problems
 from scribble_tools.generate.drawing import (
     Item,
@@ -20,7 +19,7 @@ from scribble_tools.generate.strokes import BACKGROUND
 from scribble_tools.images.file_kind import READABLE, file_ending_of
 from scribble_tools.images.image_files import files_in
 from scribble_tools.images.image_io import largest_label
-from scribble_tools.images.slicer_segmentation import value_conflicts
+from scribble_tools.images.slicer_segmentation import stem_of, value_conflicts
 from scribble_tools.parallel import parallel_map
 from scribble_tools.problems import refuse
 from scribble_tools.storage.folders import written_folder

@@ -18,7 +18,14 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from scribble_tools.images.file_kind import DETACHED_NRRD, NATURAL, NRRD, ending_of_content, kind_of
+from scribble_tools.images.file_kind import (
+    DETACHED_NRRD,
+    NATURAL,
+    NRRD,
+    ending_of_content,
+    file_ending_of,
+    kind_of,
+)
 from scribble_tools.images.flat_images import is_flat
 from scribble_tools.images.image_io import read_image
 from scribble_tools.images.label_files import IMAGE, GridRules, fit_to_grid
@@ -37,6 +44,12 @@ class Segment:
     name: str
     value: int
     layer: int
+
+
+def stem_of(path: Path) -> str:
+    """The file's name without its ending; ``.nii.gz`` and ``.seg.nrrd`` are one ending."""
+    ending = ENDING if path.name.lower().endswith(ENDING) else file_ending_of(path)
+    return path.name[: len(path.name) - len(ending)]
 
 
 def is_segmentation(path: Path) -> bool:

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from scribble_tools.convert.pairing import CHANNEL, stem_of
+from scribble_tools.convert.pairing import CHANNEL
 from scribble_tools.images.exclusion import is_excluded
 from scribble_tools.images.label_appearance import is_label_map
+from scribble_tools.images.slicer_segmentation import stem_of
 
 
 def labels_among(images: Mapping[Path, sitk.Image]) -> list[Path]:

@@ -18,7 +18,6 @@ from scribble_tools.convert.pairing import (
     CHANNEL,
     READABLE,
     compile_pattern,
-    stem_of,
 )
 from scribble_tools.images.exclusion import exclusion_problems, is_excluded
 from scribble_tools.images.image_files import (
@@ -29,7 +28,7 @@ from scribble_tools.images.image_files import (
     write_image,
 )
 from scribble_tools.images.image_io import geometry_difference
-from scribble_tools.images.slicer_segmentation import is_segmentation
+from scribble_tools.images.slicer_segmentation import is_segmentation, stem_of
 from scribble_tools.predict.labels_among import excluding_words, labels_among
 
 

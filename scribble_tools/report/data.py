@@ -157,7 +157,9 @@ def _score(
     scores, notes, confusion, problems = [], {}, {}, []
     for (predicted, reference), cases in by_folder.items():
         try:
-            found = evaluate_folders(predicted, reference, labels, ending, num_processes, cases)
+            found = evaluate_folders(
+                predicted, reference, labels, None, num_processes, cases, likely_ending=ending
+            )
         except ValueError as error:
             problems.append(str(error))
             continue

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scribble_tools.dataset.shapes import PLANS
-from scribble_tools.images.image_files import files_in
+from scribble_tools.draw.preview import prediction_files
 from scribble_tools.json_files import read_json
 from scribble_tools.trust import checkpoint as trust
 from scribble_tools.trust.plain_pickle import NotPlain
@@ -104,11 +104,12 @@ def find_predictions(folder: Path, ending: str, fold: str | None = None) -> Path
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder")
     trained = folder.name.startswith("fold_") and any(folder.glob("training_log_*.txt"))
-    if files_in(folder, ending) and not trained:  # a training's own pictures are no predictions
+    # a training's own pictures are no predictions
+    if prediction_files(folder, ending) and not trained:
         return folder
     if folder.name.startswith("fold_") or any(folder.glob("fold_*")):
         validation = find_fold(folder, fold) / "validation"
-        if files_in(validation, ending):
+        if prediction_files(validation, ending):
             return validation
         todo = "let nnU-Net validate (nnUNetv2_train ... --val)"
         if _is_unfinished(validation.parent):

@@ -13,13 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from scribble_tools.convert.formats import Advice, Seen, quote, recognise, target
-from scribble_tools.convert.pairing import stem_of
 from scribble_tools.convert.scribblebench import DENSE_DATASET, find_dataset
 from scribble_tools.dataset.ids import free_id
 from scribble_tools.images.image_files import files_below
 from scribble_tools.images.itksnap_labels import read_label_description
 from scribble_tools.images.label_appearance import DENSE, IMAGE, SCRIBBLES, SEGMENTS, SLICES
 from scribble_tools.images.name_patterns import compile_pattern
+from scribble_tools.images.slicer_segmentation import stem_of
 from scribble_tools.survey.mask_advice import is_labels, mask_words
 from scribble_tools.survey.pairs import Pairing, find_pairing
 from scribble_tools.survey.rehearsal import rehearse

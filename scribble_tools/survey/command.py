@@ -22,10 +22,11 @@ from tqdm import tqdm
 
 from scribble_tools.arguments import positive_int
 from scribble_tools.convert.label_survey import only_in_few
-from scribble_tools.convert.pairing import stem_of, what_lies_in
+from scribble_tools.convert.pairing import what_lies_in
 from scribble_tools.images.file_kind import READABLE, file_ending_of
 from scribble_tools.images.image_files import files_below
 from scribble_tools.images.label_appearance import DENSE, EMPTY, SCRIBBLES, SLICES
+from scribble_tools.images.slicer_segmentation import stem_of
 from scribble_tools.survey.advice import advise
 from scribble_tools.survey.file_facts import H5, examine
 from scribble_tools.survey.text import format_report

@@ -7,8 +7,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from scribble_tools.convert.pairing import PLACEHOLDER, stem_of
+from scribble_tools.convert.pairing import PLACEHOLDER
 from scribble_tools.images.label_appearance import DENSE, EMPTY, SCRIBBLES, SLICES
+from scribble_tools.images.slicer_segmentation import stem_of
 
 BACKGROUND_WORDS = ("background", "backgr", "bg", "outside")
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from scribble_tools.convert.pairing import DENSE, IMAGE, SCRIBBLE, Place, pair_files, stem_of
-from scribble_tools.images.slicer_segmentation import is_segmentation
+from scribble_tools.convert.pairing import DENSE, IMAGE, SCRIBBLE, Place, pair_files
+from scribble_tools.images.slicer_segmentation import is_segmentation, stem_of
 
 MOST_TRIED = 60  # combinations of folders
 

@@ -15,6 +15,7 @@ from scribble_tools.cli import main
 from scribble_tools.draw.contact_sheet import COLOURS
 from scribble_tools.draw.preview import distinct_titles, find_case_files, preview_dataset
 from scribble_tools.draw.shown_case import ShownFiles, read_case
+from scribble_tools.predict.label_writer import write_prediction
 
 DATASET = "Dataset007_Organs"
 CASES = ("a", "b")
@@ -104,6 +105,25 @@ def test_predictions_bring_their_cases_titles_and_references(root):
     assert entries["t"]["image"].endswith(os.path.join("imagesTs", "t_0000.nii.gz"))
     assert entries["t"]["scribble"] is None
     assert entries["t"]["slices"] == [1, 2, 3]  # those of the prediction
+
+
+def test_predictions_for_slicer_are_shown_by_their_values(root, capsys):
+    folder = root / "one" / "validation"
+    image = sitk.ReadImage(str(root / "raw" / DATASET / "imagesTr" / "a_0000.nii.gz"))
+    assert preview(root, "7", "--pred", "one/validation", out="before") == 0
+    for path in folder.iterdir():
+        labels = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+        path.unlink()
+        write_prediction(labels, image, folder / f"{path.name[0]}.seg.nrrd", {1: "A", 2: "B"})
+    assert preview(root, "7", "--pred", "one/validation") == 0
+    assert index(root)["a"]["predictions"] == {"prediction": str(folder / "a.seg.nrrd")}
+    for case in ("a", "b", "t"):
+        now, before = (imread(root / out / f"{case}.png") for out in ("pictures", "before"))
+        assert (now == before).all()
+    write_prediction(dense(), image, folder / "b.seg.nrrd", {1: "B"})
+    capsys.readouterr()
+    assert preview(root, "7", "--pred", "one/validation", "--overwrite") == 1
+    assert "the value 1 is 'A' in" in capsys.readouterr().err
 
 
 def test_cases_default_to_those_with_a_prediction(root):

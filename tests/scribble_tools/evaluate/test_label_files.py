@@ -31,6 +31,10 @@ def test_names_patterns_and_endings(folders):
     assert list(find_label_files(ref)) == ["a1_gt", "a2_gt", "b1_gt"]
     assert list(find_label_files(ref, pattern="{case}_gt.nii.gz")) == ["a1", "a2", "b1"]
     assert list(find_label_files(ref, pattern="a{case}_gt.*")) == ["1", "2"]
+    save(pred / "d.seg.nrrd")
+    assert list(find_label_files(pred)) == ["a1", "a2", "b1", "d"]
+    assert list(find_label_files(pred, likely=".seg.nrrd")) == ["d"]
+    assert list(find_label_files(pred, likely=".nrrd")) == ["a1", "a2", "b1", "d"]
     save(pred / "c.nii.gz")
     assert list(find_label_files(pred)) == ["c"]
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from scribble_tools.cli import main
 from scribble_tools.evaluate.command import evaluate_folders
+from scribble_tools.predict.label_writer import write_prediction
 from scribble_tools.report.pictures import encode, encode_figure, svg_uri
 from tests.scribble_tools.report.example import (
     CASES,
@@ -101,6 +102,20 @@ def test_scores_are_those_of_evaluate(root, capsys):
     assert numbers["check"]["num_cases"] == 4
     assert "Median and best</strong>: p2_a" in page and "Worst</strong>: p3_a" in page
     assert "WARNING: all pixels are uncertain" in page
+
+
+def test_predictions_for_slicer_are_those_in_other_formats(root):
+    folder = model(root) / "fold_0" / "validation"
+    assert report(root, "--pred", folder) == 0
+    expected = made(root)[1]["predictions"][0]["cases"]
+    for case in VALIDATION:
+        image = sitk.ReadImage(str(folder / f"{case}.nii.gz"))
+        path = root / "slicer" / f"{case}.seg.nrrd"
+        path.parent.mkdir(exist_ok=True)
+        write_prediction(sitk.GetArrayFromImage(image), image, path, {1: "Organ", 2: "Rest"})
+    assert report(root, "--pred", root / "slicer", out="slicer.html") == 0
+    found = json.loads((root / "slicer.json").read_text())["predictions"][0]["cases"]
+    assert found == expected
 
 
 def test_pictures_are_measured_in_pixels(tmp_path, drawn):
