@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scribble_tools.dataset.writing import find_dataset
-from scribble_tools.predict.nnunet_model import FINAL, TrainedModel, find_model
+from scribble_tools.predict.nnunet_model import TrainedModel, find_model
+from scribble_tools.predict.training_state import FINAL, go_on_in_words
 from scribble_tools.predict.unfinished import unfinished_in_words
 
 
@@ -57,10 +58,12 @@ def find_model_of(
 
 
 def model_in_words(model: TrainedModel) -> str:
-    """The model, its folds and the checkpoint, on one line; a second warns of unfinished folds."""
+    """The model, its folds and the checkpoint, on one line; others warn of unfinished folds."""
     line = f"model: {model.folder}, fold {', '.join(model.folds)}, {model.checkpoint}"
     if unfinished := unfinished_in_words(model):
         line += f"\nwarning: the training is not finished. Used: {unfinished}"
         ended = [f for f in model.folds if (model.folder / f"fold_{f}" / FINAL).is_file()]
         line += f". Finished: --fold {' '.join(ended)}" if ended else ""
+        others = [model.folder / f"fold_{f}" for f in model.folds if f not in ended]
+        line += "".join(f"\n{go_on_in_words(fold)}" for fold in others)
     return line

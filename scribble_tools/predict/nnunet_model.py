@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from scribble_tools.predict.training_state import CHECKPOINTS, begun_in_words, has_begun
 from scribble_tools.predict.verify import verify_model
 
-FINAL = "checkpoint_final.pth"
-CHECKPOINTS = (FINAL, "checkpoint_best.pth", "checkpoint_latest.pth")
 NEEDED = ("dataset.json", "plans.json")
 
 
@@ -61,7 +60,8 @@ def find_model(
         checkpoint: default: the first of `CHECKPOINTS` that all of the folds have.
 
     Raises:
-        FileNotFoundError: no such folder, or files are missing; all of them are named.
+        FileNotFoundError: no such folder, or files are missing; all of them are named. Or a
+            training has begun and has no checkpoint yet.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder")
@@ -86,6 +86,9 @@ def find_model(
     else:
         missing += [f"{folder}/fold_{fold}/{names[0]}" for fold in folds]
     if missing:
+        asked = [folder / f"fold_{fold}" for fold in folds] or sorted(folder.glob("fold_*"))
+        if begun := [fold for fold in asked if has_begun(fold)]:
+            raise FileNotFoundError(f"no trained model in {folder}. {begun_in_words(begun)}")
         raise FileNotFoundError(
             f"no trained model in {folder}; there is no {', no '.join(missing)}. Give the folder "
             "that nnUNetv2_train wrote, nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION"

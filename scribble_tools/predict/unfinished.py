@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scribble_tools.predict.nnunet_model import FINAL, TrainedModel
+from scribble_tools.predict.nnunet_model import TrainedModel
+from scribble_tools.predict.training_state import FINAL
 from scribble_tools.trust.checkpoint import read_checkpoint
 
 MOST_EPOCHS = 100_000  # what a file says beyond that is not believed

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,12 @@ from pathlib import Path
 from scribble_tools.dataset.shapes import PLANS
 from scribble_tools.draw.preview import prediction_files
 from scribble_tools.json_files import read_json
+from scribble_tools.predict.training_state import (
+    begun_in_words,
+    go_on_in_words,
+    has_begun,
+    train_command,
+)
 from scribble_tools.trust import checkpoint as trust
 from scribble_tools.trust.plain_pickle import NotPlain
 
@@ -111,11 +116,17 @@ def find_predictions(folder: Path, ending: str, fold: str | None = None) -> Path
         validation = find_fold(folder, fold) / "validation"
         if prediction_files(validation, ending):
             return validation
-        todo = "let nnU-Net validate (nnUNetv2_train ... --val)"
-        if _is_unfinished(validation.parent):
-            todo = "the training is not finished: finish it (nnUNetv2_train ... --c)"
+        fold_folder = validation.parent
+        if has_begun(fold_folder):
+            todo = begun_in_words([fold_folder])
+        elif _is_unfinished(fold_folder):
+            todo = f"The training is not finished. {go_on_in_words(fold_folder)}"
+        else:
+            command = train_command(fold_folder, "--val") or "nnUNetv2_train ... --val"
+            todo = f"Let nnU-Net validate: {command}"
         raise FileNotFoundError(
-            f"no predictions {validation}/*{ending}: {todo}, or give a folder of predictions"
+            f"no predictions {validation}/*{ending}, which a training makes at its end: give a "
+            f"folder of predictions with --pred. {todo}"
         )
     raise FileNotFoundError(f"no *{ending} in {folder}: nothing to report on")
 
@@ -287,7 +298,6 @@ def read_training(fold: Path) -> Training:
     ours, settings, defaults, versions = (
         {name: value for name, value in table.items() if _is_short(name, value)} for table in tables
     )
-    dataset = model.parent.name
     facts = {
         "trainer": str(ours.get("trainer_name", trainer)),
         "plans": plans,
@@ -300,11 +310,7 @@ def read_training(fold: Path) -> Training:
         "iterations": str(ours.get("iteration", "")),
         "seed of torch": str(ours.get("torch_seed", "")),
         "version of nnunetv2-pclmix": str(ours.get("version", "")),
-        "trained by": shlex.join(
-            ["nnUNetv2_train", dataset, configuration, number, "-tr", trainer, "-p", plans]
-        )
-        if configuration
-        else "",
+        "trained by": train_command(fold),
     }
     for name, version in versions.items():
         facts.setdefault(f"version of {name}", str(version))
@@ -317,6 +323,7 @@ def read_training(fold: Path) -> Training:
             if facts["epochs done"] and facts["epochs done"] != facts["epochs planned"]
             else f"there is no {CHECKPOINTS[0]}."
         )
+        unfinished += f" {go_on_in_words(fold)}"
     named = [fold / name for name in ("progress.png", "pclmix_losses.png")]
     pictures = [*named, *sorted((fold / "pclmix_snapshots").glob("epoch_*.png"))]
     return Training(

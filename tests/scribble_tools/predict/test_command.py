@@ -26,6 +26,7 @@ from scribble_tools.predict.label_writer import (
 )
 from scribble_tools.predict.nnunet_model import NNUNetModel, TrainedModel, find_model
 from scribble_tools.predict.unfinished import unfinished_in_words
+from tests.conftest import DATASET
 
 
 @pytest.fixture
@@ -211,7 +212,8 @@ def test_command_line(trained, images, tmp_path, capsys, monkeypatch):
 def test_what_an_unfinished_training_predicts_is_said_and_recorded(
     trained, images, tmp_path, capsys
 ):
-    model, dataset = shutil.copytree(trained[0], tmp_path / "model"), trained[1]
+    model = tmp_path / DATASET / trained[0].name
+    model, dataset = shutil.copytree(trained[0], model), trained[1]
     (images / "anna.nrrd").unlink()
     (images / "ben.nii.gz").rename(images / "case1.nii.gz")
     line = ["predict", "--model", str(model), "--images", str(images), "--device", "cpu"]
@@ -223,8 +225,13 @@ def test_what_an_unfinished_training_predicts_is_said_and_recorded(
     assert cli.main([*line, str(tmp_path / "out")]) == 0
     epochs = torch.load(model / "fold_1/checkpoint_best.pth", weights_only=False)["current_epoch"]
     words = f"checkpoint_best.pth, fold 1 after {epochs} of {epochs} epochs"
-    (warning,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith("warning")]
+    printed = capsys.readouterr().out.splitlines()
+    (warning,) = [x for x in printed if x.startswith("warning")]
     assert warning.endswith(f"is not finished. Used: {words}. Finished: --fold 0")
+    goes_on = [x for x in printed if x.startswith("If it no longer runs, go on with: ")]
+    (command,) = [x.partition(": ")[2] for x in goes_on]
+    expected = f"nnUNetv2_train {DATASET} 2d 1 -tr nnUNetTrainerPCLMix -p nnUNetPlans "
+    assert command == f"{expected}-device cpu --c"
     assert json.loads((tmp_path / "out/prediction.json").read_text())["unfinished"] == words
     reference = str(dataset / "labelsTr_dense")
     (tmp_path / "ref").mkdir()

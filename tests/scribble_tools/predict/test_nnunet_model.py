@@ -72,6 +72,26 @@ def test_a_folder_without_model_is_refused_by_all_that_it_lacks(trained, tmp_pat
         find_model(tmp_path / "missing")
 
 
+def test_a_training_in_its_first_epoch_is_no_missing_model(trained, tmp_path):
+    model = tmp_path / "results" / trained[0].parent.name / trained[0].name
+    fold = model / "fold_0"
+    fold.mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match="there is no .*dataset.json"):
+        find_model(model)
+    (fold / "training_log_2026_1_1_00_00_00.txt").touch()
+    command = "nnUNetv2_train Dataset901_Tiny 2d 0 -tr nnUNetTrainerPCLMix -p nnUNetPlans"
+    said = "training of fold 0 has begun and has saved no checkpoint yet. The first comes with"
+    (fold / "debug.json").write_text('{"device": "cpu"}')
+    for folds, where, end in ((None, model, " -device cpu"), (["0"], model, ""), (None, fold, "")):
+        with pytest.raises(FileNotFoundError, match=f"{said} .* {command}{end} --c$"):
+            find_model(where, folds)
+        (fold / "debug.json").write_text('{"device": "cuda:0"}')
+    with pytest.raises(FileNotFoundError, match="fold_1/checkpoint_final.pth"):
+        find_model(model, ["1"])
+    shutil.copytree(trained[0], model, dirs_exist_ok=True)
+    assert find_model(model).folds == ("0", "1")
+
+
 def test_an_unknown_trainer_is_named(trained, monkeypatch):
     model, _ = trained
     monkeypatch.setattr(

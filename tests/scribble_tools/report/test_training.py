@@ -100,11 +100,12 @@ def test_a_training_without_its_last_checkpoint_is_not_finished(fold):
     assert not read_training(fold).unfinished, "no checkpoint tells"
     content = {"logging": {"train_losses": [0.5] * 3}, "pclmix": {"num_epochs": 50}}
     torch.save(content, fold / "checkpoint_best.pth")
-    words = "The training of fold 0 is not finished: 3 of 50 epochs are done."
-    assert read_training(fold).unfinished == words
+    words = "The training of fold 0 is not finished: 3 of 50 epochs are done. "
+    words += "If it no longer runs, go on with: nnUNetv2_train Dataset007_Organs 2d 0 -tr Ours"
+    assert read_training(fold).unfinished == f"{words} -p nnUNetPlans --c"
     content["pclmix"]["num_epochs"] = 3  # killed while it wrote the last one
     torch.save(content, fold / "checkpoint_best.pth")
-    assert read_training(fold).unfinished.endswith("there is no checkpoint_final.pth.")
+    assert "not finished: there is no checkpoint_final.pth." in read_training(fold).unfinished
     torch.save(content, fold / "checkpoint_final.pth")
     assert not read_training(fold).unfinished
 
@@ -227,8 +228,9 @@ def test_the_pictures_of_a_training_on_png_are_no_predictions(tmp_path):
     assert find_predictions(fold, ".png") == fold / "validation"
     (fold / "validation" / "a.png").unlink()
     for checkpoint, todo in (
-        ("checkpoint_best.pth", "is not finished: finish it .*--c"),
-        ("checkpoint_final.pth", "let nnU-Net validate"),
+        ("", "training of fold 0 has begun and has saved no checkpoint yet. .* nnUNetv2_train ..."),
+        ("checkpoint_best.pth", "is not finished. If it no longer runs, go on with: .*--c"),
+        ("checkpoint_final.pth", "Let nnU-Net validate: nnUNetv2_train ... --val"),
     ):
         (fold / checkpoint).touch()
         with pytest.raises(FileNotFoundError, match=todo):
