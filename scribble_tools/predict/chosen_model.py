@@ -30,31 +30,37 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 def find_model_of(
     dataset: str | None, model: Path | None, folds: Sequence[str] | None = None
 ) -> TrainedModel:
-    """The model in a folder, or of that name among the models of a data set in nnUNet_results.
+    """What there is to predict with in the folder that `find_model_folder` finds."""
+    return find_model(find_model_folder(dataset, model), folds)
+
+
+def find_model_folder(dataset: str | None, model: Path | None, option: str = "--model") -> Path:
+    """The folder of a model: itself, or of that name among a data set's in nnUNet_results.
 
     Args:
         dataset: id or full name; needed where ``model`` is no folder.
         model: default: the data set's only one.
+        option: that names the model.
 
     Raises:
         FileNotFoundError: there is none, or several and none is named; all are listed.
         ValueError: nnUNet_results is needed and not set.
     """
     if model is not None and model.is_dir():
-        return find_model(model, folds)
+        return model
     results = os.environ.get("nnUNet_results")
     if dataset is None or (model is not None and model.name != str(model)):
         raise FileNotFoundError(f"{model} is not a folder")
     if not results:
-        raise ValueError("nnUNet_results is not set: give the folder of the model with --model")
+        raise ValueError(f"nnUNet_results is not set: give the folder of the model with {option}")
     root = find_dataset(Path(results), Path(dataset).name)
     there = sorted(path.name for path in root.iterdir() if any(path.glob("fold_*")))
     named = [name for name in there if model is None or name == str(model)]
     if len(named) != 1:
-        listed = "".join(f"\n  --model {name}" for name in there) or "\n  none at all"
+        listed = "".join(f"\n  {option} {name}" for name in there) or "\n  none at all"
         what = "several models" if model is None and there else f"no model {model or ''}".rstrip()
         raise FileNotFoundError(f"{root} has {what}. There are:{listed}")
-    return find_model(root / named[0], folds)
+    return root / named[0]
 
 
 def model_in_words(model: TrainedModel) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from scribble_tools.arguments import positive_int
 from scribble_tools.dataset.writing import find_raw_dataset
 from scribble_tools.json_files import read_json
+from scribble_tools.predict.chosen_model import find_model_folder
 from scribble_tools.report.data import ReportData, gather
 from scribble_tools.report.page import as_json, render
 from scribble_tools.report.rows import unfinished_of
@@ -100,8 +101,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = (
         "examples:\n"
-        "  scribble_tools report --dataset 127 \\\n"
-        "    --model nnUNet_results/Dataset127_Heart/nnUNetTrainerPCLMix__nnUNetPlans__2d \\\n"
+        "  scribble_tools report --dataset 127 --model nnUNetTrainerPCLMix__nnUNetPlans__2d \\\n"
         "    --out report.html\n"
         "  scribble_tools report --dataset 127 --model MODEL --pred predictions \\\n"
         "    --ref labelsTs_dense --compare STOCK_MODEL --fold 0 --out report.html\n\n"
@@ -113,7 +113,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         type=Path,
-        help="folder TRAINER__PLANS__CONFIGURATION in nnUNet_results, for the training's section",
+        help="folder TRAINER__PLANS__CONFIGURATION in nnUNet_results, or its name among the data "
+        "set's models, for the training's section",
     )
     parser.add_argument(
         "--pred",
@@ -130,7 +131,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--compare",
         metavar="OTHER",
         type=Path,
-        help="predictions of the same cases by another model, or that model's folder",
+        help="predictions of the same cases by another model, or that model's folder or name",
     )
     parser.add_argument("--fold", help="of the model (default: the only one there is)")
     parser.add_argument("--out", type=Path, required=True, help="the HTML file")
@@ -160,12 +161,17 @@ def run(options: Options) -> int:
         options.out.parent, glob.escape(options.out.name)
     )  # that a killed run was about to write
     json_beside(options.out, options.overwrite)  # before anything that takes long
+    dataset = find_raw_dataset(options.dataset)
+    model, other = (
+        None if given is None else find_model_folder(dataset.name, given, option)
+        for given, option in ((options.model, "--model"), (options.compare, "--compare"))
+    )
     data = gather(
-        find_raw_dataset(options.dataset),
-        options.model,
+        dataset,
+        model,
         options.pred,
         options.ref,
-        options.compare,
+        other,
         options.fold,
         options.patient_regex,
         options.num_processes,

@@ -104,6 +104,23 @@ def test_scores_are_those_of_evaluate(root, capsys):
     assert "WARNING: all pixels are uncertain" in page
 
 
+def test_models_are_named_as_predict_names_them(root, monkeypatch, capsys):
+    words = ["--model", model(root).name, "--compare", model(root, "Stock").name]
+    monkeypatch.delenv("nnUNet_results", raising=False)
+    assert report(root, *words) == 1
+    assert "nnUNet_results is not set: give the folder of the model" in capsys.readouterr().err
+    monkeypatch.setenv("nnUNet_results", str(root / "results"))
+    assert report(root, *words) == 0
+    named = made(root)[1]
+    paths = ["--model", model(root), "--compare", model(root, "Stock")]
+    assert report(root, *paths, "--overwrite") == 0
+    assert [own["cases"] for own in named["predictions"]] == [
+        own["cases"] for own in made(root)[1]["predictions"]
+    ]
+    assert report(root, *words[:3], "Stokc", "--overwrite") == 1
+    assert f"no model Stokc. There are:\n  --compare {words[1]}" in capsys.readouterr().err
+
+
 def test_predictions_for_slicer_are_those_in_other_formats(root):
     folder = model(root) / "fold_0" / "validation"
     assert report(root, "--pred", folder) == 0
