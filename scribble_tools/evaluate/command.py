@@ -97,7 +97,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "there. Regions that overlap are taken apart: 'tumour + core' are the voxels of both.\n\n"
         "Confidence intervals resample patients if the conversion.json in or above REF or\n"
         "--patient-regex tells them, because the volumes of a patient are no independent samples,\n"
-        "and cases otherwise. So does the Wilcoxon test of --compare."
+        "and cases otherwise. So does the Wilcoxon test of --compare. Fewer than six patients\n"
+        "with a value have no interval: even the whole range of so few misses too often."
     )
     parser.add_argument("prediction", metavar="PRED", type=Path, help="folder of predictions")
     parser.add_argument("reference", metavar="REF", type=Path, help="folder of dense references")

@@ -35,9 +35,9 @@ from scribble_tools.evaluate.summary import (
     PRINTED,
     Evaluation,
     by_class,
-    drawn,
     finite_or_none,
     groups_of,
+    intervals_in_words,
     named_rows,
 )
 from scribble_tools.images.units import MILLIMETRES
@@ -173,9 +173,8 @@ def _remarks(comparison: Mapping[str, dict]) -> list[str]:
     lines = [
         "Volume errors are compared by their absolute values. "
         "Overall: mean over classes, of islands the sum.",
-        f"95 % CI of the mean by bootstrap over {drawn(resampled)}; p by "
-        f"Wilcoxon's signed-rank test on {resampled['what']},",
-        "not corrected for the number of comparisons.",
+        f"95 % CI of the mean: {intervals_in_words(resampled)}; p by Wilcoxon's",
+        f"signed-rank test on {resampled['what']}, not corrected for the number of comparisons.",
     ]
     if any(hd95[key] for key in LACKING):
         lines.append(

@@ -25,7 +25,7 @@ import numpy as np
 
 from scribble_tools.dataset.label_set import LabelSet
 from scribble_tools.evaluate.scores import connected_components
-from scribble_tools.evaluate.statistics import bootstrap_weights, wilcoxon_p
+from scribble_tools.evaluate.statistics import are_enough, bootstrap_weights, wilcoxon_p
 
 BACKGROUND = "background"
 IGNORED = -1
@@ -140,7 +140,7 @@ def _ratios(
 def _intervals(
     resampled: np.ndarray, groups: Sequence[str], known: np.ndarray
 ) -> list[dict[str, float]]:
-    """The 95 % interval of each column, NaN where fewer than two groups have a value.
+    """The 95 % interval of each column, NaN where too few groups have a value.
 
     Args:
         resampled: (R, C); a resample without the true part is NaN in all columns.
@@ -148,7 +148,7 @@ def _intervals(
     """
     resampled = resampled[np.isfinite(resampled).all(axis=1)]
     bounds = np.full((2, resampled.shape[1]), math.nan)
-    if len(set(np.asarray(groups)[known])) > 1:
+    if are_enough(groups, known):
         bounds = np.percentile(resampled, (2.5, 97.5), axis=0)
     return [{"ci_low": low, "ci_high": high} for low, high in bounds.T.tolist()]
 
@@ -167,7 +167,7 @@ def summarise_confusion(
 
     Returns:
         ``true`` and ``predicted``, the number of ``voxels``, ``percent`` of the true part's with
-        its bootstrap 95 % interval ``ci_low`` and ``ci_high`` (NaN of a single patient),
+        its bootstrap 95 % interval ``ci_low`` and ``ci_high`` (NaN of too few patients),
         ``mean_of_cases`` and the number ``cases`` of those that have the true part.
     """
     table = np.array([*counts.values()])

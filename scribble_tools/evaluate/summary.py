@@ -19,7 +19,7 @@ from scribble_tools.evaluate.confusion_report import (
     format_confusion_markdown,
 )
 from scribble_tools.evaluate.scores import METRICS, OUTCOMES, ClassScore, Metric, in_unit
-from scribble_tools.evaluate.statistics import bootstrap_weights, describe
+from scribble_tools.evaluate.statistics import LEAST_GROUPS, bootstrap_weights, describe
 from scribble_tools.images.units import MILLIMETRES
 from scribble_tools.storage.file_sets import write_json
 from scribble_tools.text_tables import interval, markdown_table, number, text_table
@@ -132,9 +132,13 @@ def summarise(
     }
 
 
-def drawn(resampled: Mapping) -> str:
-    """What the confidence intervals rest on, ``1 patient`` or ``12 cases``, of `summarise`."""
-    return counted(resampled["n"], resampled["what"].removesuffix("s"))
+def intervals_in_words(resampled: Mapping) -> str:
+    """How `summarise` made the confidence intervals, or why there are none."""
+    number, one = resampled["n"], resampled["what"].removesuffix("s")
+    if number < LEAST_GROUPS:
+        few = counted(number, f"{one} is", f"{one}s are")
+        return f"none, {few} too few (it takes {LEAST_GROUPS})"
+    return f"by bootstrap over {counted(number, one)}"
 
 
 def by_class(columns: Mapping[str, Sequence]) -> list[dict]:
@@ -177,9 +181,7 @@ def format_table(
         ),
         "",
         "overall: mean over classes; islands: sum over classes",
-        f"95 % CI of the mean by bootstrap over {drawn(resampled)}"
-        if resampled["n"] > 1
-        else f"no 95 % CI: {drawn(resampled)} says nothing of others",
+        f"95 % CI of the mean: {intervals_in_words(resampled)}",
     ]
     if one_sided := overall["missed"] + overall["invented"]:
         treated = (
@@ -230,7 +232,7 @@ def format_markdown(summary: Mapping[str, dict], settings: Mapping[str, object])
     return (
         "# Evaluation\n\n"
         + "".join(f"- {titles[name]}: {value}\n" for name, value in settings.items())
-        + f"- confidence intervals: bootstrap over {drawn(resampled)}\n"
+        + f"- confidence intervals: {intervals_in_words(resampled)}\n"
         "- overall: mean over classes, for islands the sum; its SD, median and n are those of the "
         "cases' means (sums) over classes\n\n"
         f"{statistics}\n\n## Empty cases\n\n{counts}\n"

@@ -18,7 +18,7 @@ from scribble_tools.check.findings import group_findings
 from scribble_tools.dataset.provenance import package_versions
 from scribble_tools.evaluate.comparison_picture import comparison_figure
 from scribble_tools.evaluate.scores import in_unit
-from scribble_tools.evaluate.summary import drawn, finite_or_none
+from scribble_tools.evaluate.summary import finite_or_none, intervals_in_words
 from scribble_tools.images.units import PIXELS
 from scribble_tools.report.confusion import confusion_numbers, confusion_section
 from scribble_tools.report.data import Prediction, ReportData
@@ -234,7 +234,9 @@ def render(data: ReportData, command: str) -> str:
         summary_metrics=summary_metrics,
         summary=summary,
         resampled=data.resampled[0],
-        resampled_in_words=drawn(dict(zip(("what", "n"), data.resampled, strict=True))),
+        intervals_in_words=intervals_in_words(
+            dict(zip(("what", "n"), data.resampled, strict=True))
+        ),
         distribution=distribution,
         confusion=confusion,
         ranked_by=ranked_by,

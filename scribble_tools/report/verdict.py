@@ -102,8 +102,9 @@ def difference(data: ReportData) -> tuple[str, Mapping[str, float], str] | None:
         what = f"no clear difference in {metric.title} ({size} on average)"
     else:
         what = f"{'better' if gain > 0 else 'worse'} by {size} {metric.title}"
+    few = f": too few {data.resampled[0]} to be sure" * math.isnan(numbers["ci_low"])
     title = data.predictions[1].title
-    return metric.title, numbers, f"Against {title}: {what}, {cases}."
+    return metric.title, numbers, f"Against {title}: {what}, {cases}{few}."
 
 
 def verdict(data: ReportData) -> list[str]:

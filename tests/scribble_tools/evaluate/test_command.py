@@ -429,13 +429,13 @@ def test_tolerance_and_largest_component_on_the_command_line(folders, tmp_path, 
 def test_patients_are_resampled_where_they_are_known(folders, tmp_path, capsys):
     arguments = ["evaluate", *map(str, folders), "-np", "1"]
     assert main(arguments) == 0
-    assert "bootstrap over 3 cases" in capsys.readouterr().out
+    assert "95 % CI of the mean: none, 3 cases are too few (it takes 6)" in capsys.readouterr().out
     record = {"patients": {"c0": "a", "c1": "a", "c2": "b", "c3": "b"}}
     (folders[1].parent / "conversion.json").write_text(json.dumps(record))
     assert main(arguments) == 0
-    assert "bootstrap over 2 patients" in capsys.readouterr().out
+    assert "none, 2 patients are too few" in capsys.readouterr().out
     assert main([*arguments, "--patient-regex", "c"]) == 0
-    assert "no 95 % CI: 1 patient says nothing of others" in capsys.readouterr().out
+    assert "none, 1 patient is too few" in capsys.readouterr().out
 
 
 def test_comparison_on_the_command_line(folders, tmp_path, capsys):

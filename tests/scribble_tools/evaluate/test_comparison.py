@@ -38,7 +38,8 @@ def test_shuffled_cases_are_paired_by_name():
     dice = comparison["per_class"]["organ"]["dice"]
     assert dice["mean"] == pytest.approx((0.4 + 0 - 0.1 + 0.3) / 4)
     assert (dice["better"], dice["worse"], dice["equal"], dice["n"]) == (2, 1, 1, 4)
-    assert dice["ci_low"] < dice["mean"] < dice["ci_high"]
+    many = compare(cases([*ours, 0.5, 0.4]), cases([*theirs, 0.3, 0.5]))["overall"]["dice"]
+    assert many["ci_low"] < many["mean"] < many["ci_high"]
     rows = [row for row in paired_rows(cases(ours), cases(theirs)[::-1]) if row["metric"] == "dice"]
     assert [row["case"] for row in rows] == ["c0", "c1", "c2", "c3"]
     assert [row["difference"] for row in rows] == pytest.approx([0.4, 0, -0.1, 0.3])

@@ -112,7 +112,7 @@ def two_cases():
     }
 
 
-def test_over_all_voxels_and_over_cases():
+def test_over_all_voxels_and_over_cases(two_are_enough):
     rows = summarise_confusion(two_cases(), ["background", "LV"])
     found = {(row["true"], row["predicted"]): row for row in rows}
     wrong = found["LV", "background"]
@@ -125,7 +125,7 @@ def test_over_all_voxels_and_over_cases():
     np.testing.assert_allclose(matrix.sum(axis=1), 100)
 
 
-def test_patients_are_resampled_together():
+def test_patients_are_resampled_together(two_are_enough):
     counts = two_cases()
     patients = {"p1_a": "x", "p2_a": "x", "p3_a": "y"}
     row = summarise_confusion(counts, ["background", "LV"], patients)[-1]
@@ -143,7 +143,7 @@ def test_a_part_that_no_reference_has():
     assert "wall" in format_confusion(rows, parts)  # as a row of dashes
 
 
-def test_paired_differences():
+def test_paired_differences(two_are_enough):
     counts = two_cases()
     other = {case: table.copy() for case, table in counts.items()}
     other["p1_a"][1] = (20, 20)

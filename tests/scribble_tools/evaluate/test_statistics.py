@@ -7,6 +7,7 @@ import pytest
 from scipy.stats import wilcoxon
 
 from scribble_tools.evaluate.statistics import (
+    LEAST_GROUPS,
     bootstrap_weights,
     describe,
     over_classes,
@@ -34,9 +35,9 @@ def test_weights_draw_whole_groups():
 
 def test_mean_spread_and_median():
     numbers = describe_one([1, 2, 3, NAN, 10])
+    assert math.isnan(numbers["ci_low"])
     assert (numbers["mean"], numbers["median"], numbers["n"]) == (4, 2.5, 4)
     assert numbers["sd"] == pytest.approx(math.sqrt((9 + 4 + 1 + 36) / 3))
-    assert numbers["ci_low"] < 4 < numbers["ci_high"]
 
 
 def test_interval_is_deterministic_and_covers_a_known_mean():
@@ -61,15 +62,26 @@ def test_two_copies_of_each_patient_are_no_more_certain_than_one():
 
 
 def test_too_few_values_have_no_interval():
-    none, one, pair = (describe_one(v) for v in ([NAN, NAN], [NAN, 3], [1, 3]))
+    none, one, five, six = (
+        describe_one(v) for v in ([NAN, NAN], [NAN, 3], [1, 2, 3, 4, 5, NAN], [1, 2, 3, 4, 5, 6])
+    )
     assert none["n"] == 0
     assert all(math.isnan(none[key]) for key in ("mean", "sd", "median", "ci_low", "ci_high"))
     assert (one["mean"], one["median"], one["n"]) == (3, 3, 1)
     assert all(math.isnan(one[key]) for key in ("sd", "ci_low", "ci_high"))
-    assert (pair["ci_low"], pair["ci_high"]) == (1, 3)
-    single_patient = describe_one([1, 3, NAN], ["a", "a", "b"])
-    assert single_patient["sd"] == pytest.approx(math.sqrt(2))
-    assert math.isnan(single_patient["ci_low"])
+    assert all(math.isnan(five[key]) for key in ("ci_low", "ci_high")) and five["mean"] == 3
+    assert 1 < six["ci_low"] < 3.5 < six["ci_high"] < 6
+    five_patients = describe_one([1, 3, 2, 3, 4, 5], list("aabcde"))
+    assert five_patients["n"] == 6 and math.isnan(five_patients["ci_low"])
+
+
+def test_the_range_of_fewer_values_could_not_hold_its_promise():
+    """Of LEAST_GROUPS values and no fewer it covers the centre in 95 % of all samples."""
+    rng = np.random.default_rng(0)
+    for number, enough in ((LEAST_GROUPS - 1, False), (LEAST_GROUPS, True)):
+        samples = rng.normal(size=(20_000, number))
+        covered = np.mean((samples.min(axis=1) < 0) & (samples.max(axis=1) > 0))
+        assert (covered >= 0.95) == enough
 
 
 def test_all_classes_together_are_the_mean_or_the_sum_of_the_classes():

@@ -47,8 +47,8 @@ def test_the_verdict_names_weakest_class_worst_case_faults_and_the_difference(da
     assert sentences[1].startswith("Weakest is organ, ")
     assert sentences[2].startswith("The worst case is p3_a, 0.8")
     assert any("1.5 islands per case" in sentence for sentence in sentences)
-    assert sentences[-1].startswith("Against other: better by 0.0")
-    assert sentences[-1].endswith("better in 4, worse in 0 of 4 cases.")
+    assert sentences[-1].startswith("Against other: no clear difference in Dice (0.0")
+    assert sentences[-1].endswith("better in 4, worse in 0 of 4 cases: too few cases to be sure.")
 
 
 def test_a_class_of_a_wrong_size_is_said_to_be():
@@ -102,14 +102,20 @@ def test_the_weakest_class(name, means, classes, said):
 
 
 def test_a_difference_whose_interval_holds_0_is_none(data):
-    title, numbers, sentence = difference(data)
-    unclear = {**numbers, "ci_low": -0.1, "ci_high": 0.1}
-    rows = [(None, data.ranking.metric, unclear)]
-    fake = SimpleNamespace(
-        ranking=data.ranking, compared=rows, predictions=data.predictions, cases=data.cases
-    )
-    assert title == "Dice" and "better by" in sentence
-    assert "no clear difference in Dice" in difference(fake)[2]
+    title, numbers, _ = difference(data)
+    assert title == "Dice"
+    for low, said in ((-0.1, "no clear difference in Dice"), (0.01, "better by 0.0")):
+        interval = {**numbers, "ci_low": low, "ci_high": 0.1}
+        rows = [(None, data.ranking.metric, interval)]
+        fake = SimpleNamespace(
+            ranking=data.ranking,
+            compared=rows,
+            predictions=data.predictions,
+            cases=data.cases,
+            resampled=data.resampled,
+        )
+        sentence = difference(fake)[2]
+        assert said in sentence and "too few" not in sentence
 
 
 def test_names_sort_as_people_sort_them():
