@@ -9,7 +9,11 @@ from pathlib import Path
 from scribble_tools.convert.pairing import CaseFiles
 from scribble_tools.csv_files import csv_table, plain_cell
 from scribble_tools.dataset.patients import patient_in
+from scribble_tools.dataset.writing import RECORD
 from scribble_tools.images.file_kind import normal_form
+
+REGEX = "patient_regex"  # of the record
+OWN_PATIENTS = "every case counts as a patient of its own: --patient-regex or --patients if not so"
 
 
 def read_patients(path: Path) -> dict[str, str]:
@@ -70,3 +74,42 @@ def assign_patients(
     if missing := sorted(set(cases) - {case for case, patient in patients.items() if patient}):
         raise ValueError(f"{where} gives no patient for the cases {', '.join(missing)}")
     return {case: patients[case] for case in cases}
+
+
+def assign_new_patients(
+    cases: Mapping[str, CaseFiles],
+    root: Path,
+    patients_csv: Path | None,
+    patient_regex: str | None,
+    record: Mapping,
+) -> dict[str, str]:
+    """Case to patient of cases that join a data set, by its own rule where none is given.
+
+    Args:
+        record: the data set's conversion.json; for the others see `assign_patients`.
+
+    Raises:
+        FileNotFoundError, ValueError: see `assign_patients`; a patient of the data set may come
+            under another name.
+    """
+    known = record.get("patients", {})
+    if patients_csv is None and patient_regex is None:
+        patient_regex = record.get(REGEX)
+        if patient_regex is None and len(set(known.values())) < len(known):
+            raise ValueError(
+                f"cases of the data set share patients, and {RECORD} does not say how to find "
+                f"those of the new cases {', '.join(sorted(cases))}: --patient-regex or --patients"
+            )
+    patients = assign_patients(cases, root, patients_csv, patient_regex)
+    if patients_csv is None and patient_regex is not None:
+        regex, new = re.compile(patient_regex), set(patients.values())
+        said = {case: patient_in(case, regex) for case in known}
+        other = [case for case, own in said.items() if own in new and own != known[case]]
+        if other:
+            raise ValueError(
+                f"--patient-regex {patient_regex!r} finds {said[other[0]]} in the old case "
+                f"{other[0]}, whose patient is {known[other[0]]} in {RECORD}: the patient would "
+                "end on both sides of a fold. Say one that finds the patients that stand there, or "
+                "convert old and new cases together to another --dataset-id"
+            )
+    return patients

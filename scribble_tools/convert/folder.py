@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import SimpleITK as sitk
 
-from scribble_tools.convert.case_patients import assign_patients
+from scribble_tools.convert.case_patients import OWN_PATIENTS, REGEX, assign_patients
 from scribble_tools.convert.conversion import report, write_scribble_dataset
 from scribble_tools.convert.folder_labels import LabelRole
 from scribble_tools.convert.folder_options import (
@@ -150,6 +150,7 @@ def folder_source(
             "geometry": options.geometry,
             "nan": options.nan,
             "pictures": roles[0].reading.pictures,
+            **({REGEX: options.patient_regex} if options.patient_regex else {}),
             **{f"{role.name}_masks": masks for role in roles if (masks := role.masks_as_json())},
         },
         remarks=lambda: [remark for role in roles for remark in role.remarks()],
@@ -201,6 +202,6 @@ def run(options: Options) -> int:
     if options.dense:
         print(f"with a dense reference: {with_dense} of {counted(len(source.cases), 'case')}")
     if not (options.patients or options.patient_regex):
-        print("every case counts as a patient of its own: --patient-regex or --patients if not so")
+        print(OWN_PATIENTS)
     report(folder, source, _configuration(image))
     return 0

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from shlex import quote
 
-from scribble_tools.convert.case_patients import assign_patients
+from scribble_tools.convert.case_patients import OWN_PATIENTS, REGEX, assign_new_patients
 from scribble_tools.convert.folder_options import Options
 from scribble_tools.convert.pairing import IMAGE, SCRIBBLE, CaseFiles, Place
 from scribble_tools.convert.stroke_changes import UpdateOptions
@@ -16,7 +16,8 @@ from scribble_tools.convert.update import Update, doubt_in_words, in_words, upda
 from scribble_tools.dataset.drawn_labels import read_drawn_labels
 from scribble_tools.dataset.not_strokes import NOT_STROKES, read_not_strokes
 from scribble_tools.dataset.preprocessed_plans import plans_in
-from scribble_tools.dataset.writing import find_dataset, next_commands
+from scribble_tools.dataset.raw import RawDataset
+from scribble_tools.dataset.writing import RECORD, find_dataset, next_commands
 from scribble_tools.images.label_files import GridRules, grid_remarks
 from scribble_tools.images.segmentation_files import GREY, NAN_LABEL, LabelReading
 
@@ -46,14 +47,19 @@ def run_update(options: Options) -> int:
         options.num_processes,
     )
 
+    record = RawDataset.read(dataset, tolerate=("splits",)).record
+    said = options.patients, options.patient_regex
+
     def patients_of(cases: Mapping[str, CaseFiles]) -> dict[str, str]:
-        return assign_patients(cases, options.images, options.patients, options.patient_regex)
+        return assign_new_patients(cases, options.images, *said, record)
 
     scribbles = Place(SCRIBBLE, options.scribbles, options.scribble_pattern)
     found = update_dataset(dataset, scribbles, images, patients_of, update)
     print(in_words(found))
     if doubt := doubt_in_words(found):
         print(f"WARNING: {doubt}", file=sys.stderr)
+    if note := _whose_cases(options, record, found):
+        print(f"note: {note}")
     if note := _what_zero_is(dataset, options.scribbles, found):
         print(f"note: {note}")
     for remark in grid_remarks(rules, SCRIBBLE):
@@ -78,6 +84,17 @@ def _refuse_folder_above(scribbles: Path) -> None:
             f"--scribbles {scribbles}: `suggest` put the label files into a folder in it. Say "
             f"--scribbles {quote(str(lists[0].parent))}"
         )
+
+
+def _whose_cases(options: Options, record: Mapping, found: Update) -> str:
+    """What nobody said of the patients of new cases, or said where there are none."""
+    said = options.patients or options.patient_regex
+    if found.new:
+        return "" if said or REGEX in record else OWN_PATIENTS
+    if not said or said == record.get(REGEX):
+        return ""
+    option = "--patients" if options.patients else "--patient-regex"
+    return f"{option} is for new cases, and none is new: the patients in {RECORD} stay as they are"
 
 
 def _what_zero_is(dataset: Path, scribbles: Path, found: Update) -> str:

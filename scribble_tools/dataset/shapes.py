@@ -133,6 +133,7 @@ _PATIENTS = Record(others=Text("the name of a patient"), words="a patient for ea
 CONVERSION = Record(
     optional={
         "patients": _PATIENTS,
+        "patient_regex": Text(),
         "format": Text(),
         "scribble_labels": MAPPING,
         "dense_labels": MAPPING,

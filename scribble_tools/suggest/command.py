@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
-import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +29,7 @@ from scribble_tools.problems import refuse
 from scribble_tools.suggest.listing import in_words, row_of, table_of, write_list
 from scribble_tools.suggest.new_cases import new_cases
 from scribble_tools.suggest.new_folder import new_folder
+from scribble_tools.suggest.next_command import update_command
 from scribble_tools.suggest.overview import ShownPlace, overview_figure
 from scribble_tools.suggest.places import Place
 from scribble_tools.suggest.search import (
@@ -314,14 +313,10 @@ def run(options: Options) -> int:
             cases = new_cases(options.images, dataset, Path(inputs), options.exclude)
             known = training_cases(dataset)
             found = _suggest(cases, dataset, model, work, options, known)
-    words = ["--update", "--scribbles", options.out / LABELS]
-    words += [] if options.images is None else ["--images", options.images]
-    words += ["--exclude", *options.exclude] if options.exclude else []
-    named = re.match(r"Dataset(\d{3})_", dataset.name)  # a folder of another name has no id yet
-    words += ["--dataset-id", named[1] if named else "ID", "--out", dataset.parent]
     style = style_of(dataset, options.label_format and FORMATS[options.label_format])
     print(_summary(found, options.out, style.to_draw))
-    print(f"  scribble_tools convert folder {shlex.join(map(str, words))}")
+    line = update_command(dataset, options.out / LABELS, options.images, options.exclude)
+    print(f"  {line}")
     return 0
 
 

@@ -1,6 +1,7 @@
 """`convert folder --update`: more strokes into the same data set."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from scribble_tools.cli import main
 from scribble_tools.convert.source import SourceCase
 from scribble_tools.convert.stroke_changes import count_changes, merge
 from scribble_tools.convert.update import extend_splits
+from scribble_tools.suggest.next_command import update_command
 from tests.scribble_tools.images.test_slicer_segmentation import write_seg
 
 SHAPE = (3, 12, 14)
@@ -151,6 +153,55 @@ def test_a_new_case_keeps_to_its_patient_and_a_new_patient_gets_a_fold(raw, caps
     )
     np.testing.assert_array_equal(labels_of(raw, "p9_a"), labels_of(raw, "p1_b"))
     assert main(["check", str(raw)]) == 0
+
+
+def add_case(root, name):
+    write(root / "more" / f"{name}.nii.gz", np.random.default_rng(1).normal(0, 1, SHAPE))
+    write(root / "next" / f"{name}.nii.gz", strokes())
+
+
+def test_patients_of_new_cases_are_found_as_those_of_the_first_ones(raw, capsys):
+    add_case(raw.parents[1], "p2_c")
+    capsys.readouterr()
+    assert " --patient-regex '(p\\d+)' " in update_command(raw, Path("next"), Path("more"))
+    assert "regex" not in update_command(raw, Path("next"))
+    assert update(raw, images="more") == 0
+    assert record_of(raw)["patients"]["p2_c"] == "p2"
+    assert "patient of its own" not in capsys.readouterr().out
+    assert main(["check", str(raw)]) == 0
+
+
+def test_where_nothing_tells_the_patients_of_new_cases_they_are_asked_for(raw, capsys):
+    content = record_of(raw)
+    del content["patient_regex"]  # a record of an earlier version
+    (raw / "conversion.json").write_text(json.dumps(content))
+    add_case(raw.parents[1], "p2_c")
+    files = snapshot(raw)
+    assert update(raw, images="more") == 1
+    error = capsys.readouterr().err
+    assert "cases of the data set share patients, and conversion.json does not say" in error
+    assert "new cases p2_c: --patient-regex or --patients" in error and snapshot(raw) == files
+    content["patients"] = {case: case for case in content["patients"]}
+    (raw / "conversion.json").write_text(json.dumps(content))
+    assert update(raw, images="more") == 0
+    assert "every case counts as a patient of its own" in capsys.readouterr().out
+
+
+def test_a_regex_that_gives_an_old_patient_another_name_is_refused(raw, capsys):
+    add_case(raw.parents[1], "p2_c")
+    files = snapshot(raw)
+    assert update(raw, "--patient-regex", r"p(\d+)", images="more") == 1
+    error = capsys.readouterr().err
+    assert "finds 2 in the old case p2_a, whose patient is p2 in conversion.json" in error
+    assert snapshot(raw) == files
+
+
+def test_patients_that_are_said_though_no_case_is_new_are_not_passed_over_in_silence(raw, capsys):
+    assert update(raw, "--patient-regex", r"p(\d+)", scribbles="drawn") == 0
+    note = "note: --patient-regex is for new cases, and none is new"
+    assert note in capsys.readouterr().out
+    assert update(raw, "--patient-regex", r"(p\d+)", scribbles="drawn") == 0
+    assert note not in capsys.readouterr().out
 
 
 def test_what_suggest_wrote_beside_the_strokes_is_no_stroke(raw):
