@@ -12,6 +12,7 @@ import SimpleITK as sitk
 
 from scribble_tools.images.file_kind import BMP, PNG, TIF, FileKind
 from scribble_tools.images.header_limits import refuse_unsafe_header
+from scribble_tools.images.label_appearance import is_label_map
 from scribble_tools.images.pictures import (
     LOSSY,
     PICTURES,
@@ -101,6 +102,16 @@ def colour_codes(image: sitk.Image, path: Path) -> np.ndarray:
         solid, array = alpha > 0, array[..., :-1]
     red, green, blue = np.moveaxis(np.broadcast_to(array, (*array.shape[:2], 3)), -1, 0)
     return np.where(solid, red << 16 | green << 8 | blue, TRANSPARENT).astype(np.int32)
+
+
+def codes_of_labels(image: sitk.Image, path: Path) -> np.ndarray | None:
+    """What `colour_codes` makes of a picture of few colours, as if they were labels; else None."""
+    try:
+        codes = colour_codes(image, path)
+    except ValueError:
+        return None
+    few = len(np.unique(codes)) <= FEW_COLOURS
+    return codes if few and is_label_map(codes) else None
 
 
 def parts_of(code: int) -> tuple[float, float, float]:

@@ -1,6 +1,6 @@
 """Label files among the images to predict: a network would segment them without a word.
 
-A look at the voxels alone would also find images of few grey values, a black slice among them. So
+A look at the voxels alone would also find images of few values, a black slice among them. So
 a file is taken for labels only beside an image whose name says that it is of the same case.
 """
 
@@ -18,27 +18,29 @@ import SimpleITK as sitk
 from scribble_tools.convert.pairing import CHANNEL
 from scribble_tools.images.exclusion import is_excluded
 from scribble_tools.images.label_appearance import is_label_map
+from scribble_tools.images.picture_labels import codes_of_labels
 from scribble_tools.images.slicer_segmentation import stem_of
 
 
 def labels_among(images: Mapping[Path, sitk.Image]) -> list[Path]:
     """The files that look like labels and lie beside an image of their case, on its grid."""
-    grey = {path: image for path, image in images.items() if not _looks_like_labels(image)}
+    others = {path: own for path, own in images.items() if not _looks_like_labels(own, path)}
     words = {path: _words(path) for path in images}
     return [
         path
         for path, image in images.items()
-        if path not in grey
+        if path not in others
         and any(
             _of_one_case(words[path], words[other]) and own.GetSize() == image.GetSize()
-            for other, own in grey.items()
+            for other, own in others.items()
         )
     ]
 
 
-def _looks_like_labels(image: sitk.Image) -> bool:
-    one_channel = image.GetNumberOfComponentsPerPixel() == 1
-    return one_channel and is_label_map(sitk.GetArrayViewFromImage(image))
+def _looks_like_labels(image: sitk.Image, path: Path) -> bool:
+    if image.GetNumberOfComponentsPerPixel() > 1:
+        return codes_of_labels(image, path) is not None
+    return is_label_map(sitk.GetArrayViewFromImage(image))
 
 
 def _words(path: Path) -> set[str]:

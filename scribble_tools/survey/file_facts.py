@@ -26,7 +26,7 @@ from scribble_tools.images.label_appearance import (
     look_at_labels,
 )
 from scribble_tools.images.nifti import stored_floats
-from scribble_tools.images.picture_labels import FEW_COLOURS, colour_codes, palette_indices
+from scribble_tools.images.picture_labels import FEW_COLOURS, codes_of_labels, palette_indices
 from scribble_tools.images.segmentation_files import (
     COLOUR,
     NAN_LABEL,
@@ -95,11 +95,8 @@ def _label_facts_of(image: sitk.Image, array: np.ndarray) -> dict:
 
 def _in_colours(facts: Mapping, image: sitk.Image, path: Path) -> dict | None:
     """Facts of a picture of few colours, as if they were labels; None of another picture."""
-    try:
-        codes = colour_codes(image, path)
-    except ValueError:
-        return None
-    if len(np.unique(codes)) > FEW_COLOURS or not is_label_map(codes):
+    codes = codes_of_labels(image, path)
+    if codes is None:
         return None
     seen = _label_facts_of(image, codes)
     names = dict(zip(seen["values"], show_values([*seen["values"]], IN_COLOURS), strict=True))

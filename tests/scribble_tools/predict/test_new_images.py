@@ -184,3 +184,27 @@ def test_one_label_file_is_named_with_what_passes_over_it(tmp_path):
     (text,) = refused(tmp_path).values()
     assert "--exclude 'anna seg[[]1].nrrd'" in text
     assert not refused(tmp_path, ["anna seg[[]1].nrrd"])
+
+
+def picture(path, colours):
+    """A picture of noise, or of the given colours in equal columns."""
+    array = np.random.default_rng(0).integers(0, 256, (12, 12, 3)).astype(np.uint8)
+    if colours:
+        array = np.repeat(np.array(colours, np.uint8), 12 // len(colours), axis=0)[None]
+        array = np.broadcast_to(array, (12, 12, 3))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sitk.WriteImage(sitk.GetImageFromArray(array, isVector=True), str(path))
+
+
+def test_strokes_in_colours_beside_pictures_in_colours_are_refused(tmp_path):
+    folder = tmp_path / "scans"
+    for name in ("new0", "new1"):
+        picture(folder / f"{name}.png", None)
+        picture(folder / f"{name}_scribble.png", [(0, 0, 0), (255, 0, 0), (0, 0, 255)])
+    picture(folder / "slide2.png", [(250, 240, 245), (90, 20, 90)])  # of no other's case
+    (tmp_path / "work").mkdir()
+    names = [*"RGB"]
+    found = find_new_images(folder, len(names))
+    _, problems = read_new_images(found, folder, names, ".png", tmp_path / "work")
+    assert [path.name for path, _ in problems] == ["new0_scribble.png", "new1_scribble.png"]
+    assert all("--exclude '*_scribble.png'." in text for _, text in problems)
