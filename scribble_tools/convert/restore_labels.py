@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from scribble_tools.arguments import positive_int
 from scribble_tools.dataset.label_mapping import LabelMapping
+from scribble_tools.dataset.origin import dataset_of_predictions
 from scribble_tools.dataset.provenance import package_versions
+from scribble_tools.dataset.raw import FILE, read_dataset_json
 from scribble_tools.dataset.shapes import MAPPING
-from scribble_tools.dataset.writing import RECORD, find_raw_dataset
+from scribble_tools.dataset.writing import IGNORE, RECORD, find_raw_dataset
 from scribble_tools.images.file_kind import NATURAL, VOLUMES, file_ending_of
 from scribble_tools.images.image_files import files_in
 from scribble_tools.images.image_io import save_image, write_labels
@@ -55,6 +58,45 @@ def read_in_colours(dataset: Path) -> bool:
     """Whether the values of a data set's scribble files are numbers of colours."""
     path = dataset / RECORD if dataset.is_dir() else dataset
     return read_json(path, Record()).get("pictures") == COLOUR
+
+
+def _refuse_other_dataset(
+    predictions: Path, dataset: Path, mapping: LabelMapping, values: str
+) -> None:
+    """Refuse predictions of another data set's model, as far as their folder says whose they are.
+
+    Raises:
+        ValueError: their classes are others, or the values that these had.
+    """
+    folder = dataset if dataset.is_dir() else dataset.absolute().parent
+    theirs = dataset_of_predictions(predictions)
+    remedy = f"Say --dataset {theirs or 'NAME, of which the model is'}"
+    try:
+        labels = read_dataset_json(predictions / FILE)["labels"]
+    except (OSError, ValueError):
+        labels = {}
+    classes = {name: value for name, value in labels.items() if name != IGNORE}
+    own = {name: value for name, value in mapping.labels.items() if name != IGNORE}
+    regions = any(isinstance(value, list) for value in classes.values())
+    if classes and not regions and classes != own:
+        raise ValueError(
+            f"{predictions / FILE} has the classes {_listed(classes)}, {folder.name} has "
+            f"{_listed(own)}: the predictions are of another data set. {remedy}"
+        )
+    try:
+        other = read_mapping(folder.parent / theirs, values) if theirs else mapping
+    except (FileNotFoundError, ValueError):
+        return  # it is not here, perhaps under another number
+    if other.classes != mapping.classes:
+        raise ValueError(
+            f"the predictions in {predictions} are of a model of {theirs}, whose files had other "
+            f"values ({other.describe()}) than those of {folder.name} ({mapping.describe()}). "
+            f"{remedy}"
+        )
+
+
+def _listed(classes: Mapping[str, int]) -> str:
+    return " ".join(f"{name}={value}" for name, value in classes.items())
 
 
 def _restore(mapping: LabelMapping, colours: bool, folder: Path, path: Path) -> str:
@@ -199,6 +241,7 @@ def run(options: Options) -> int:
     path = Path(options.dataset)
     path = path if path.exists() else find_raw_dataset(options.dataset)
     mapping = read_mapping(path, options.values)
+    _refuse_other_dataset(options.predictions, path, mapping, options.values)
     colours = options.values == "scribble" and read_in_colours(path)
     written = restore_labels(
         options.predictions,

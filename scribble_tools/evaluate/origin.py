@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
+from scribble_tools.dataset.origin import PREDICTION
 from scribble_tools.json_files import ListOf, Record, Text, read_json
 
-PREDICTION, UNFINISHED, EARLIER = "prediction.json", "unfinished", "earlier"
+UNFINISHED, EARLIER = "unfinished", "earlier"
 LONGEST = 200  # of what is shown of a file that anybody may have written
 _OF_CASES = {UNFINISHED: Text(), "cases": Record()}
 _SHAPE = Record(optional={**_OF_CASES, EARLIER: ListOf(Record(optional=_OF_CASES))})

@@ -6,7 +6,8 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from scribble_tools.evaluate.origin import EARLIER, PREDICTION
+from scribble_tools.dataset.origin import PREDICTION
+from scribble_tools.evaluate.origin import EARLIER
 from scribble_tools.json_files import ListOf, Record, Text, read_json
 from scribble_tools.storage.written_record import FILES, refuse_foreign, written_by_record
 from scribble_tools.wording import counted

@@ -143,6 +143,49 @@ def test_the_data_set_may_be_given_by_id(root, monkeypatch, capsys):
     assert "data set 28" in capsys.readouterr().err
 
 
+@pytest.fixture
+def two(root):
+    """Predictions of a model of Dataset028_Y; what restores them with a data set."""
+    raw, pred = root / "raw", root / "pred"
+    for name in ("Dataset027_X", "Dataset028_Y"):
+        (raw / name).mkdir(parents=True)
+    (root / "conversion.json").rename(raw / "Dataset027_X" / "conversion.json")
+    model = "/results/Dataset028_Y/nnUNetTrainer__nnUNetPlans__2d"
+    (pred / "prediction.json").write_text(json.dumps({"model": model}))
+
+    def restore(name, mapping=None, labels=None):
+        if mapping:
+            record = {"scribble_labels": mapping.as_json(), "dense_labels": DENSE.as_json()}
+            (raw / "Dataset028_Y" / "conversion.json").write_text(json.dumps(record))
+        if labels:
+            (pred / "dataset.json").write_text(json.dumps({"labels": labels}))
+        words = ["--dataset", raw / name, "--out", root / "out", "--overwrite"]
+        return cli.main(list(map(str, ["restore-labels", pred, *words])))
+
+    return restore
+
+
+def test_predictions_of_other_classes_than_the_data_sets_are_refused(two, root, capsys):
+    assert two("Dataset027_X", labels={"background": 0, "liver": 1, "ignore": 2}) == 1
+    error = capsys.readouterr().err
+    assert "dataset.json has the classes background=0 liver=1, Dataset027_X has" in error
+    assert "background=0 RV=1 LV=2: the predictions are of another" in error
+    assert "Say --dataset Dataset028_Y" in error and not (root / "out").exists()
+    assert two("Dataset027_X", labels={"background": 0, "RV": [1, 2], "LV": [2]}) == 0
+    assert two("Dataset027_X", labels={"background": 0, "RV": 1, "LV": 2, "ignore": 3}) == 0
+
+
+def test_of_the_same_classes_the_values_tell_data_sets_apart(two, capsys):
+    assert two("Dataset027_X") == 0, "the model's data set is not here"
+    assert two("Dataset027_X", mapping=MAPPING) == 0, "the same values"
+    other = LabelMapping({"background": (0,), "RV": (5,), "LV": (6,)}, (9,))
+    assert two("Dataset027_X", mapping=other) == 1
+    error = capsys.readouterr().err
+    assert "are of a model of Dataset028_Y, whose files had other values" in error
+    assert "Say --dataset Dataset028_Y" in error
+    assert two("Dataset028_Y") == 0
+
+
 @pytest.mark.parametrize("ending", [".png", ".tif", ".bmp"])
 def test_pictures_of_predictions(tmp_path, ending):
     """Values above 255 need 16 bits, which BMP has not; a grey BMP is read as grey."""

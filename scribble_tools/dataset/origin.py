@@ -1,0 +1,28 @@
+"""Of which data set a model or predictions are, as far as their folders say it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from scribble_tools.json_files import Record, Text, read_json
+
+PREDICTION = "prediction.json"  # the record of `predict`
+PLANS = "plans.json"  # that nnUNetv2_predict copies
+
+
+def dataset_of_model(folder: Path) -> str:
+    """``DatasetNNN_name`` of a model in nnUNet_results; nothing of one that lies elsewhere."""
+    name = folder.absolute().parent.name
+    return name if re.fullmatch(r"Dataset\d{3}_.+", name) else ""
+
+
+def dataset_of_predictions(folder: Path) -> str:
+    """``DatasetNNN_name`` of the model that predicted a folder of labels; nothing if unknown."""
+    for file, key in ((PREDICTION, "model"), (PLANS, "dataset_name")):
+        try:
+            said = read_json(folder / file, Record(required={key: Text()}))[key]
+        except (OSError, ValueError):
+            continue
+        return dataset_of_model(Path(said) if key == "model" else Path(said) / "model")
+    return ""
