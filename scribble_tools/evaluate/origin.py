@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from scribble_tools.dataset.origin import PREDICTION
@@ -32,3 +32,25 @@ def unfinished_notes(folder: Path, cases: Collection[str]) -> dict[str, list[str
             note = f"predicted before the training was finished ({words})"
             notes.setdefault(note, []).extend(own)
     return notes
+
+
+def refuse_one_folder(predictions: Iterable[Path], reference: Path) -> None:
+    """Refuse to compare a folder with itself.
+
+    Raises:
+        ValueError: one of the folders of predictions is that of the references.
+    """
+    if reference.is_dir() and (one := [own for own in predictions if own.samefile(reference)]):
+        raise ValueError(
+            f"{one[0]} would be compared with itself: give a folder of predictions and one of "
+            "references, or tell their files apart with --ref-pattern and --pred-pattern"
+        )
+
+
+def exchanged_in_words(prediction: Path, reference: Path) -> str:
+    """A question where `predict` wrote the references and not the predictions; else nothing."""
+    if not (reference / PREDICTION).is_file() or (prediction / PREDICTION).is_file():
+        return ""
+    return (
+        f"scribble_tools predict wrote the labels in REF ({reference}). Are PRED and REF exchanged?"
+    )

@@ -385,6 +385,22 @@ def test_command_line_takes_labels_from_dataset_json_and_writes_reports(folders,
     assert report["versions"]["numpy"] == np.__version__
 
 
+def test_exchanged_folders_are_asked_about_and_one_folder_is_refused(folders, capsys):
+    prediction, reference = folders
+    (prediction / "prediction.json").write_text("{}")
+    assert main(["evaluate", str(prediction), str(reference)]) == 0
+    assert "exchanged" not in capsys.readouterr().err
+    assert main(["evaluate", str(reference), str(prediction)]) == 0
+    asked = f"WARNING: scribble_tools predict wrote the labels in REF ({prediction}). Are PRED and"
+    assert asked in capsys.readouterr().err
+    assert main(["evaluate", str(prediction), str(prediction)]) == 1
+    assert f"{prediction} would be compared with itself" in capsys.readouterr().err
+    for number in range(3):
+        (reference / f"c{number}.nii.gz").rename(prediction / f"c{number}_gt.nii.gz")
+    words = ["--ref-pattern", "{case}_gt.nii.gz"]
+    assert main(["evaluate", str(prediction), str(prediction), *words]) == 0
+
+
 def test_command_line_labels_and_errors(folders, capsys):
     arguments = ["evaluate", *map(str, folders), "-np", "1"]
     assert main([*arguments, "--labels", "spot=2", "--ignore-label", "1"]) == 0
