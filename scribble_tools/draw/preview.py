@@ -114,6 +114,7 @@ def find_case_files(
     reference: Path | None = None,
     cases: Sequence[str] | None = None,
     channel: int = 0,
+    remedy: str = "choose other cases with --cases?",
 ) -> list[ShownFiles]:
     """Gather the files of the cases of a raw data set.
 
@@ -124,6 +125,7 @@ def find_case_files(
             and labelsTs_dense of the data set, for the cases that have one there.
         cases: default: all that have a prediction; without predictions, all in labelsTr.
         channel: of the image.
+        remedy: what to say where files are missing.
 
     Raises:
         FileNotFoundError: a folder, or an image, prediction or reference is missing; the message
@@ -174,10 +176,7 @@ def find_case_files(
         shown = {title: having[case] for title, having in predicted.items() if case in having}
         found.append(ShownFiles(case, image, scribbles.get(case), shown, dense.get(case)))
     if problems:
-        head = (
-            f"{counted(len(problems), 'file is missing', 'files are missing')}"
-            " (choose other cases with --cases?):"
-        )
+        head = f"{counted(len(problems), 'file is missing', 'files are missing')} ({remedy}):"
         raise FileNotFoundError("\n".join([head, *problems]))
     if conflicts := value_conflicts(path for own in found for path in own.predictions.values()):
         raise ValueError("\n".join(conflicts))

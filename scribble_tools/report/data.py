@@ -55,6 +55,7 @@ from scribble_tools.text_tables import natural
 
 # base64 makes four bytes of three; with figures and tables 200 cases stay below 20 MB
 ALL_SHEETS_BYTES, LARGEST_SHEET_BYTES = 11_000_000, 120_000
+OWN_IMAGES = "a report shows the data set's own images; scribble_tools evaluate scores others, too"
 RECORD_LISTS = ("cases", "patients", "scribbled_cases")  # an entry for every case: too long
 
 
@@ -241,7 +242,7 @@ def gather(
     if other is not None:
         folders.append(find_predictions(other, ending, fold))
     titles = distinct_titles(folders)
-    files = find_case_files(dataset, folders, reference)
+    files = find_case_files(dataset, folders, reference, remedy=OWN_IMAGES)
     shown = (path for case in files for _, path in case.label_maps)
     labels, left_out = occurring(labels, shown, num_processes)
     preprocessed = os.environ.get("nnUNet_preprocessed")

@@ -358,6 +358,14 @@ def test_wrong_arguments_are_explained(root, words, out, message, capsys):
     assert not (root / "out").exists()
 
 
+def test_predictions_of_other_images_than_the_data_sets_are_explained(root, capsys):
+    make_predictions(root / "new", ["new_1"])
+    assert report(root, "--pred", root / "new") == 1
+    error = capsys.readouterr().err
+    assert "1 file is missing (a report shows the data set's own images; scribble_tools" in error
+    assert "no image new_1_0000.nii.gz" in error and "--cases" not in error
+
+
 def test_all_problems_are_told_at_once(root, capsys):
     write(model(root) / "fold_0" / "validation" / "p2_a.nii.gz", np.zeros((3, 4, 5), np.uint8))
     (model(root) / "fold_0" / "validation" / "p3_a.nii.gz").write_bytes(b"no image")
