@@ -11,10 +11,15 @@ PREDICTION = "prediction.json"  # the record of `predict`
 PLANS = "plans.json"  # that nnUNetv2_predict copies
 
 
+def is_dataset_name(name: str) -> bool:
+    """Whether it is nnU-Net's ``DatasetNNN_name``."""
+    return re.fullmatch(r"Dataset\d{3}_.+", name) is not None
+
+
 def dataset_of_model(folder: Path) -> str:
-    """``DatasetNNN_name`` of a model in nnUNet_results; nothing of one that lies elsewhere."""
-    name = folder.absolute().parent.name
-    return name if re.fullmatch(r"Dataset\d{3}_.+", name) else ""
+    """``DatasetNNN_name`` of a model or fold in nnUNet_results; nothing of one elsewhere."""
+    above = folder.absolute().parents[:2]
+    return next((own.name for own in above if is_dataset_name(own.name)), "")
 
 
 def dataset_of_predictions(folder: Path) -> str:
@@ -24,5 +29,7 @@ def dataset_of_predictions(folder: Path) -> str:
             said = read_json(folder / file, Record(required={key: Text()}))[key]
         except (OSError, ValueError):
             continue
-        return dataset_of_model(Path(said) if key == "model" else Path(said) / "model")
+        if key == "model":
+            return dataset_of_model(Path(said))
+        return said if is_dataset_name(said) else ""
     return ""

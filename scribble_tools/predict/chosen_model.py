@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from scribble_tools.dataset.origin import dataset_of_model, is_dataset_name
+from scribble_tools.dataset.raw import FILE, read_label_set
 from scribble_tools.dataset.writing import find_dataset
 from scribble_tools.predict.nnunet_model import TrainedModel, find_model
 from scribble_tools.predict.training_state import FINAL, go_on_in_words
@@ -73,3 +75,32 @@ def model_in_words(model: TrainedModel) -> str:
         others = [model.folder / f"fold_{f}" for f in model.folds if f not in ended]
         line += "".join(f"\n{go_on_in_words(fold)}" for fold in others)
     return line
+
+
+def other_dataset_in_words(model: Path, dataset: Path) -> str:
+    """Where a model lies among those of another data set than the one that is meant; or nothing."""
+    theirs = dataset_of_model(model)
+    if not theirs or theirs == dataset.name or not is_dataset_name(dataset.name):
+        return ""
+    return f"the model {model} is of {theirs}, but --dataset is {dataset.name}"
+
+
+def refuse_other_classes(model: Path, dataset: Path) -> None:
+    """Refuse a model that tells other classes apart than a raw data set has.
+
+    Raises:
+        ValueError: their dataset.json name others, or other values.
+        OSError: one of them is missing.
+    """
+    own, theirs = (read_label_set(folder / FILE).classes for folder in (dataset, model))
+    if own != theirs:
+        where = other_dataset_in_words(model, dataset)
+        raise ValueError(
+            f"{model / FILE} has other classes ({_listed(theirs)}) than {dataset / FILE} "
+            f"({_listed(own)}){': ' * bool(where)}{where}. Say a model that was trained on "
+            f"{dataset.name} as it is, or the --dataset of the model"
+        )
+
+
+def _listed(classes: Mapping[str, Sequence[int]]) -> str:
+    return " ".join(f"{name}={','.join(map(str, values))}" for name, values in classes.items())

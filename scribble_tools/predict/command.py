@@ -18,7 +18,12 @@ from scribble_tools.draw.preview import preview_case
 from scribble_tools.draw.shown_case import ShownFiles
 from scribble_tools.evaluate.origin import UNFINISHED
 from scribble_tools.images.image_io import write_labels
-from scribble_tools.predict.chosen_model import add_model_arguments, find_model_of, model_in_words
+from scribble_tools.predict.chosen_model import (
+    add_model_arguments,
+    find_model_of,
+    model_in_words,
+    other_dataset_in_words,
+)
 from scribble_tools.predict.label_writer import (
     LABEL_FORMATS,
     label_ending,
@@ -258,6 +263,8 @@ def run(options: Options) -> int:
     except (FileNotFoundError, ValueError):
         dataset = None  # only names of segments are asked of it
     print(model_in_words(model))
+    if dataset and (doubt := other_dataset_in_words(model.folder, dataset)):
+        print(f"warning: {doubt}")
     written = predict_images(model, options.images, options.out, options, dataset)
     print(f"wrote the labels of {counted(len(written), 'case')} to {options.out}")
     if options.pictures:

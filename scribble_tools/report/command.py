@@ -11,7 +11,7 @@ from pathlib import Path
 from scribble_tools.arguments import positive_int
 from scribble_tools.dataset.writing import find_raw_dataset
 from scribble_tools.json_files import read_json
-from scribble_tools.predict.chosen_model import find_model_folder
+from scribble_tools.predict.chosen_model import find_model_folder, other_dataset_in_words
 from scribble_tools.report.data import ReportData, gather
 from scribble_tools.report.page import as_json, render
 from scribble_tools.report.rows import unfinished_of
@@ -166,16 +166,23 @@ def run(options: Options) -> int:
         None if given is None else find_model_folder(dataset.name, given, option)
         for given, option in ((options.model, "--model"), (options.compare, "--compare"))
     )
-    data = gather(
-        dataset,
-        model,
-        options.pred,
-        options.ref,
-        other,
-        options.fold,
-        options.patient_regex,
-        options.num_processes,
-    )
+    try:
+        data = gather(
+            dataset,
+            model,
+            options.pred,
+            options.ref,
+            other,
+            options.fold,
+            options.patient_regex,
+            options.num_processes,
+        )
+    except FileNotFoundError as error:
+        wrong = [other_dataset_in_words(own, dataset) for own in (model, other) if own]
+        if not any(wrong):
+            raise
+        # what is missing, and how it would be made, is of no use to whoever took the wrong model
+        raise FileNotFoundError("\n".join(filter(None, wrong))) from error
     numbers = write_report(data, options.out, _command(options), options.overwrite)
     for sentence in unfinished_of(data):
         print(f"warning: {sentence}")

@@ -23,7 +23,12 @@ from scribble_tools.images.image_files import channel_problems
 from scribble_tools.images.image_io import read_image
 from scribble_tools.images.segmentation_files import read_labels
 from scribble_tools.images.slicer_segmentation import ENDING
-from scribble_tools.predict.chosen_model import add_model_arguments, find_model_of, model_in_words
+from scribble_tools.predict.chosen_model import (
+    add_model_arguments,
+    find_model_of,
+    model_in_words,
+    refuse_other_classes,
+)
 from scribble_tools.predict.nnunet_model import NNUNetModel, TrainedModel
 from scribble_tools.problems import refuse
 from scribble_tools.suggest.listing import in_words, row_of, table_of, write_list
@@ -301,6 +306,7 @@ def run(options: Options) -> int:
         )
     dataset = find_raw_dataset(options.dataset)
     model = find_model_of(dataset.name, options.model, options.folds)
+    refuse_other_classes(model.folder, dataset)
     print(model_in_words(model))
     if options.images is None:
         cases = training_cases(dataset, options.cases)

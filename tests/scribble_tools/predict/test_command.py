@@ -209,6 +209,20 @@ def test_command_line(trained, images, tmp_path, capsys, monkeypatch):
     assert "say which model" in capsys.readouterr().err
 
 
+def test_a_model_of_another_data_set_than_the_one_that_is_said_is_warned_of(
+    trained, images, tmp_path, capsys, monkeypatch
+):
+    model, dataset = trained
+    monkeypatch.setattr(command, "predict_images", lambda *_: {})
+    line = ["predict", "--images", str(images), "--out", "out", "--dataset", str(dataset)]
+    assert cli.main([*line, "--model", str(model)]) == 0
+    assert "warning" not in capsys.readouterr().out
+    other = shutil.copytree(model, tmp_path / "Dataset902_Other" / model.name)
+    assert cli.main([*line, "--model", str(other)]) == 0
+    said = f"warning: the model {other} is of Dataset902_Other, but --dataset is {DATASET}\n"
+    assert said in capsys.readouterr().out
+
+
 def test_what_an_unfinished_training_predicts_is_said_and_recorded(
     trained, images, tmp_path, capsys
 ):

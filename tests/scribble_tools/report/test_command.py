@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -364,6 +365,17 @@ def test_predictions_of_other_images_than_the_data_sets_are_explained(root, caps
     error = capsys.readouterr().err
     assert "1 file is missing (a report shows the data set's own images; scribble_tools" in error
     assert "no image new_1_0000.nii.gz" in error and "--cases" not in error
+
+
+def test_a_model_of_another_data_set_is_named(root, capsys):
+    other = root / "results" / "Dataset008_Other" / model(root).name
+    shutil.copytree(model(root), other)
+    assert report(root, "--model", other) == 0, "of the same cases"
+    shutil.rmtree(other / "fold_0" / "validation")
+    assert report(root, "--model", model(root), "--compare", other, "--overwrite") == 1
+    error = capsys.readouterr().err
+    said = f"the model {other} is of Dataset008_Other, but --dataset is Dataset007_Organs\n"
+    assert said in error and "--val" not in error
 
 
 def test_all_problems_are_told_at_once(root, capsys):

@@ -118,6 +118,20 @@ def test_missing_cases_are_named_and_nothing_is_written(trained, tmp_path, capsy
     assert not list(tmp_path.iterdir())
 
 
+def test_a_model_of_other_classes_is_refused(trained, tmp_path, capsys):
+    model, dataset = trained
+    other = tmp_path / "Dataset902_Other" / model.name
+    shutil.copytree(model, other)
+    content = json.loads((other / "dataset.json").read_text())
+    content["labels"] = {"background": 0, "liver": 1, "ignore": 2}
+    (other / "dataset.json").write_text(json.dumps(content))
+    assert run(dataset, other, tmp_path / "next") == 1
+    error = capsys.readouterr().err
+    assert "dataset.json has other classes (liver=1) than" in error
+    assert f"the model {other} is of Dataset902_Other, but --dataset is Dataset901_Tiny" in error
+    assert not (tmp_path / "next").exists()
+
+
 def test_images_without_annotation_are_looked_at_as_they_are(trained, tmp_path, capsys):
     model, dataset = trained
     for name in ("new_1", "new_2"):
