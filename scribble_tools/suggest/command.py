@@ -162,7 +162,8 @@ def _suggest(
         places = rank_cases(judged, options.places, options.per_case, patients, known)
         if not places:
             raise ValueError(
-                "nothing speaks for a stroke anywhere: all is predicted with certainty"
+                "nothing speaks for a stroke anywhere: all is predicted with certainty. Draw in "
+                "some ordinary slices, or look at other images with --images FOLDER"
             )
         (out / LABELS).mkdir()
         found = Suggestions(places, judged)

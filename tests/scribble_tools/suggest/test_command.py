@@ -94,6 +94,19 @@ def test_one_fold_not_mirrored_says_that_nothing_can_disagree(trained, tmp_path,
     assert not list(tmp_path.glob(".next*")), "nothing temporary is left"
 
 
+def test_where_nothing_speaks_for_a_stroke_it_says_what_to_do(
+    trained, tmp_path, monkeypatch, capsys
+):
+    model, dataset = trained
+    monkeypatch.setattr("scribble_tools.suggest.command.rank_cases", lambda *_: [])
+    words = ["--cases", "case1", "--fold", "0", "--no-mirroring"]
+    assert run(dataset, model, tmp_path / "next", *words) == 1
+    assert (
+        "nothing speaks for a stroke anywhere: all is predicted with certainty. Draw in some "
+        "ordinary slices, or look at other images with --images FOLDER\n"
+    ) in capsys.readouterr().err
+
+
 def test_images_with_nan_are_named_before_anything_is_predicted(trained, tmp_path, capsys):
     model, dataset = trained
     raw = shutil.copytree(dataset, tmp_path / "raw" / dataset.name)
