@@ -29,7 +29,7 @@ from scribble_tools.evaluate.confusion import (
 )
 from scribble_tools.evaluate.confusion_report import format_confusion, write_confusion_picture
 from scribble_tools.evaluate.folders import evaluate_folders
-from scribble_tools.evaluate.origin import exchanged_in_words, refuse_one_folder
+from scribble_tools.evaluate.origin import doubts_of
 from scribble_tools.evaluate.scores import TOLERANCE_MM
 from scribble_tools.evaluate.summary import (
     MISSING_HD95,
@@ -235,10 +235,9 @@ def _score(options: Options) -> tuple[list[Evaluation], str]:
     )
     if missing := [folder for folder in folders if not folder.is_dir()]:
         raise FileNotFoundError(f"{missing[0]} is not a folder")
-    if options.ref_pattern == options.pred_pattern:
-        refuse_one_folder(folders, options.reference)
-    if doubt := exchanged_in_words(options.prediction, options.reference):
-        print(f"WARNING: {doubt}", file=sys.stderr)
+    if options.ref_pattern == options.pred_pattern:  # else the names tell the files apart
+        for doubt in doubts_of(folders, options.reference):
+            print(f"WARNING: {doubt}", file=sys.stderr)
     evaluations, problems = [], []
     for folder in folders:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from scribble_tools.dataset.origin import PREDICTION
@@ -34,23 +34,17 @@ def unfinished_notes(folder: Path, cases: Collection[str]) -> dict[str, list[str
     return notes
 
 
-def refuse_one_folder(predictions: Iterable[Path], reference: Path) -> None:
-    """Refuse to compare a folder with itself.
-
-    Raises:
-        ValueError: one of the folders of predictions is that of the references.
-    """
-    if reference.is_dir() and (one := [own for own in predictions if own.samefile(reference)]):
-        raise ValueError(
-            f"{one[0]} would be compared with itself: give a folder of predictions and one of "
-            "references, or tell their files apart with --ref-pattern and --pred-pattern"
+def doubts_of(predictions: Sequence[Path], reference: Path) -> list[str]:
+    """What to ask of folders: one and the same (right as a test only), or perhaps exchanged."""
+    doubts = [
+        f"{own} is compared with itself: give a folder of predictions and one of references"
+        for own in predictions
+        if reference.is_dir() and own.samefile(reference)
+    ]
+    written = [(folder / PREDICTION).is_file() for folder in (reference, predictions[0])]
+    if written == [True, False]:
+        doubts.append(
+            f"scribble_tools predict wrote the labels in REF ({reference}). Are PRED and REF "
+            "exchanged?"
         )
-
-
-def exchanged_in_words(prediction: Path, reference: Path) -> str:
-    """A question where `predict` wrote the references and not the predictions; else nothing."""
-    if not (reference / PREDICTION).is_file() or (prediction / PREDICTION).is_file():
-        return ""
-    return (
-        f"scribble_tools predict wrote the labels in REF ({reference}). Are PRED and REF exchanged?"
-    )
+    return doubts

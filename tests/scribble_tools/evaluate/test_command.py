@@ -385,7 +385,7 @@ def test_command_line_takes_labels_from_dataset_json_and_writes_reports(folders,
     assert report["versions"]["numpy"] == np.__version__
 
 
-def test_exchanged_folders_are_asked_about_and_one_folder_is_refused(folders, capsys):
+def test_exchanged_folders_and_a_folder_beside_itself_are_asked_about(folders, capsys):
     prediction, reference = folders
     (prediction / "prediction.json").write_text("{}")
     assert main(["evaluate", str(prediction), str(reference)]) == 0
@@ -393,8 +393,8 @@ def test_exchanged_folders_are_asked_about_and_one_folder_is_refused(folders, ca
     assert main(["evaluate", str(reference), str(prediction)]) == 0
     asked = f"WARNING: scribble_tools predict wrote the labels in REF ({prediction}). Are PRED and"
     assert asked in capsys.readouterr().err
-    assert main(["evaluate", str(prediction), str(prediction)]) == 1
-    assert f"{prediction} would be compared with itself" in capsys.readouterr().err
+    assert main(["evaluate", str(prediction), str(prediction)]) == 0
+    assert f"WARNING: {prediction} is compared with itself" in capsys.readouterr().err
     for number in range(3):
         (reference / f"c{number}.nii.gz").rename(prediction / f"c{number}_gt.nii.gz")
     words = ["--ref-pattern", "{case}_gt.nii.gz"]
