@@ -27,6 +27,7 @@ class Finding:
         message: what is wrong, with the value.
         remedy: what to do about it.
         line: a command that does it, to be pasted: in the table it would be broken into pieces.
+            Findings of one kind with other lines are rows of their own.
     """
 
     severity: Literal["error", "warning", "note"]
@@ -35,6 +36,11 @@ class Finding:
     message: str
     remedy: str
     line: str = ""
+
+    @property
+    def row(self) -> tuple[str, str, str]:
+        """Findings with the same share a row of the table."""
+        return self.severity, self.code, self.line
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ class Report:
     def _counted(self, severity: str) -> str:
         """As many as the table has rows; in how many places, where a row tells of several."""
         number = self.count(severity)
-        rows = len({f.code for f in self.findings if f.severity == severity})
+        rows = len({f.row for f in self.findings if f.severity == severity})
         return counted(rows, severity) + f" in {number} places" * (number > rows)
 
     @property
@@ -127,12 +133,12 @@ def sort_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 def group_findings(findings: Sequence[Finding]) -> list[tuple[str, str, str, str]]:
-    """Rows of the table (see ``COLUMNS``): one per severity and kind, the first cases named."""
-    groups: dict[tuple[str, str], list[Finding]] = {}
+    """Rows of the table (see ``COLUMNS``): one per kind and remedy, the first cases named."""
+    groups: dict[tuple[str, str, str], list[Finding]] = {}
     for finding in findings:
-        groups.setdefault((finding.severity, finding.code), []).append(finding)
+        groups.setdefault(finding.row, []).append(finding)
     rows = []
-    for (severity, _), group in groups.items():
+    for (severity, *_), group in groups.items():
         places = [*dict.fromkeys(finding.where for finding in group)]
         where = ", ".join(places[:NAMED])
         if len(places) > NAMED:
