@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from scribble_tools.dataset.preprocessed_plans import is_older, preprocess_again
+from scribble_tools.dataset.preprocessed_plans import is_older, preprocess_command
 from scribble_tools.dataset.raw import files_by_case
 from scribble_tools.wording import counted
 
@@ -38,20 +38,20 @@ def _warnings(folder: Path, raw: Path, ending: str, fold: Collection[str]) -> li
     old = [c for c in labels if c in done and c in fold and is_older(done[c], labels[c])]
     # nnU-Net leaves out a label without an image
     new = [c for c in labels if c not in done and (raw / f"imagesTr/{c}_0000{ending}").exists()]
-    again = preprocess_again(folder.parent, folder.name) if old or new else ""
+    command = preprocess_command(folder.parent, folder.name) if old or new else ""
     lines = []
     if old:
         lines.append(
             f"WARNING: {counted(len(old), 'label file is', 'label files are')} newer than the "
             f"preprocessed data (by modification time): {_named(old)}. This training uses the old "
-            f"strokes. {again}, unless the files were only copied"
+            f"strokes. Unless the files were only copied, run: {command}"
         )
     if new:
         lines.append(
             f"WARNING: {counted(len(new), 'case')} of the raw data set "
             f"{'is' if len(new) == 1 else 'are'} not preprocessed: {_named(new)}. This training "
-            f"does without. {again}; scribble_tools check {raw.name[7:10]} then says whether the "
-            "folds have all cases"
+            f"does without. Whether the folds have all cases says scribble_tools check "
+            f"{raw.name[7:10]}. To preprocess again, run: {command}"
         )
     return lines
 

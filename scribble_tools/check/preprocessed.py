@@ -10,9 +10,11 @@ from scribble_tools.check.case_files import TrainingCase
 from scribble_tools.check.description import Description
 from scribble_tools.check.findings import Finding
 from scribble_tools.dataset import shapes
-from scribble_tools.dataset.preprocessed_plans import AGAIN, is_older, preprocess_again
+from scribble_tools.dataset.preprocessed_plans import is_older, plan_command, preprocess_command
 from scribble_tools.dataset.raw import FILE, read_dataset_json
 from scribble_tools.json_files import Record, read_json
+
+AGAIN = "Preprocess again (see the line below)"
 
 
 def ct_findings(preprocessed: Path | None, about: Description) -> list[Finding]:
@@ -55,33 +57,36 @@ def preprocessed_findings(
                 f"are {json.dumps(content.get('labels'))}: training would use the old ones, or "
                 "stop with a KeyError in a worker"
             )
-            findings.append(Finding("error", "labels-changed", "dataset.json", message, AGAIN))
+            where = ("error", "labels-changed", "dataset.json")
+            findings.append(Finding(*where, message, AGAIN, plan_command(preprocessed)))
     except (OSError, ValueError, KeyError, TypeError):
         pass  # planned only in part: nnU-Net writes this file when it preprocesses
     # one .pkl per case is common to all formats of preprocessed data
     for folder in sorted({path.parent for path in preprocessed.glob("*/*.pkl")}):
         done = {path.stem: path for path in folder.glob("*.pkl")}
-        again = preprocess_again(preprocessed, folder.name)
+        line = preprocess_command(preprocessed, folder.name)
         for files in cases:
             where = f"{folder.name}/{files.case}"
             old = done.pop(files.case, None)
             if old is None:
                 message = "the case is not preprocessed: it cannot be trained on"
-                findings.append(Finding("warning", "not-preprocessed", where, message, again))
+                findings.append(Finding("warning", "not-preprocessed", where, message, AGAIN, line))
             elif files.label.is_file() and is_older(old, files.label):
                 message = (
                     "the label file is newer than the preprocessed case (by modification time): "
                     "training would use the old scribbles"
                 )
-                remedy = f"{again}, unless the files were only copied"
-                findings.append(Finding("warning", "preprocessed-old", where, message, remedy))
+                remedy = f"{AGAIN}, unless the files were only copied"
+                kind = ("warning", "preprocessed-old", where)
+                findings.append(Finding(*kind, message, remedy, line))
         findings += [
             Finding(
                 "warning",
                 "preprocessed-extra",
                 f"{folder.name}/{case}",
                 "preprocessed, but not in the data set: fold 'all' would train on it",
-                "Delete the preprocessed folder, then run nnUNetv2_plan_and_preprocess again",
+                AGAIN,
+                line,
             )
             for case in done
         ]

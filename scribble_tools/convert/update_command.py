@@ -15,7 +15,7 @@ from scribble_tools.convert.stroke_changes import UpdateOptions
 from scribble_tools.convert.update import Update, doubt_in_words, in_words, update_dataset
 from scribble_tools.dataset.drawn_labels import read_drawn_labels
 from scribble_tools.dataset.not_strokes import NOT_STROKES, read_not_strokes
-from scribble_tools.dataset.preprocessed_plans import plans_in
+from scribble_tools.dataset.preprocessed_plans import plans_in, preprocess_command
 from scribble_tools.dataset.raw import RawDataset
 from scribble_tools.dataset.writing import RECORD, find_dataset, next_commands
 from scribble_tools.images.label_files import GridRules, grid_remarks
@@ -110,14 +110,11 @@ def _what_zero_is(dataset: Path, scribbles: Path, found: Update) -> str:
 def _next(dataset: Path) -> str:
     """What to type then: what was preprocessed before is preprocessed again, by the same plans."""
     folder = Path(os.environ.get("nnUNet_preprocessed") or os.devnull) / dataset.name
-    done = {}
-    for plans, configurations in plans_in(folder).items():
-        for name, own in configurations.items():
-            identifier = own.get("data_identifier")
-            if identifier and (folder / identifier).is_dir():
-                done.setdefault(identifier, f"-plans_name {plans} -c {name}")
+    known = [own for plans in plans_in(folder).values() for own in plans.values()]
+    planned = [own.get("data_identifier") for own in known]
+    done = [path.name for path in sorted(folder.glob("*")) if path.is_dir()]
+    done = [name for name in done if name in planned]
     lines = next_commands(dataset).splitlines()
     if done:
-        number = int(dataset.name[7:10])
-        lines[-1:] = [f"then: nnUNetv2_preprocess -d {number} {which}" for which in done.values()]
+        lines[-1:] = [f"then: {preprocess_command(folder, name)}" for name in done]
     return "\n".join(lines)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,7 +11,6 @@ from scribble_tools.dataset import shapes
 from scribble_tools.json_files import read_json
 
 PLANNERS = "nnUNetPlans"  # plans that the planner writes; `small-plans` adds others
-AGAIN = "Run nnUNetv2_plan_and_preprocess again"
 
 
 def plans_in(preprocessed: Path) -> dict[str, Mapping]:
@@ -23,15 +24,34 @@ def plans_in(preprocessed: Path) -> dict[str, Mapping]:
     return found
 
 
-def preprocess_again(preprocessed: Path, identifier: str) -> str:
-    """How what lies in a folder is preprocessed again; other plans than the planner's are named."""
+def preprocess_command(preprocessed: Path, identifier: str) -> str:
+    """The command that preprocesses again what lies in a folder, by the same plans; to be pasted.
+
+    Args:
+        preprocessed: the data set's folder in nnUNet_preprocessed.
+        identifier: name of the folder in it.
+    """
     for plans, configurations in plans_in(preprocessed).items():
         for name, own in configurations.items():
             if own.get("data_identifier") == identifier:
-                if plans == PLANNERS:
-                    return AGAIN
-                return f"Run nnUNetv2_preprocess -plans_name {plans} -c {name} again"
-    return AGAIN
+                words = ("-d", _number(preprocessed), "-plans_name", plans, "-c", name)
+                return shlex.join(("nnUNetv2_preprocess", *words))
+    return plan_command(preprocessed)
+
+
+def plan_command(preprocessed: Path) -> str:
+    """The command that plans anew and preprocesses what was preprocessed before; to be pasted."""
+    folders = [path.name for path in preprocessed.glob("*") if path.is_dir()]
+    planned = plans_in(preprocessed).get(PLANNERS, {})
+    done = [name for name, own in planned.items() if own.get("data_identifier") in folders]
+    only = ("-c", *done) if done else ()
+    return shlex.join(("nnUNetv2_plan_and_preprocess", "-d", _number(preprocessed), *only))
+
+
+def _number(preprocessed: Path) -> str:
+    """What stands behind -d, where nnU-Net takes no name."""
+    found = re.match(r"Dataset(\d{3})_", preprocessed.name)
+    return str(int(found[1])) if found else "ID"
 
 
 def is_older(preprocessed: Path, label: Path) -> bool:

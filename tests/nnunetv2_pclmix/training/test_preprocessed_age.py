@@ -42,7 +42,7 @@ def test_strokes_drawn_since_are_named(data):
     write(raw / "labelsTr" / "b.nii.gz", 2000)
     (line,) = age_warnings(done, CONTENT, CASES)
     assert "1 label file is newer" in line and ": b. This training uses the old strokes" in line
-    assert "Run nnUNetv2_plan_and_preprocess again, unless" in line
+    assert line.endswith("only copied, run: nnUNetv2_plan_and_preprocess -d 130")
     assert age_warnings(done, CONTENT, ["a", "c"]) == []  # of another fold
     for case in CASES:
         write(raw / "labelsTr" / f"{case}.nii.gz", 2000)
@@ -58,7 +58,7 @@ def test_other_plans_are_preprocessed_by_their_own_command(data):
     plans = {"plans_name": "small", "configurations": {"2d": configuration}}
     (small.parent / "small.json").write_text(json.dumps(plans))
     (line,) = age_warnings(small, CONTENT, CASES)
-    assert "Run nnUNetv2_preprocess -plans_name small -c 2d again" in line
+    assert line.endswith("run: nnUNetv2_preprocess -d 130 -plans_name small -c 2d")
 
 
 def test_cases_that_were_never_preprocessed_are_named(data):
@@ -68,7 +68,8 @@ def test_cases_that_were_never_preprocessed_are_named(data):
     write(raw / "imagesTr" / "new_0000.nii.gz", 2000)
     (line,) = age_warnings(done, CONTENT, CASES)
     assert "1 case of the raw data set is not preprocessed: new. " in line
-    assert "nnUNetv2_plan_and_preprocess again; scribble_tools check 130" in line
+    assert "scribble_tools check 130" in line
+    assert line.endswith("run: nnUNetv2_plan_and_preprocess -d 130")
 
 
 @pytest.mark.parametrize("content", [CONTENT | {"dataset": {}}, {"file_ending": ".mha"}])

@@ -640,14 +640,23 @@ def test_small_plans_are_preprocessed_by_their_own_command(data):
     plans["configurations"]["2d"]["data_identifier"] = "small_2d"
     (data.pre / "small.json").write_text(json.dumps(plans))
     for folder, command in (
-        ("small_2d", "nnUNetv2_preprocess -plans_name small -c 2d"),
-        ("nnUNetPlans_2d", "nnUNetv2_plan_and_preprocess"),
+        ("nnUNetPlans_2d", "nnUNetv2_plan_and_preprocess -d 127"),  # of no plans that are here
+        ("small_2d", "nnUNetv2_preprocess -d 127 -plans_name small -c 2d"),
     ):
         (data.pre / folder).mkdir()
         (data.pre / folder / "p1_frame1.pkl").touch()
         os.utime(data.pre / folder / "p1_frame1.pkl", (1, 1))
         found = data.finding("preprocessed-old", f"{folder}/p1_frame1", preprocessed=data.pre)
-        assert command in found.remedy
+        assert found.line == command
+    report = data.check(preprocessed=data.pre)
+    rows = [row for row in group_findings(report.findings) if "newer than" in row[2]]
+    assert [row[1] for row in rows] == ["nnUNetPlans_2d/p1_frame1", "small_2d/p1_frame1"]
+    data.change_json(labels={"background": 0, "A": 1, "B": 2, "ignore": 3})
+    (data.pre / "dataset.json").write_text('{"labels": {"background": 0}}')
+    plans["configurations"]["2d"]["data_identifier"] = "nnUNetPlans_2d"
+    (data.pre / "nnUNetPlans.json").write_text(json.dumps(plans))
+    changed = data.finding("labels-changed", preprocessed=data.pre)
+    assert changed.line == "nnUNetv2_plan_and_preprocess -d 127 -c 2d"
 
 
 def write_plans(data, spacing_mm):
