@@ -146,7 +146,7 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         """Check the annotations of the training cases before anything long begins.
 
         Raises:
-            RuntimeError: a class, or the background, is annotated nowhere.
+            RuntimeError: a class, or the background, is annotated nowhere, or a case is missing.
         """
         for line in describe(type(self).__name__, __version__, self.config):
             self.print_to_log_file(line)
@@ -160,7 +160,7 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         with distributed.first_process_first(self.is_ddp, self.local_rank):
             cases, others = self.do_split()
         folder, content = self.preprocessed_dataset_folder, self.dataset_json
-        check_annotations(self.dataset_class, folder, cases, content["labels"])
+        check_annotations(self.dataset_class, folder, cases, content["labels"], others)
         super().on_train_start()
         distributed.draw_otherwise(self.local_rank, self.current_epoch)
         self.print_to_log_file(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nnunetv2_pclmix.training.patch_sampling import OUTSIDE
+from scribble_tools.dataset.preprocessed_plans import lacking_in_words
 
 BACKGROUND = frozenset([0])
 
@@ -25,21 +26,26 @@ def check_annotations(
     folder: str,
     cases: Sequence[str],
     labels: Mapping[str, int | Sequence[int]],
+    others: Sequence[str] = (),
 ) -> None:
     """Refuse to train when a class, a region or the background is annotated in no case.
 
-    Or when ``dataset.json`` was changed since preprocessing: nnU-Net's loader looks for annotated
-    voxels under the labels that there are now.
+    Or when cases were added, or ``dataset.json`` was changed, since preprocessing: nnU-Net's
+    loader looks for annotated voxels under the labels that there are now.
 
     Args:
         dataset_class: nnU-Net's class for reading preprocessed cases.
         folder: preprocessed data of one configuration.
         cases: training cases.
         labels: of ``dataset.json``, name to value or, for a region, values.
+        others: cases to validate on.
 
     Raises:
-        RuntimeError: names every class that is missing, or both lists of labels, and the remedy.
+        RuntimeError: names every case or class that is missing, or both lists of labels, and the
+            remedy.
     """
+    if lacking := lacking_in_words(Path(folder), [*cases, *others]):
+        raise RuntimeError(lacking)
     dataset = dataset_class(folder, list(cases))
     names = {_values(value): name for name, value in labels.items() if name != "ignore"}
     missing = set(names)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from scribble_tools.dataset.preprocessed_plans import is_older, preprocess_command
+from scribble_tools.dataset.preprocessed_plans import cases_in, is_older, preprocess_command
 from scribble_tools.dataset.raw import files_by_case
-from scribble_tools.wording import counted
-
-NAMED = 3
+from scribble_tools.wording import counted, some_of
 
 
 def age_warnings(folder: Path, content: Mapping, fold: Collection[str]) -> list[str]:
@@ -33,7 +31,7 @@ def age_warnings(folder: Path, content: Mapping, fold: Collection[str]) -> list[
 
 
 def _warnings(folder: Path, raw: Path, ending: str, fold: Collection[str]) -> list[str]:
-    done = {path.stem: path for path in folder.glob("*.pkl")}
+    done = cases_in(folder)
     labels = files_by_case(raw / "labelsTr", ending)
     old = [c for c in labels if c in done and c in fold and is_older(done[c], labels[c])]
     # nnU-Net leaves out a label without an image
@@ -43,20 +41,14 @@ def _warnings(folder: Path, raw: Path, ending: str, fold: Collection[str]) -> li
     if old:
         lines.append(
             f"WARNING: {counted(len(old), 'label file is', 'label files are')} newer than the "
-            f"preprocessed data (by modification time): {_named(old)}. This training uses the old "
+            f"preprocessed data (by modification time): {some_of(old)}. This training uses the old "
             f"strokes. Unless the files were only copied, run: {command}"
         )
     if new:
         lines.append(
             f"WARNING: {counted(len(new), 'case')} of the raw data set "
-            f"{'is' if len(new) == 1 else 'are'} not preprocessed: {_named(new)}. This training "
+            f"{'is' if len(new) == 1 else 'are'} not preprocessed: {some_of(new)}. This training "
             f"does without. Whether the folds have all cases says scribble_tools check "
             f"{raw.name[7:10]}. To preprocess again, run: {command}"
         )
     return lines
-
-
-def _named(cases: Sequence[str]) -> str:
-    """The first of them."""
-    more = f" and {len(cases) - NAMED} more" * (len(cases) > NAMED)
-    return ", ".join(cases[:NAMED]) + more

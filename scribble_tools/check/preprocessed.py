@@ -10,7 +10,12 @@ from scribble_tools.check.case_files import TrainingCase
 from scribble_tools.check.description import Description
 from scribble_tools.check.findings import Finding
 from scribble_tools.dataset import shapes
-from scribble_tools.dataset.preprocessed_plans import is_older, plan_command, preprocess_command
+from scribble_tools.dataset.preprocessed_plans import (
+    cases_in,
+    is_older,
+    plan_command,
+    preprocess_command,
+)
 from scribble_tools.dataset.raw import FILE, read_dataset_json
 from scribble_tools.json_files import Record, read_json
 
@@ -61,9 +66,8 @@ def preprocessed_findings(
             findings.append(Finding(*where, message, AGAIN, plan_command(preprocessed)))
     except (OSError, ValueError, KeyError, TypeError):
         pass  # planned only in part: nnU-Net writes this file when it preprocesses
-    # one .pkl per case is common to all formats of preprocessed data
     for folder in sorted({path.parent for path in preprocessed.glob("*/*.pkl")}):
-        done = {path.stem: path for path in folder.glob("*.pkl")}
+        done = cases_in(folder)
         line = preprocess_command(preprocessed, folder.name)
         for files in cases:
             where = f"{folder.name}/{files.case}"

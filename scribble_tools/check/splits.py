@@ -12,7 +12,7 @@ from scribble_tools.check.findings import Finding
 from scribble_tools.dataset.label_set import LabelSet
 from scribble_tools.dataset.patients import find_patients
 from scribble_tools.dataset.writing import RECORD, read_splits
-from scribble_tools.wording import counted
+from scribble_tools.wording import counted, some_of
 
 FILE = "splits_final.json"
 INSTALL = "Correct the splits and make them the data set's with scribble_tools install-splits"
@@ -127,15 +127,15 @@ def _fold_findings(
     findings = []
     train, val = fold["train"], fold["val"]
     if unknown := sorted((train | val) - set(counts)):
-        message = f"names cases that the data set does not have: {_some(unknown)}"
+        message = f"names cases that the data set does not have: {some_of(unknown)}"
         findings.append(Finding("error", "splits-unknown-case", where, message, INSTALL))
     if both := sorted(train & val):
-        message = f"trains and validates on {_some(both)}"
+        message = f"trains and validates on {some_of(both)}"
         findings.append(Finding("error", "splits-overlap", where, message, INSTALL))
     sides = [{patients[case] for case in side if case in patients} for side in (train, val)]
     if leaked := sorted(sides[0] & sides[1] - {patients.get(case) for case in both}):
         message = (
-            f"patients on both sides: {_some(leaked)}. Two images of one patient are much alike, "
+            f"patients on both sides: {some_of(leaked)}. Two images of one patient are much alike, "
             "so the validation is too good"
         )
         findings.append(Finding("error", "splits-patient", where, message, INSTALL))
@@ -154,7 +154,3 @@ def _fold_findings(
             if name not in everywhere
         ]
     return findings
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:5]) + f" and {len(names) - 5} more" * (len(names) > 5)

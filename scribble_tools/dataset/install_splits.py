@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from scribble_tools.dataset.preprocessed_plans import cases_in, lacking_in_words
 from scribble_tools.dataset.raw import read_record
 from scribble_tools.dataset.shapes import DATASET_JSON
 from scribble_tools.dataset.writing import RECORD, find_dataset, read_splits
@@ -128,4 +129,9 @@ def run(options: Options) -> int:
         folders[name] = Path(os.environ[name])
     target = install_splits(options.dataset, *folders.values(), options.splits, options.overwrite)
     print(f"wrote {target}")
+    named = {case for fold in read_splits(target) for side in fold.values() for case in side}
+    for folder in sorted(path for path in target.parent.iterdir() if path.is_dir()):
+        # one without any case is none of a configuration
+        if cases_in(folder) and (lacking := lacking_in_words(folder, named)):
+            print(f"note: {lacking}")
     return 0

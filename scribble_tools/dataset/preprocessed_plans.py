@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from scribble_tools.dataset import shapes
 from scribble_tools.json_files import read_json
+from scribble_tools.wording import counted, some_of
 
 PLANNERS = "nnUNetPlans"  # plans that the planner writes; `small-plans` adds others
 
@@ -52,6 +53,25 @@ def _number(preprocessed: Path) -> str:
     """What stands behind -d, where nnU-Net takes no name."""
     found = re.match(r"Dataset(\d{3})_", preprocessed.name)
     return str(int(found[1])) if found else "ID"
+
+
+def cases_in(folder: Path) -> dict[str, Path]:
+    """One file of each case that is preprocessed in a folder."""
+    return {path.stem: path for path in folder.glob("*.pkl")}  # common to all formats
+
+
+def lacking_in_words(folder: Path, cases: Collection[str]) -> str:
+    """Which cases of the splits are not preprocessed in a folder, and what to run; or nothing.
+
+    Args:
+        folder: of one configuration, in the data set's folder in nnUNet_preprocessed.
+    """
+    lacking = sorted({*cases} - cases_in(folder).keys())
+    if not lacking:
+        return ""
+    number = counted(len(lacking), "case of the splits is", "cases of the splits are")
+    command = preprocess_command(folder.parent, folder.name)
+    return f"{number} not preprocessed in {folder}: {some_of(lacking)}. Run: {command}"
 
 
 def is_older(preprocessed: Path, label: Path) -> bool:

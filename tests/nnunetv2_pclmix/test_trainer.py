@@ -737,6 +737,17 @@ def test_a_class_that_is_never_annotated_is_named(nnunet):
         make_trainer(nnunet).run_training()
 
 
+def test_cases_of_the_splits_that_are_not_preprocessed_are_named(nnunet):
+    path = nnunet / "nnUNet_preprocessed" / DATASET / "splits_final.json"
+    path.write_text('[{"train": ["case0", "case1"], "val": ["case2", "new1"]}]')
+    with pytest.raises(
+        RuntimeError,
+        match="^1 case of the splits is not preprocessed in .*/nnUNetPlans_2d: new1. "
+        "Run: nnUNetv2_preprocess -d 901 -plans_name nnUNetPlans -c 2d$",
+    ):
+        make_trainer(nnunet).run_training()
+
+
 def test_missing_background_scribbles_are_named(nnunet):
     import blosc2
 

@@ -219,6 +219,22 @@ def test_install_splits_command_line(folders, monkeypatch, capsys):
     assert (folders[1] / "Dataset007_X" / "splits_final.json").exists()
 
 
+def test_cases_of_the_splits_that_are_not_preprocessed_are_said(folders, monkeypatch, capsys):
+    for name, folder in zip(("nnUNet_raw", "nnUNet_preprocessed"), folders, strict=True):
+        monkeypatch.setenv(name, str(folder))
+    preprocessed = folders[1] / "Dataset007_X"
+    small = {"2d": {"data_identifier": "small_2d"}}
+    write_json({"configurations": small}, preprocessed / "small.json")
+    for name in ("nnUNetPlans_2d/a", "nnUNetPlans_2d/b", "nnUNetPlans_2d/c", "small_2d/b"):
+        (preprocessed / name).parent.mkdir(exist_ok=True)
+        (preprocessed / f"{name}.pkl").touch()
+    (preprocessed / "gt_segmentations").mkdir()
+    assert cli.main(["install-splits", "7"]) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "not preprocessed" in line)
+    assert "note: 2 cases of the splits are not preprocessed in " in line
+    assert line.endswith("/small_2d: a, c. Run: nnUNetv2_preprocess -d 7 -plans_name small -c 2d")
+
+
 def test_next_commands_say_where_nnunet_has_to_look(tmp_path, monkeypatch):
     folder = tmp_path / "my raw" / "Dataset027_X"
     commands = [
