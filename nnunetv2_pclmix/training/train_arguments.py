@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 from nnunetv2_pclmix.discovery import TRAINER
-from scribble_tools.dataset.preprocessed_plans import plans_in
+from scribble_tools.dataset.preprocessed_plans import number_of, plans_in
 from scribble_tools.dataset.shapes import DATASET_JSON, PLANNED, PLANS, SPLITS
 from scribble_tools.dataset.writing import find_dataset
 from scribble_tools.json_files import Record, in_words, problems_of, read_json
@@ -70,16 +71,23 @@ def refuse_unreadable(options: TrainOptions) -> None:
     Of what else is missing nothing is said: nnU-Net does.
 
     Raises:
-        OSError, ValueError: one is no such file, there are no such plans, or the plans make nnU-Net
-            call other code.
+        OSError, ValueError: the data set was not planned, one is no such file, there are no such
+            plans, or the plans make nnU-Net call other code.
     """
-    root = Path(os.environ.get("nnUNet_preprocessed", ""))
-    try:
-        folder = find_dataset(root, options.dataset)
-    except (FileNotFoundError, ValueError):
+    if not (root := os.environ.get("nnUNet_preprocessed")):
         return
+    plan = shlex.join(
+        ("nnUNetv2_plan_and_preprocess", "-d", number_of(options.dataset))
+        + ("-c", options.configuration)
+    )
+    try:
+        folder = find_dataset(Path(root), options.dataset)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{error}. What is to be trained is planned first: {plan}"
+        ) from None
     if not os.path.lexists(folder / f"{options.p}.json"):
-        there = ", ".join(plans_in(folder)) or "none: run nnUNetv2_plan_and_preprocess first"
+        there = ", ".join(plans_in(folder)) or f"none. Run first: {plan}"
         raise FileNotFoundError(f"{folder} has no plans {options.p} (-p). There are: {there}")
     shapes = {f"{options.p}.json": PLANS, "dataset.json": DATASET_JSON, "splits_final.json": SPLITS}
     for name, shape in shapes.items():

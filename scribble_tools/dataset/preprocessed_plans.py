@@ -35,7 +35,7 @@ def preprocess_command(preprocessed: Path, identifier: str) -> str:
     for plans, configurations in plans_in(preprocessed).items():
         for name, own in configurations.items():
             if own.get("data_identifier") == identifier:
-                words = ("-d", _number(preprocessed), "-plans_name", plans, "-c", name)
+                words = ("-d", number_of(preprocessed.name), "-plans_name", plans, "-c", name)
                 return shlex.join(("nnUNetv2_preprocess", *words))
     return plan_command(preprocessed)
 
@@ -46,13 +46,13 @@ def plan_command(preprocessed: Path) -> str:
     planned = plans_in(preprocessed).get(PLANNERS, {})
     done = [name for name, own in planned.items() if own.get("data_identifier") in folders]
     only = ("-c", *done) if done else ()
-    return shlex.join(("nnUNetv2_plan_and_preprocess", "-d", _number(preprocessed), *only))
+    return shlex.join(("nnUNetv2_plan_and_preprocess", "-d", number_of(preprocessed.name), *only))
 
 
-def _number(preprocessed: Path) -> str:
-    """What stands behind -d, where nnU-Net takes no name."""
-    found = re.match(r"Dataset(\d{3})_", preprocessed.name)
-    return str(int(found[1])) if found else "ID"
+def number_of(dataset: str) -> str:
+    """The id of a data set, given by id or name, as nnU-Net's -d takes no name."""
+    found = re.fullmatch(r"(?:Dataset)?0*(\d+)(?:_.*)?", dataset)
+    return found[1] if found else "ID"
 
 
 def cases_in(folder: Path) -> dict[str, Path]:

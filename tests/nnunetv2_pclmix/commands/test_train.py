@@ -66,12 +66,18 @@ def test_contradictions(started, capsys, words, message):
 def test_plans_that_are_not_there_are_refused_with_those_that_are(
     started, tmp_path, monkeypatch, capsys
 ):
+    monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path))
+    for name in ("130", "Dataset130_Hearts"):
+        assert main(["train", name, "2d", "0", "-device", "cpu"]) == 1
+        said = capsys.readouterr().err
+        assert said.endswith("planned first: nnUNetv2_plan_and_preprocess -d 130 -c 2d\n")
+        assert "found none. There are: none at all" in said
     folder = tmp_path / "Dataset130_Hearts"
     folder.mkdir()
-    monkeypatch.setenv("nnUNet_preprocessed", str(tmp_path))
     command = "train 130 2d 0 -device cpu -p nnUNetPlans_smal".split()
+    planning = "nnUNetv2_plan_and_preprocess -d 130 -c 2d\n"
     assert main(command) == 1
-    assert "There are: none: run nnUNetv2_plan_and_preprocess" in capsys.readouterr().err
+    assert capsys.readouterr().err.endswith(f"There are: none. Run first: {planning}")
     configuration = {"spacing": [1, 1], "architecture": {}}
     for name in ("nnUNetPlans_small", "nnUNetPlans"):
         plans = {"plans_name": name, "configurations": {"2d": configuration}}
