@@ -34,17 +34,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: Options) -> int:
     """Train; return the exit status."""
-    import torch
+    from nnunetv2_pclmix.training.requirements import CannotTrain
 
     if problem := train_arguments.contradiction(options):
         print(f"nnunetv2_pclmix train: error: {problem}", file=sys.stderr)
         return 2
     train_arguments.refuse_unreadable(options)
+    try:
+        _train(options)
+    except CannotTrain as error:
+        print(f"nnunetv2_pclmix train: error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _train(options: Options) -> None:
+    """Here, or as one of the processes of torchrun."""
+    import torch
+
     if "LOCAL_RANK" in os.environ:
         from nnunetv2_pclmix.train import train
 
         train(options)
-        return 0
+        return
     from nnunetv2.run.run_training import run_training
 
     from nnunetv2_pclmix import discovery
@@ -67,4 +79,3 @@ def run(options: Options) -> int:
         val_with_best=options.val_best,
         device=torch.device(options.device),
     )
-    return 0

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from nnunetv2_pclmix.training.patch_sampling import OUTSIDE
+from nnunetv2_pclmix.training.requirements import CannotTrain
 from scribble_tools.dataset.preprocessed_plans import lacking_in_words
 
 BACKGROUND = frozenset([0])
@@ -41,11 +42,11 @@ def check_annotations(
         others: cases to validate on.
 
     Raises:
-        RuntimeError: names every case or class that is missing, or both lists of labels, and the
+        CannotTrain: names every case or class that is missing, or both lists of labels, and the
             remedy.
     """
     if lacking := lacking_in_words(Path(folder), [*cases, *others]):
-        raise RuntimeError(lacking)
+        raise CannotTrain(lacking)
     dataset = dataset_class(folder, list(cases))
     names = {_values(value): name for name, value in labels.items() if name != "ignore"}
     missing = set(names)
@@ -66,7 +67,7 @@ def check_annotations(
     if not missing:
         if then == now:
             return
-        raise RuntimeError(
+        raise CannotTrain(
             f"{Path(folder).name} was preprocessed with the labels {_words(then)}, dataset.json "
             f"now has {_words(now)}. Put the old ones back, or run nnUNetv2_plan_and_preprocess "
             "again"
@@ -91,4 +92,4 @@ def check_annotations(
         f"{Path(folder).name}, so that nnU-Net's resampling lost them: widen them, or train a "
         "configuration of finer spacing"
     )
-    raise RuntimeError(message + ". Then run nnUNetv2_plan_and_preprocess again")
+    raise CannotTrain(message + ". Then run nnUNetv2_plan_and_preprocess again")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,11 @@ from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss
 from torch import nn
 
 from nnunetv2_pclmix.method.global_mean import world_size
+from scribble_tools.dataset.preprocessed_plans import preprocess_command
+
+
+class CannotTrain(RuntimeError):
+    """What the user can mend before a training; the message says how."""
 
 
 def refuse_unsupported(what: str, problems: Sequence[str]) -> None:
@@ -22,10 +26,10 @@ def refuse_unsupported(what: str, problems: Sequence[str]) -> None:
         what: which training.
 
     Raises:
-        RuntimeError: there are problems.
+        CannotTrain: there are problems.
     """
     if problems:
-        raise RuntimeError("\n- ".join((f"{what}:", *problems)))
+        raise CannotTrain("\n- ".join((f"{what}:", *problems)))
 
 
 def unsupported(
@@ -46,9 +50,8 @@ def unsupported(
     problems = []
     if preprocessed is not None and not any(Path(preprocessed).glob("*")):
         problems.append(
-            f"there are no preprocessed cases in {preprocessed}: run nnUNetv2_preprocess -d "
-            f"{shlex.quote(Path(preprocessed).parent.name)} -plans_name PLANS -c CONFIGURATION, "
-            "with the plans (-p) and the configuration that this training was given"
+            f"there are no preprocessed cases in {preprocessed}. Run: "
+            f"{preprocess_command(Path(preprocessed).parent, Path(preprocessed).name)}"
         )
     if not has_ignore_label:
         problems.append(

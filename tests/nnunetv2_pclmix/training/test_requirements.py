@@ -1,6 +1,7 @@
 """What keeps a training from beginning is said at once, with the remedy."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -57,8 +58,12 @@ def test_cases_that_were_not_preprocessed_are_no_missing_file(tmp_path):
     folder = tmp_path / "Dataset901_Tiny" / "nnUNetPlans_small_2d"
     for _ in range(2):  # there is none, and it is empty
         (problem,) = unsupported({}, True, CPU, 4, True, str(folder))
-        assert f"no preprocessed cases in {folder}: run nnUNetv2_preprocess -d Data" in problem
+        assert f"no preprocessed cases in {folder}. Run: " in problem
         folder.mkdir(parents=True, exist_ok=True)
+    plans = {"2d": {"data_identifier": folder.name}}
+    (folder.parent / "small.json").write_text(json.dumps({"configurations": plans}))
+    (problem,) = unsupported({}, True, CPU, 4, True, str(folder))
+    assert problem.endswith("Run: nnUNetv2_preprocess -d 901 -plans_name small -c 2d")
     (folder / "case0.b2nd").touch()
     assert unsupported({}, True, CPU, 4, True, str(folder)) == []
 
@@ -96,3 +101,11 @@ def test_files_that_nnunet_would_stop_at_anywhere(nnunet, capsys, name, change, 
     error = capsys.readouterr().err
     assert said in error and "Traceback" not in error
     assert not any((nnunet / "nnUNet_results").iterdir())
+
+
+def test_what_the_user_can_mend_ends_the_command_without_a_traceback(nnunet, capsys):
+    shutil.rmtree(nnunet / "nnUNet_preprocessed" / DATASET / "nnUNetPlans_2d")
+    assert cli.main(["train", "901", "2d", "0", "-device", "cpu"]) == 1
+    error = capsys.readouterr().err
+    assert "train: error: nnUNetTrainerPCLMix cannot train Dataset901_Tiny" in error
+    assert error.endswith("Run: nnUNetv2_preprocess -d 901 -plans_name nnUNetPlans -c 2d\n")
