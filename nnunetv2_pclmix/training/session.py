@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from scribble_tools.storage.interruptions import (
+    Terminated,
     exit_code_of,
     full_in_words,
     is_full,
@@ -28,6 +29,7 @@ VALIDATE_AGAIN = (
     "and --val"
 )
 DEAD_WORKERS = "background workers are no longer alive"  # batchgenerators' words
+STOPPED = (exit_code_of(KeyboardInterrupt()), exit_code_of(Terminated()))
 PATIENCE_S = 10  # for a worker of this training that torchrun has just ended
 
 
@@ -67,18 +69,38 @@ def without_echo_of_dead_workers() -> Iterator[None]:
 
     SIGTERM from a batch system, or of `kill` for a job, ends the workers, too. Where they die
     otherwise, the training stops with the same message when it asks for the next batch.
+
+    A worker that dies while it sends breaks its pipe. What is said of that waits for the end: the
+    thread may see it before the signal is seen here.
     """
     tell = threading.excepthook
+    broken_pipes = []
 
     def tell_others(error: threading.ExceptHookArgs) -> None:
-        if DEAD_WORKERS not in str(error.exc_value):
+        if _is_broken_pipe_of_worker(error):
+            broken_pipes.append(error)
+        elif DEAD_WORKERS not in str(error.exc_value):
             tell(error)
 
     threading.excepthook = tell_others
     try:
         yield
+    except SystemExit as end:
+        if end.code in STOPPED:
+            broken_pipes.clear()
+        raise
     finally:
         threading.excepthook = tell
+        for error in broken_pipes:
+            tell(error)
+
+
+def _is_broken_pipe_of_worker(error: threading.ExceptHookArgs) -> bool:
+    """Whether batchgenerators' thread that takes the workers' batches raised it."""
+    frames = traceback.walk_tb(error.exc_traceback)
+    return isinstance(error.exc_value, (ConnectionError, EOFError)) and any(
+        frame.f_code.co_name == "results_loop" for frame, _ in frames
+    )
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from batchgenerators.dataloading.nondet_multi_threaded_augmenter import results_
 
 from nnunetv2_pclmix.training.checkpoint_files import save_whole, write_checkpoint
 from nnunetv2_pclmix.training.session import FolderGuard, alone, one_last_message
+from scribble_tools.storage.interruptions import Terminated
 from scribble_tools.storage.locks import Busy
 from tests.nnunetv2_pclmix.training.test_resume import (
     FINAL,
@@ -135,6 +136,33 @@ def test_workers_that_a_signal_has_ended_are_no_news(monkeypatch, told):
         thread.join()
     assert [error.exc_type for error in seen] == [ZeroDivisionError] * told
     assert threading.excepthook == seen.append
+
+
+@pytest.mark.parametrize("raised", [ConnectionResetError, EOFError, BrokenPipeError])
+@pytest.mark.parametrize("stopped", [False, True])
+def test_pipes_of_workers_that_a_signal_has_ended_are_no_news(monkeypatch, raised, stopped):
+    """A worker that dies while it sends; the thread may see it before the signal is seen."""
+    seen = []
+    monkeypatch.setattr(threading, "excepthook", lambda error: seen.append(error.exc_type))
+
+    def get(timeout):
+        raise raised
+
+    def other():
+        raise raised
+
+    queue = SimpleNamespace(get=get)
+    threads = [
+        threading.Thread(target=results_loop, args=(queue, None, Event(), False, [])),
+        threading.Thread(target=other),
+    ]
+    with pytest.raises(SystemExit if stopped else RuntimeError):
+        with alone(None, print, str, lambda: None):
+            for thread in threads:
+                thread.start()
+                thread.join()
+            raise Terminated if stopped else RuntimeError
+    assert seen == [raised] * (1 if stopped else 2)
 
 
 @pytest.mark.parametrize("error", [OSError("other"), RuntimeError("other")])
