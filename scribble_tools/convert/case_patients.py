@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -60,15 +61,15 @@ def assign_patients(
         patients = read_patients(patients_csv)
         where = str(patients_csv)
     elif patient_regex is not None:
+        where = f"--patient-regex {shlex.quote(patient_regex)}"
         try:
             regex = re.compile(patient_regex)
         except re.error as error:
-            raise ValueError(f"--patient-regex {patient_regex!r}: {error}") from None
+            raise ValueError(f"{where}: {error}") from None
         patients = {}
         for case, files in cases.items():
             below = normal_form(files.images[0].relative_to(root).as_posix())
             patients[case] = patient_in(case, regex) or patient_in(below, regex)
-        where = f"--patient-regex {patient_regex!r}"
     else:
         return {case: case for case in cases}
     if missing := sorted(set(cases) - {case for case, patient in patients.items() if patient}):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -72,10 +73,11 @@ def _find_cases(
     for sub in (folder / "imagesTr", folder / "labelsTr", scribbles):
         if not sub.is_dir():
             raise FileNotFoundError(f"{sub} is not a folder")
+    option = f"--patient-regex {shlex.quote(patient_regex)}"
     try:
         patient = re.compile(patient_regex)
     except re.error as error:
-        raise ValueError(f"--patient-regex {patient_regex!r}: {error}") from None
+        raise ValueError(f"{option}: {error}") from None
     scribbled = cases_in(scribbles, ending)
     cases, problems, imaged = [], [], set()
     for part in ("Tr", "Ts"):
@@ -91,7 +93,7 @@ def _find_cases(
             if scribble and name not in scribbled:
                 problems.append(f"{first} has no scribble {scribble}: add it, or move the image")
             if not (own := patient_in(name, patient)):
-                problems.append(f"{name}: --patient-regex {patient_regex!r} does not occur in it")
+                problems.append(f"{name}: {option} does not occur in it")
                 continue
             cases.append(
                 SourceCase(

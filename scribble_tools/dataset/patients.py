@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Collection
 from pathlib import Path
 
@@ -32,13 +33,14 @@ def find_patients(
             is not what `scribble_tools convert` writes.
     """
     if regex is not None:
+        typed = f"patient regex {shlex.quote(regex)}"
         try:
             pattern = re.compile(regex)
         except re.error as error:
-            raise ValueError(f"patient regex {regex!r} is no regular expression: {error}") from None
+            raise ValueError(f"{typed} is no regular expression: {error}") from None
         found = {case: patient_in(case, pattern) for case in cases}
         if unmatched := [case for case, patient in found.items() if not patient]:
-            raise ValueError(f"patient regex {regex!r} does not match {', '.join(unmatched)}")
+            raise ValueError(f"{typed} does not match {', '.join(unmatched)}")
         return found
     for folder in (reference, reference.absolute().parent):
         try:

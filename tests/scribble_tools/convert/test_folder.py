@@ -673,7 +673,10 @@ def test_ambiguous_places_are_refused(tmp_path, capsys):
         (["--label-description", "none.txt"], "none.txt: no such file"),
         (["--patients", "none.csv"], "none.csv: no such file"),
         (["--patient-regex", "("], "--patient-regex '\\(': "),
-        (["--patient-regex", r"c[01]"], "gives no patient for the cases c2"),
+        (
+            ["--patient-regex", r"c[01]\d*"],
+            r"--patient-regex 'c\[01\]\\d\*' gives no patient for the cases c2",
+        ),
     ],
 )
 def test_wrong_options_are_named(tmp_path, capsys, words, message):

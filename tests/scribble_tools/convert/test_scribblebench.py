@@ -107,7 +107,7 @@ def test_cases_of_a_patient_share_a_side(root):
     patients = {c.name: c.patient for c in source(root, "highest", patient_regex=r"p\d|test").cases}
     assert patients["p1_a"] == patients["p1_b"] == "p1"
     assert {c.patient for c in source(root, "highest").cases} == {*CASES, "test1"}
-    with pytest.raises(ValueError, match=r"test1: --patient-regex 'p\\\\d' does not occur in it"):
+    with pytest.raises(ValueError, match=r"test1: --patient-regex 'p\\d' does not occur in it"):
         source(root, "highest", patient_regex=r"p\d")
     with pytest.raises(ValueError, match=r"test1: --patient-regex .* does not occur in it"):
         source(root, "highest", patient_regex=r"(p\d)|test")  # a match without the group

@@ -20,6 +20,8 @@ def test_regex(tmp_path, regex):
 def test_unusable_regex(tmp_path):
     with pytest.raises(ValueError, match="does not match patient021_frame01, patient022_frame01$"):
         find_patients(CASES, tmp_path, "frame13")
+    with pytest.raises(ValueError, match=r"'\(x\\d\)' does not match"):  # as it was typed
+        find_patients(CASES, tmp_path, r"(x\d)")
     with pytest.raises(ValueError, match=r"'\(' is no regular expression"):
         find_patients(CASES, tmp_path, "(")
     with pytest.raises(ValueError, match="does not match patient022_frame01$"):
