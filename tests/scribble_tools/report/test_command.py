@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 from PIL import Image
 
 from scribble_tools.cli import main
@@ -120,6 +121,19 @@ def test_models_are_named_as_predict_names_them(root, monkeypatch, capsys):
     ]
     assert report(root, *words[:3], "Stokc", "--overwrite") == 1
     assert f"no model Stokc. There are:\n  --compare {words[1]}" in capsys.readouterr().err
+
+
+def test_settings_of_parts_that_are_off_are_not_said_to_be_those_of_the_whole_method(root):
+    ours = {"config": {"temperature": 1.0}, "components": {"on": ["strokes"], "off": ["mixing"]}}
+    checkpoint = model(root) / "fold_0" / "checkpoint_final.pth"
+    torch.save({"pclmix": {**ours, "defaults": ours["config"]}}, checkpoint)
+    assert report(root, "--model", model(root)) == 0
+    said = "Of the parts that are on; those that are off stand above. None of these is known"
+    assert said in made(root)[0]
+    del ours["components"]
+    torch.save({"pclmix": {**ours, "defaults": ours["config"]}}, checkpoint)
+    assert report(root, "--model", model(root), "--overwrite") == 0
+    assert '<p class="note">None of these is known' in made(root)[0]
 
 
 def test_predictions_for_slicer_are_those_in_other_formats(root):
