@@ -258,6 +258,8 @@ def run(options: Options) -> int:
             "all sizes are given, so that nothing was measured, and --minutes has no part. "
             f"{trainer} trains {max(lengths)} epochs" + f"; shorter: {shorter}" * bool(shorter)
         )
+        if device == "cpu":  # on which the longest takes days
+            trainer = lengths[min(lengths)]
     print("next:")
     number, name, configuration = map(shlex.quote, (options.dataset, name, configuration))
     if spacing:

@@ -73,12 +73,18 @@ def test_sizes_that_do_not_fit_are_refused(plans, change, message):
 
 def test_command_line(nnunet, capsys):
     sizes = "--patch 16 16 --batch 2 --features 4 8 8".split()
-    assert cli.main(["small-plans", "901", *sizes]) == 0
+    assert cli.main(["small-plans", "901", "--device", "cuda", *sizes]) == 0
     folder = nnunet / "nnUNet_preprocessed" / DATASET
     assert json.loads((folder / "nnUNetPlans_small.json").read_text())["plans_name"]
     out = capsys.readouterr().out
     assert "nothing was measured" in out and "nnUNetTrainerPCLMix trains 1000 epochs" in out
     assert "shorter: nnUNetTrainerPCLMix_5epochs, nnUNetTrainerPCLMix_20epochs" in out
+    assert out.endswith("-tr nnUNetTrainerPCLMix\n")
+    on_cpu = ["small-plans", "901", *sizes, "--device", "cpu", "--trainer"]
+    for name in ("nnUNetTrainerStrokeSupport", "nnUNetTrainerStrokeSupport_20epochs"):
+        assert cli.main([*on_cpu, name]) == 0
+        taken = name if name.endswith("epochs") else f"{name}_5epochs"
+        assert capsys.readouterr().out.endswith(f"-tr {taken} -device cpu\n")
     assert cli.main(["small-plans", "901", "--plans", "other", *sizes]) == 1
     assert "plan_and_preprocess" in capsys.readouterr().err
     assert cli.main(["small-plans", "901", "--name", "nnUNetPlans", *sizes]) == 1
