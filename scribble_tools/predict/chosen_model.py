@@ -59,10 +59,18 @@ def find_model_folder(dataset: str | None, model: Path | None, option: str = "--
     there = sorted(path.name for path in root.iterdir() if any(path.glob("fold_*")))
     named = [name for name in there if model is None or name == str(model)]
     if len(named) != 1:
-        listed = "".join(f"\n  {option} {name}" for name in there) or "\n  none at all"
+        lines = [f"\n  {option} {name}{_remark(root / name)}" for name in there]
+        listed = "".join(lines) or "\n  none at all"
         what = "several models" if model is None and there else f"no model {model or ''}".rstrip()
         raise FileNotFoundError(f"{root} has {what}. There are:{listed}")
     return root / named[0]
+
+
+def _remark(model: Path) -> str:
+    """Which folds' training has not ended, as a comment behind what is to be pasted."""
+    folds = sorted(fold for fold in model.glob("fold_*") if not (fold / FINAL).is_file())
+    numbers = ", ".join(fold.name.removeprefix("fold_") for fold in folds)
+    return f"  # not finished: fold {numbers}" if numbers else ""
 
 
 def model_in_words(model: TrainedModel) -> str:

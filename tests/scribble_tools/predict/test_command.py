@@ -195,6 +195,22 @@ def test_models_are_found_by_name_and_by_data_set(trained, tmp_path, monkeypatch
         find_model_of("901", None)
 
 
+def test_models_to_choose_from_that_are_not_finished_are_marked(tmp_path, monkeypatch):
+    for name, fold, checkpoint in (
+        ("A__P__2d", "0", "checkpoint_final.pth"),
+        ("B__P__2d", "0", "checkpoint_final.pth"),
+        ("B__P__2d", "1", "checkpoint_best.pth"),
+        ("B__P__2d", "all", "training_log_1.txt"),
+    ):
+        folder = tmp_path / "Dataset005_X" / name / f"fold_{fold}"
+        folder.mkdir(parents=True)
+        (folder / checkpoint).touch()
+    monkeypatch.setenv("nnUNet_results", str(tmp_path))
+    listed = "\n  --model A__P__2d\n  --model B__P__2d  # not finished: fold 1, all"
+    with pytest.raises(FileNotFoundError, match=f"several models. There are:{listed}$"):
+        find_model_of("5", None)
+
+
 def test_command_line(trained, images, tmp_path, capsys, monkeypatch):
     model, _ = trained
     monkeypatch.setenv("nnUNet_results", str(model.parent.parent))
