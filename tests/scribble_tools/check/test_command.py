@@ -547,7 +547,7 @@ def test_patients_on_both_sides(data):
     assert "splits-patient" not in codes
     assert "patients-unknown" in codes
     assert data.finding("splits-patient", patient_regex="(.+)_frame")
-    with pytest.raises(ValueError, match="'p1' does not match p2_frame1"):
+    with pytest.raises(ValueError, match="regex p1 does not match p2_frame1"):
         data.check(patient_regex="p1")
     (data.folder / "conversion.json").write_text("[]")
     assert data.finding("patients-unknown").severity == "note"
