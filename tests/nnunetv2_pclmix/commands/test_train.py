@@ -20,7 +20,8 @@ def started(monkeypatch):
         calls.append(signature.bind(*args, **kwargs).arguments)
 
     monkeypatch.setattr(nnunets, "run_training", run_training)
-    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    for name in ("LOCAL_RANK", "nnUNet_preprocessed"):
+        monkeypatch.delenv(name, raising=False)
     threads = torch.get_num_threads()
     yield calls
     torch.set_num_threads(threads)
