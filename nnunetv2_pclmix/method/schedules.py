@@ -15,6 +15,11 @@ def sigmoid_ramp(progress: float, length: float = 1.0) -> float:
     return math.exp(-5.0 * (1.0 - max(progress, 0.0) / length) ** 2)
 
 
+def linear_fall(progress: float, length: float) -> float:
+    """1 - progress / length, 0 afterwards; 1 throughout for ``length`` 0."""
+    return max(0.0, 1.0 - progress / length) if length else 1.0
+
+
 def certainty_threshold(progress: float, low: float = 0.75) -> float:
     """h(t) = (low + (1 - low) r(t/T)) ln 2, in nats: entropies up to it count as certain."""
     return (low + (1.0 - low) * sigmoid_ramp(progress)) * math.log(2.0)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nnunetv2_pclmix.config import PCLMixConfig
-from nnunetv2_pclmix.method.schedules import delayed_power, sigmoid_ramp
+from nnunetv2_pclmix.method.schedules import delayed_power, linear_fall, sigmoid_ramp
 
 
 def term_weights(config: PCLMixConfig, progress: float) -> dict[str, float]:
@@ -54,21 +54,26 @@ def term_weights(config: PCLMixConfig, progress: float) -> dict[str, float]:
         mixed = of_strokes("_mixed")
         if not config.mixed_dice:
             mixed.pop("dice_main_mixed", None)
-        weights |= {name: config.lambda_mixed_scribble * w for name, w in mixed.items()}
+        mixed = {name: config.lambda_mixed_scribble * w for name, w in mixed.items()}
         if config.lambda_pseudo:
-            weights["pseudo_main"] = pseudo
+            mixed["pseudo_main"] = pseudo
             if config.pseudo_dice:
-                weights["pseudo_dice_main"] = pseudo * config.pseudo_dice
+                mixed["pseudo_dice_main"] = pseudo * config.pseudo_dice
             if config.auxiliary_decoder:
-                weights["pseudo_auxiliary"] = auxiliary * pseudo
+                mixed["pseudo_auxiliary"] = auxiliary * pseudo
         if agreement:
-            weights["heterogeneous_mixed"] = heterogeneous
+            mixed["heterogeneous_mixed"] = heterogeneous
+        left = linear_fall(progress, config.mix_fade)
+        weights |= {name: left * weight for name, weight in mixed.items()}
     return weights
 
 
 def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
     """Sum of weight times term over the terms of one pass."""
-    return torch.stack([scaled(weights[name], value) for name, value in terms.items()]).sum()
+    # what all have in common is one operation: it is the pass' own, such as the mix' that fades
+    common = max(weights[name] for name in terms) or 1.0
+    parts = [scaled(weights[name] / common, value) for name, value in terms.items()]
+    return scaled(common, torch.stack(parts).sum())
 
 
 def scaled(weight: float, value: Tensor) -> Tensor:

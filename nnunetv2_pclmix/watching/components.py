@@ -59,7 +59,7 @@ COMPONENTS = (
     Component(
         "dynamic mix (a second pass on mixed images)",
         ("dynamic_mix",),
-        ("mix_area", "lambda_mixed_scribble", "mixed_dice"),
+        ("mix_area", "lambda_mixed_scribble", "mixed_dice", "mix_fade"),
         lambda config: config.dynamic_mix,
     ),
     Component(

@@ -50,7 +50,9 @@ def smoothed(values: np.ndarray) -> np.ndarray:
         return (total[high] - total[low]) / (count[high] - count[low])
 
 
-def _line(axis: Axes, values: Sequence[float], label: str, colour: object, dash: object) -> None:
+def _line(
+    axis: Axes, values: Sequence[float], label: str | None, colour: object, dash: object
+) -> None:
     values = np.asarray(values, float)
     if len(values) >= SMOOTHED_FROM:
         axis.plot(values, color=colour, lw=0.6, alpha=0.3)
@@ -85,12 +87,20 @@ def _draw_terms(axis: Axes, terms: Series, title: str) -> None:
 
 
 def _draw_weights(axis: Axes, weights: Series) -> None:
-    """Weights that are the same in every epoch share a line."""
-    groups: dict[bytes, list[str]] = {}
+    """Weights that are the same in every epoch share a line; on mixed images they are dashed."""
+    groups: dict[tuple[bool, bytes], list[str]] = {}
     for name, values in weights.items():
-        groups.setdefault(np.array(values, float).tobytes(), []).append(name)
-    for k, names in enumerate(groups.values()):
-        _line(axis, weights[names[0]], ", ".join(names), LINES[k % len(LINES)], SOLID)
+        key = name.endswith("_mixed"), np.array(values, float).tobytes()
+        groups.setdefault(key, []).append(name)
+    colours: dict[str, str] = {}
+    for (mixed, _), names in groups.items():
+        values = weights[names[0]]
+        if mixed:  # in the colour of its partner, whose name the legend has
+            _line(axis, values, None, colours[names[0].removesuffix("_mixed")], DASHED)
+            continue
+        colour = LINES[len({*colours.values()}) % len(LINES)]
+        colours |= dict.fromkeys(names, colour)
+        _line(axis, values, ", ".join(names), colour, SOLID)
     axis.set(title="Weights of the terms", ylabel="weight at the end of the epoch")
     axis.set_ylim(bottom=0)
 

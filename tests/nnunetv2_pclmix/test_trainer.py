@@ -267,7 +267,7 @@ def test_every_ablation_trains(name, nnunet):
 
 def test_the_trainer_of_the_methods_name_trains_every_component_of_it():
     assert nnUNetTrainerPCLMix.config == COMPLETE
-    weights = term_weights(COMPLETE, 1.0)
+    weights = term_weights(COMPLETE, 0.99)  # what is asked of mixed images has faded at the end
     assert all(weight > 0 for weight in weights.values())
     for name in ("auxiliary_decoder", "dynamic_mix", "contrast", "stroke_support"):
         assert getattr(COMPLETE, name) is True

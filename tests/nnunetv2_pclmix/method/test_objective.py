@@ -234,14 +234,32 @@ def test_weights_are_the_published_ones_at_the_end():
     early = term_weights(PUBLISHED, 0.01)
     assert early["contrast"] == 0
     assert early["heterogeneous"] < 0.01
-    ours = term_weights(PCLMixConfig(lambda_mixed_scribble=0.3, pseudo_dice=0.2), 1.0)
+    settings = {"lambda_mixed_scribble": 0.3, "pseudo_dice": 0.2, "mix_fade": 0.0}
+    ours = term_weights(PCLMixConfig(**settings), 1.0)
     assert ours.pop("pseudo_dice_main") == pytest.approx(0.2 * PCLMixConfig().lambda_pseudo)
     for name in ("scribble_main", "background_main", "dice_main", "background_auxiliary"):
         assert ours[f"{name}_mixed"] == pytest.approx(0.3 * ours[name])
     assert ours["background_auxiliary"] == pytest.approx(0.4 * 0.5)
-    ramped = term_weights(PCLMixConfig(lambda_pseudo=1.0, pseudo_ramp=0.5), 0.25)
+    ramped = term_weights(PCLMixConfig(lambda_pseudo=1.0, pseudo_ramp=0.5, mix_fade=0.0), 0.25)
     assert ramped["pseudo_main"] == pytest.approx(2.718281828 ** (-5 / 4))
     assert ramped["pseudo_auxiliary"] == pytest.approx(0.4 * ramped["pseudo_main"])
+
+
+@pytest.mark.parametrize(("fade", "left"), [(0.0, 1.0), (1.0, 0.75), (0.5, 0.5), (0.25, 0.0)])
+def test_all_that_is_asked_of_mixed_images_fades_and_nothing_else(fade, left):
+    config = PCLMixConfig(mix_fade=fade, pseudo_dice=0.2)
+    weights, lasting = (term_weights(c, 0.25) for c in (config, replace(config, mix_fade=0.0)))
+    for name, weight in weights.items():
+        mixed = name.endswith("_mixed") or name.startswith("pseudo_")
+        assert weight == pytest.approx(lasting[name] * (left if mixed else 1.0)), name
+
+
+def test_the_weighted_sum_is_that_of_products_and_0_where_nothing_weighs():
+    terms = {"a": torch.tensor(3.0, requires_grad=True), "b": torch.tensor(5.0)}
+    assert weighted_sum(terms, {"a": 0.3, "b": 0.7, "other": 9.0}).item() == pytest.approx(4.4)
+    nothing = weighted_sum(terms, {"a": 0.0, "b": 0.0})
+    nothing.backward()
+    assert nothing.item() == 0 and terms["a"].grad == 0
 
 
 @pytest.mark.parametrize(
