@@ -61,7 +61,7 @@ def assign_patients(
         patients = read_patients(patients_csv)
         where = str(patients_csv)
     elif patient_regex is not None:
-        where = f"--patient-regex {shlex.quote(patient_regex)}"
+        where = _option(patient_regex)
         try:
             regex = re.compile(patient_regex)
         except re.error as error:
@@ -96,21 +96,48 @@ def assign_new_patients(
     known = record.get("patients", {})
     if patients_csv is None and patient_regex is None:
         patient_regex = record.get(REGEX)
-        if patient_regex is None and len(set(known.values())) < len(known):
+        if patient_regex is None and _share(known):
             raise ValueError(
                 f"cases of the data set share patients, and {RECORD} does not say how to find "
                 f"those of the new cases {', '.join(sorted(cases))}: --patient-regex or --patients"
             )
-    patients = assign_patients(cases, root, patients_csv, patient_regex)
-    if patients_csv is None and patient_regex is not None:
-        regex, new = re.compile(patient_regex), set(patients.values())
-        said = {case: patient_in(case, regex) for case in known}
-        other = [case for case, own in said.items() if own in new and own != known[case]]
-        if other:
-            raise ValueError(
-                f"--patient-regex {patient_regex!r} finds {said[other[0]]} in the old case "
-                f"{other[0]}, whose patient is {known[other[0]]} in {RECORD}: the patient would "
-                "end on both sides of a fold. Say one that finds the patients that stand there, or "
-                "convert old and new cases together to another --dataset-id"
-            )
+    given = patients_csv or patient_regex
+    try:
+        patients = assign_patients(cases, root, patients_csv, patient_regex)
+    except ValueError as error:
+        raise ValueError(f"{error}{_of_record(given, record)}") from None
+    if patients_csv is not None:
+        table = read_patients(patients_csv)
+        said, where = {case: table.get(case) for case in known}, str(patients_csv)
+    elif patient_regex is not None:
+        regex = re.compile(patient_regex)
+        said, where = {case: patient_in(case, regex) for case in known}, _option(patient_regex)
+    else:
+        return patients
+    # where no old case shares its patient, others may all the same: what is new is kept apart
+    joined, new = _share(known), set(patients.values())
+    other = [c for c, own in said.items() if own and own != known[c] and (joined or own in new)]
+    if other:
+        raise ValueError(
+            f"{where} gives the patient {said[other[0]]} to the old case {other[0]}, whose patient "
+            f"is {known[other[0]]} in {RECORD}: a patient would end on both sides of a fold. Say "
+            "what gives the patients that stand there, or convert old and new cases together to "
+            "another --dataset-id"
+        )
     return patients
+
+
+def _share(patients: Mapping[str, str]) -> bool:
+    """Whether a patient has several cases."""
+    return len(set(patients.values())) < len(patients)
+
+
+def _of_record(given: object, record: Mapping) -> str:
+    """What to add to a message on a regular expression that nobody has typed now."""
+    if given != record.get(REGEX):
+        return ""
+    return f". It is the first conversion's ({RECORD}): say another one, or --patients"
+
+
+def _option(patient_regex: str) -> str:
+    return f"--patient-regex {shlex.quote(patient_regex)}"

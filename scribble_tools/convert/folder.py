@@ -191,10 +191,10 @@ def run(options: Options) -> int:
     """Run the sub-command; return its exit code."""
     if options.update:
         return run_update(options)
-    if missing := [f"--{name}" for name in ("images", "name") if not getattr(options, name)]:
-        raise ValueError(f"say {' and '.join(missing)} (only --update does without)")
     if wrong := [name for name in ("erase", "not_mixed_up") if getattr(options, name)]:
         raise ValueError(f"--{wrong[0].replace('_', '-')} is for --update only")
+    if missing := [f"--{name}" for name in ("images", "name") if not getattr(options, name)]:
+        raise ValueError(f"say {' and '.join(missing)} (only --update does without)")
     source = source_of(options)
     folder = write_scribble_dataset(source, options)
     image = read_channels(source.cases[0].images[0])[0][0]

@@ -21,13 +21,16 @@ from scribble_tools.dataset.writing import RECORD, find_dataset, next_commands
 from scribble_tools.images.label_files import GridRules, grid_remarks
 from scribble_tools.images.segmentation_files import GREY, NAN_LABEL, LabelReading
 
-NOT_WITH_UPDATE = ("labels", "dense", "dense_labels", "label_description", "mixed", "overwrite")
+NOT_WITH_UPDATE = (
+    *("labels", "dense", "dense_labels", "label_description", "mixed", "overwrite"),
+    *("channel_names", "num_folds", "seed"),
+)
 
 
 def run_update(options: Options) -> int:
     """Bring strokes into a data set that is there already."""
     if wrong := [name for name in NOT_WITH_UPDATE if getattr(options, name)]:
-        words = ", ".join(f"--{name.replace('_', '-')}" for name in wrong)
+        words = ", ".join(f"--{name.removeprefix('num_').replace('_', '-')}" for name in wrong)
         raise ValueError(f"--update keeps what the data set says: leave out {words}")
     _refuse_folder_above(options.scribbles)
     dataset = find_dataset(options.out, str(options.dataset_id))

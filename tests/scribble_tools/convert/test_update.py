@@ -190,10 +190,26 @@ def test_where_nothing_tells_the_patients_of_new_cases_they_are_asked_for(raw, c
 def test_a_regex_that_gives_an_old_patient_another_name_is_refused(raw, capsys):
     add_case(raw.parents[1], "p2_c")
     files = snapshot(raw)
-    assert update(raw, "--patient-regex", r"p(\d+)", images="more") == 1
-    error = capsys.readouterr().err
-    assert "finds 2 in the old case p2_a, whose patient is p2 in conversion.json" in error
+    table = raw.parents[1] / "patients.csv"
+    table.write_text("case,patient\np2_c,new\np2_a,new\n")
+    for words, what in (
+        (["--patient-regex", r"p(\d+)"], r"--patient-regex 'p(\d+)' gives the patient 1 to the"),
+        (["--patient-regex", "(.+)"], "gives the patient p1_a to the old case p1_a"),
+        (["--patients", str(table)], "patients.csv gives the patient new to the old case p2_a"),
+    ):
+        assert update(raw, *words, images="more") == 1
+        error = capsys.readouterr().err
+        assert what in error and " in conversion.json: a patient would end on both" in error
     assert snapshot(raw) == files
+
+
+def test_the_first_regex_that_does_not_fit_a_new_case_is_said_to_be_the_first_ones(raw, capsys):
+    add_case(raw.parents[1], "scan7")
+    assert update(raw, images="more") == 1
+    error = capsys.readouterr().err
+    assert "gives no patient for the cases scan7. It is the first conversion's (conv" in error
+    assert update(raw, "--seed", "7", "--channel-names", "CT") == 1
+    assert "leave out --channel-names, --seed" in capsys.readouterr().err
 
 
 def test_patients_that_are_said_though_no_case_is_new_are_not_passed_over_in_silence(raw, capsys):
