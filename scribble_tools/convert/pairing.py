@@ -106,7 +106,8 @@ def _find(
         if others := what_lies_in(place.folder):
             raise FileNotFoundError(f"no file below {place.folder} can be read: {others}")
         what = f"matches {place.pattern!r}" if place.pattern else "has an ending of an image format"
-        raise FileNotFoundError(f"no file below {place.folder} {what}")
+        left = " that --exclude leaves" if exclude else ""
+        raise FileNotFoundError(f"no file below {place.folder}{left} {what}")
     return found
 
 

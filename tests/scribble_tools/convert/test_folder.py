@@ -657,6 +657,8 @@ def test_ambiguous_places_are_refused(tmp_path, capsys):
     assert "--scribble-pattern '{case}_scribble.nii.gz'" in message
     twice = ["--exclude", "again/*", "--dense", tmp_path / "scribbles"]
     assert "3 files are both scribble and dense" in refusal(tmp_path, capsys, *twice)
+    message = refusal(tmp_path, capsys, "--exclude", "*")
+    assert f"no file below {tmp_path / 'scribbles'} that --exclude leaves has an ending" in message
     message = refusal(tmp_path, capsys, "--exclude", "agian/*")
     assert "--exclude 'agian/*' fits no file below " in message
     assert "would both be the image of c1" in message
