@@ -196,3 +196,9 @@ def test_what_is_drawn_into_the_files_goes_into_the_data_set(suggested, trained,
     for path in sorted(drawn.glob("*.nii.gz"))[1:]:
         same = [(d / "labelsTr" / path.name).read_bytes() for d in (raw, dataset)]
         assert same[0] == same[1]
+
+
+def test_files_to_pass_over_are_those_of_new_images_only(tmp_path, capsys):
+    words = ["--dataset", "130", "--out", str(tmp_path / "next"), "--exclude", "*_old*"]
+    assert main(["suggest", *words]) == 1
+    assert "--exclude passes over files of --images" in capsys.readouterr().err
