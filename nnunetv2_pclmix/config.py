@@ -97,8 +97,9 @@ class PCLMixConfig:
     """The mixed image's strokes have a Dice, too (with ``partial_dice``). Ours."""
     mix_fade: Fraction = 1.0
     """Fraction of the training over which the weights of all that is asked of the mixed image fall
-    to 0, in a line; 0: they stay (authors). Ours: boxes cut outlines anywhere; with such images to
-    the end the complete method was behind one pass, see docs/results.md."""
+    to 0, in a line; 0: they stay (authors). Once they are 0 a step has one pass. Ours: boxes cut
+    outlines anywhere; with such images to the end the complete method was behind one pass, see
+    docs/results.md."""
 
     # Dual consistency
     lambda_pseudo: NotNegative = 0.3

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ class StepResult:
 
     Attributes:
         loss: the weighted sum of the terms.
-        terms: (terms,), in the order of `term_weights`.
+        terms: (terms,), in the order of `term_weights`; 0 where mixed images have faded.
         counts: (counts,), what `StepDiagnostics.summary` makes shares of.
     """
 
@@ -138,6 +138,8 @@ class TrainingStep:
         self.largest_share, self.periods = largest_share, list(periods)
         self.support, self.grow, self.embedded = support, grow, embedded
         self.term_names = list(term_weights(config, 0.0))
+        unmixed = term_weights(replace(config, dynamic_mix=False), 0.0)
+        self._of_mixed = [name for name in self.term_names if name not in unmixed]
         self._previous_batch = PreviousBatch()
 
     def __call__(
@@ -176,7 +178,9 @@ class TrainingStep:
         weights = term_weights(self.config, progress)
         descent.begin()
         # with DDP the gradients are exchanged once, in the last pass
-        mixing, distributed = self.config.dynamic_mix, isinstance(self.network, DDP)
+        # once mixed images have faded there is nothing to learn from them
+        mixing = any(weights[name] for name in self._of_mixed)
+        distributed = isinstance(self.network, DDP)
         with self.network.no_sync() if distributed and mixing else contextlib.nullcontext():
             output = self.forward(data)
             scribble = self._grown(output, drawn)
@@ -270,7 +274,8 @@ class TrainingStep:
         self, terms: Mapping[str, Tensor], counts: Tensor, weights: Mapping[str, float]
     ) -> StepResult:
         # one transfer, like the stock trainer's, however many values there are
-        values = torch.stack([terms[name].detach() for name in self.term_names])
+        absent = counts.new_zeros(())
+        values = torch.stack([terms.get(name, absent).detach() for name in self.term_names])
         values, counts = np.split(torch.cat((values, counts)).cpu().numpy(), [len(self.term_names)])
         loss = np.dot(values, [weights[name] for name in self.term_names])
         return StepResult(np.asarray(loss), values, counts)

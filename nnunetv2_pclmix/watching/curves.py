@@ -77,9 +77,10 @@ def _draw_terms(axis: Axes, terms: Series, title: str) -> None:
     for name, values in terms.items():
         colour = LINES[bases.index(name.removesuffix("_mixed")) % len(LINES)]
         values = np.asarray(values, float)
+        # 0 is what was not computed, such as the contrast before its queue has entries
+        values = np.where(values == 0, np.nan, values)
         if "dice" in name:  # nnU-Net's is minus the Dice
             name, values = f"1 + {name}", 1 + values
-        # 0, such as the contrast before its queue has entries, has no place on this axis
         values = np.where(values > 0, values, np.nan)
         _line(axis, values, name, colour, DASHED if name.endswith("_mixed") else SOLID)
     _logarithmic(axis)

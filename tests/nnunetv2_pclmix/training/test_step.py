@@ -84,6 +84,18 @@ def test_a_second_pass_is_made_for_dynamic_mix_only(config, passes):
     assert (step.memory is None) == (passes == 1)
 
 
+@pytest.mark.parametrize("progress, passes", [(0.4, 2), (0.5, 1), (0.9, 1)])
+def test_there_is_no_second_pass_once_mixed_images_have_faded(progress, passes):
+    step, descent = make(replace(CONFIG, mix_fade=0.5))
+    shapes = []
+    step.network.register_forward_pre_hook(lambda _, args: shapes.append(args[0].shape))
+    result = step(batch_of(), progress, descent)
+    assert len(shapes) == passes
+    terms, weights = result.by_name(step.term_names), term_weights(step.config, progress)
+    assert result.loss == pytest.approx(sum(w * terms[n] for n, w in weights.items()), rel=1e-5)
+    assert (terms["scribble_main_mixed"] == 0) == (passes == 1)
+
+
 def test_a_batch_of_one_is_mixed_with_the_one_before():
     step, descent = make()
     seen = Seen()
