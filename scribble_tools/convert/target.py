@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scribble_tools.arguments import positive_int
+from scribble_tools.dataset.ids import dataset_number
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,9 @@ def add_target_arguments(
         name: default name of the data set.
         needs_name: without a default the name must be given.
     """
-    parser.add_argument("--dataset-id", type=int, required=True, help="nnU-Net data set id, 1-999")
+    parser.add_argument(
+        "--dataset-id", type=dataset_number, required=True, help="nnU-Net data set id, 1-999"
+    )
     parser.add_argument("--out", type=Path, required=True, help="your nnUNet_raw folder")
     parser.add_argument(
         "--name",

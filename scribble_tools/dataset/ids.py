@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
+from scribble_tools.arguments import positive_int
+
 LAST_ID = 999  # nnU-Net writes three digits
+
+
+def dataset_number(text: str) -> int:
+    """The number of a data set, as an argument.
+
+    Raises:
+        argparse.ArgumentTypeError: nnU-Net takes no such number.
+    """
+    value = positive_int(text)
+    if value > LAST_ID:
+        raise argparse.ArgumentTypeError(f"{text!r}: nnU-Net takes 1 to {LAST_ID}")
+    return value
 
 
 def free_id(out: Path, first: int) -> int | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from scribble_tools.dataset.ids import dataset_number
 from scribble_tools.dataset.label_mapping import LabelMapping
 from scribble_tools.dataset.provenance import package_versions
 from scribble_tools.dataset.replacing import replaceable_dataset, write_dataset_record
@@ -211,7 +212,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "labelsTs_dense. splits_final.json keeps both volumes of a patient on one side."
     )
     parser.add_argument("--out", type=Path, required=True, help="your nnUNet_raw folder")
-    parser.add_argument("--dataset-id", type=int, default=999, help="1-999 (default: 999)")
+    parser.add_argument(
+        "--dataset-id", type=dataset_number, default=999, help="1-999 (default: 999)"
+    )
     parser.add_argument(
         "--patients", type=int, default=12, help="for training, 2 volumes each (default: 12)"
     )

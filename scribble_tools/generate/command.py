@@ -10,6 +10,7 @@ from pathlib import Path
 
 from scribble_tools.arguments import positive_int
 from scribble_tools.dataset import shapes
+from scribble_tools.dataset.ids import dataset_number
 from scribble_tools.dataset.raw import FILE, RawDataset, read_label_names
 from scribble_tools.dataset.writing import next_commands
 from scribble_tools.generate.label_folder import FOLDER_RECORD, generate_folder
@@ -172,7 +173,7 @@ lengths are shares of a component's extent (the diagonal of its bounding box), s
     parser.add_argument(
         "--out", type=Path, required=True, help="nnUNet_raw folder, or the new folder of scribbles"
     )
-    parser.add_argument("--dataset-id", type=int, help="of the new data set, 1-999")
+    parser.add_argument("--dataset-id", type=dataset_number, help="of the new data set, 1-999")
     parser.add_argument(
         "--name", help="gives DatasetNNN_NAME (default: the source's with Scribbles appended)"
     )

@@ -48,6 +48,14 @@ def test_a_number_of_things_is_at_least_one(words, capsys):
     assert "is no whole number from 1 on" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("number", ["0", "1000", "hearts"])
+def test_a_number_that_no_data_set_can_have_is_refused_before_files_are_read(number, capsys):
+    words = f"convert acdc --images i --scribbles s --out o --dataset-id {number}"
+    assert run_and_exit(words.split()) == 2
+    told = capsys.readouterr().err
+    assert "nnU-Net takes 1 to 999" in told or "is no whole number from 1 on" in told
+
+
 @pytest.mark.parametrize("program", [cli, nnunetv2_pclmix.cli])
 def test_an_option_that_does_not_exist_is_answered_with_the_one_that_is_meant(program, capsys):
     words = ["small-plans", "1", "--minuts=3"]
