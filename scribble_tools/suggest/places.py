@@ -16,9 +16,8 @@ SHARE_OF_PEAK = 0.5  # of the slice's highest gain: what is higher belongs to a 
 LEAST_PIXELS = 6
 PER_SLICE = 3
 NEAR = 0.5  # what a place loses that lies where another one was chosen
-SAME_CASE = 0.1  # and what it loses for every other place of its case
-SAME_PATIENT = 0.2  # and of other cases of its patient, which show the same anatomy
-NOVELTY = 1.0  # a slice unlike all annotated ones counts up to twice
+SAME_SLICE = 0.9  # and what it loses that lies in a slice which a stroke is to be drawn in
+SAME_PATIENT = 0.2  # and in another case of its patient, which shows the same anatomy
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,7 @@ class Place:
         probability, alternative_probability: of them.
         area_mm2: of the place.
         stroke_mm: to the nearest stroke of the predicted class, infinite without one.
-        value: what orders the places of a data set; a length in mm: of the stroke that would cross
-            the place, times the gain.
+        value: what orders the places of a data set; an area in mm2: of the place, times the gain.
         unit: of lengths, see `images.units`: mm are pixels of pictures that state no size.
         flat: the case is a 2D image, which has no slices.
     """
@@ -127,7 +125,7 @@ def find_places(
             at = class_probabilities(probabilities[(slice(None), *index)], names, regions)
             first, second = sorted(at, key=at.get, reverse=True)[:2]
             area = float(inside.sum() * pixel_mm2)
-            value = float(np.sqrt(plane[box][inside].sum() * pixel_mm2))
+            value = float(plane[box][inside].sum() * pixel_mm2)
             own.append(
                 Place(
                     case,
@@ -151,20 +149,18 @@ def find_places(
 def with_novelty(
     case: str, places: Sequence[Place], novelty: np.ndarray, middles: Sequence[tuple[int, int]]
 ) -> list[Place]:
-    """Raise the value of places by how unlike all annotated ones their slice is.
+    """Note of places how unlike all annotated ones their slice is; it does not raise their value.
 
-    A slice unlike them in which nothing else speaks for a stroke gets a place of its own.
+    What is unlike the rest is often what people settle by convention, such as an organ's first and
+    last slices, see docs/results.md. A slice unlike all annotated ones in which nothing else speaks
+    for a stroke gets a place of its own.
 
     Args:
         novelty: (slices,), 0 to 1.
         middles: row and column to look at in every slice.
     """
-    raised = [
-        replace(
-            place,
-            evidence={**place.evidence, UNLIKE: float(novelty[place.slice])},
-            value=place.value * (1 + NOVELTY * float(novelty[place.slice])),
-        )
+    noted = [
+        replace(place, evidence={**place.evidence, UNLIKE: float(novelty[place.slice])})
         for place in places
     ]
     typical = float(np.median([place.value for place in places])) if places else 1.0
@@ -174,10 +170,10 @@ def with_novelty(
             evidence = {**dict.fromkeys(WEIGHTS, 0.0), UNLIKE: float(novelty[number])}
             index = (number, *middles[number])
             value = typical * float(novelty[number]) / 2
-            raised.append(
+            noted.append(
                 Place(case, number, index, UNLIKE, evidence, "", "", 0, 0, 0, np.inf, value)
             )
-    return raised
+    return noted
 
 
 def rank(
@@ -189,8 +185,10 @@ def rank(
 ) -> list[Place]:
     """Places in the order in which to draw, best first.
 
-    One after the other is chosen; what lies near a chosen one of the same case would be settled by
-    it in part, and other cases show other things: both count less from then on.
+    One after the other is chosen. From then on what lies near it in the same case counts less,
+    since it would be settled in part, and so does what lies in the same slice. Of a case that has
+    been chosen k times all that is left counts 1 / (k + 1): so strokes are spread over the cases,
+    and cases of much doubt have more of them.
 
     Args:
         spacing_mm: of every case's slices, rows and columns.
@@ -217,9 +215,12 @@ def rank(
         if per_case is not None and counts[place.case] >= per_case:
             values[same] = 0
             continue
+        values[same] *= counts[place.case] / (counts[place.case] + 1)
         sides = np.array(spacing_mm[place.case])
         for other in same:
             away = np.linalg.norm((np.array(left[other].index) - place.index) * sides)
             reach = max(place.radius_mm, 2 * sides[0], 1e-6)
-            values[other] *= (1 - SAME_CASE) * (1 - NEAR * np.exp(-away / reach))
+            values[other] *= 1 - NEAR * np.exp(-away / reach)
+            if left[other].slice == place.slice:
+                values[other] *= 1 - SAME_SLICE
     return chosen

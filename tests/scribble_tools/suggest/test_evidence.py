@@ -8,7 +8,7 @@ import pytest
 from scribble_tools.dataset.label_set import LabelSet
 from scribble_tools.suggest.evidence import Doubt, combine, entropy, evidence_maps, gain
 from scribble_tools.suggest.novelty import describe_slices, novelty_of_slices
-from scribble_tools.suggest.places import find_places, rank, with_novelty
+from scribble_tools.suggest.places import Place, find_places, rank, with_novelty
 
 IGNORE = 3
 LABELS = LabelSet({"RV": (1,), "LV": (2,)}, IGNORE)
@@ -153,6 +153,32 @@ def test_neighbours_of_a_chosen_place_wait_and_so_do_cases_of_a_patient():
     assert values == sorted(values, reverse=True) and rank([], {}) == []
 
 
+def test_cases_have_as_many_places_as_they_have_doubt_and_slices_one_before_two():
+    def places(case, value, slices):
+        return [
+            Place(case, k, (k, 9, column), "far", {}, "a", "b", 1, 0, 4.0, 9.0, value)
+            for k in range(0, 10 * slices, 10)
+            for column in (0, 40)
+        ]
+
+    found = places("much", 3.1, 6) + places("little", 1.0, 6)
+    chosen = rank(found, {"much": SPACING, "little": SPACING}, number=8)
+    assert [p.case for p in chosen].count("much") == 6
+    alone = rank(found[:12], {"much": SPACING})
+    assert len({p.slice for p in alone[:6]}) == 6 and len(alone) == 12
+
+
+def test_the_value_of_a_place_is_its_area_times_the_gain():
+    labels, strokes = drawing()
+    small, large = one_hot(labels), one_hot(labels)
+    small[:, 0, 30:36, 30:36], large[:, 0, 30:42, 30:42] = 1 / 3, 1 / 3
+    of_small, of_large = (
+        next(p for p in places_of(labels, None, [m])[1] if p.slice == 0 and p.index[1] >= 30)
+        for m in (small, large)
+    )
+    assert of_large.value > 3 * of_small.value > 0 and of_large.value <= of_large.area_mm2
+
+
 def test_a_slice_unlike_all_annotated_ones_is_found():
     generator = np.random.default_rng(0)
     image = {c: generator.normal(0, 0.1, (4, 48, 48)) for c in "abc"}
@@ -166,6 +192,8 @@ def test_a_slice_unlike_all_annotated_ones_is_found():
     assert novelty["c"][3] == 1 and novelty["c"][2] < 0.5 and novelty["a"][0] == 0
     (place,) = with_novelty("c", [], novelty["c"], [(24, 24)] * 4)
     assert (place.slice, place.reason, place.index) == (3, "unlike", (3, 24, 24))
+    _, noted = with_novelty("c", [place, replace(place, value=7.0)], novelty["c"], [])
+    assert (noted.value, noted.evidence["unlike"]) == (7.0, 1.0)
     # nothing annotated: nothing to be unlike of
     nothing = {c: np.zeros(4, bool) for c in "abc"}
     assert max(map(np.max, novelty_of_slices(descriptions, nothing).values())) == 0
