@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scribble_tools.arguments import positive_int
-from scribble_tools.dataset.label_set import LabelSet, label_set_of, parse_label_set
+from scribble_tools.dataset.label_set import LabelSet, parse_label_set
 from scribble_tools.dataset.patients import find_patients
-from scribble_tools.dataset.raw import find_dataset_json, is_nnunets, read_dataset_json
+from scribble_tools.dataset.raw import find_dataset_json, is_nnunets, read_label_set
 from scribble_tools.dataset.writing import read_splits
 from scribble_tools.evaluate.comparison import (
     compare,
@@ -88,7 +88,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "    --splits splits_final.json --fold 0\n"
         "  scribble_tools evaluate pclmix labelsTs_dense --compare stock --out comparison\n\n"
         "Cases are the files of REF; PRED holds files of the same names, unless a pattern says\n"
-        "how REF's are called: --ref-pattern '{case}_gt.nii.gz'. Formats may differ.\n\n"
+        "how REF's are called: --ref-pattern '{case}_gt.nii.gz'. Formats may differ, also within\n"
+        "a folder.\n\n"
         "Pictures that state no resolution, such as PNG, are measured in pixels (px, px²).\n\n"
         "Islands are connected components beyond the largest (26-connected in 3D, 8-connected in\n"
         "2D). Surface Dice is the share of both surfaces' voxels within the tolerance of the\n"
@@ -157,7 +158,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="HD95 and ASSD of a class that only one of the two has: leave it out of the mean and "
         "count it, or take the image's diagonal (default: exclude)",
     )
-    parser.add_argument("--file-ending", help="default: of dataset.json, or .nii.gz")
+    parser.add_argument("--file-ending", help="of the files to score (default: every format)")
     for option, whose in (("ref", "REF"), ("pred", "PRED and OTHER")):
         parser.add_argument(
             f"--{option}-pattern",
@@ -212,13 +213,11 @@ def _read_splits(splits: Path, fold: int) -> list[str]:
 def _score(options: Options) -> tuple[list[Evaluation], str]:
     """Evaluations of PRED and, if given, OTHER, and where their classes are from."""
     dataset_json = find_dataset_json((options.reference, options.prediction))
-    labels, likely_ending = None, ".nii.gz"
+    labels = None
     if options.fold is not None and options.splits is None:
         raise ValueError(f"--fold {options.fold} says nothing without --splits splits_final.json")
     if dataset_json is not None and is_nnunets(dataset_json):
-        content = read_dataset_json(dataset_json)
-        labels = label_set_of(content["labels"])
-        likely_ending = content.get("file_ending") or likely_ending
+        labels = read_label_set(dataset_json)
     elif dataset_json is not None:
         print(f"note: {dataset_json} is not nnU-Net's, and left alone")
         dataset_json = None
@@ -253,7 +252,6 @@ def _score(options: Options) -> tuple[list[Evaluation], str]:
                 ignore,
                 options.ref_pattern,
                 options.pred_pattern,
-                likely_ending,
             )
             evaluations.append(evaluation)
         except ValueError as error:

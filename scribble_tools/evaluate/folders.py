@@ -99,7 +99,6 @@ def evaluate_folders(
     ignore: int | None = None,
     ref_pattern: str | None = None,
     pred_pattern: str | None = None,
-    likely_ending: str = ".nii.gz",
 ) -> Evaluation:
     """Score every case of the folder ``reference`` against the file of that name in ``prediction``.
 
@@ -109,8 +108,9 @@ def evaluate_folders(
         tolerance_mm: of the surface Dice.
         keep_largest: score every class's largest component in place of the whole prediction.
         ignore: the value to leave out of the scores, where ``labels`` is not given.
+        file_ending: score the files with this ending alone; default: those of every format.
         ref_pattern, pred_pattern: names of the files, where they are not the same: see
-            `find_label_files`; so are the endings.
+            `find_label_files`.
 
     Raises:
         FileNotFoundError: a folder is missing or holds no reference.
@@ -135,8 +135,8 @@ def evaluate_folders(
     """
     if not tolerance_mm >= 0:
         raise ValueError(f"tolerance {tolerance_mm} mm: give 0 or more")
-    wanted = find_label_files(reference, file_ending, ref_pattern, likely_ending)
-    given = find_label_files(prediction, file_ending, pred_pattern, likely_ending)
+    wanted = find_label_files(reference, file_ending, ref_pattern)
+    given = find_label_files(prediction, file_ending, pred_pattern)
     if cases is not None:
         cases = [*map(normal_form, cases)]
         if unknown := sorted(set(cases) - set(wanted)):
@@ -148,7 +148,7 @@ def evaluate_folders(
             f"{counted(len(lost), 'reference has no prediction', 'references have no prediction')}"
             f" of their name, but {hint}"
         )
-    problems = [f"{prediction / path.name}: no such prediction" for path in lost.values()]
+    problems = [f"{path}: no prediction of {case} in {prediction}" for case, path in lost.items()]
     remedy = ["predict these cases too" + SOME_CASES * (cases is None)] if problems else []
     notes: dict[str, list[str]] = {}
     if extra := [case for case in given if case not in wanted]:

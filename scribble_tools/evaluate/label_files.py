@@ -6,27 +6,20 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from scribble_tools.images.file_kind import NATURAL, VOLUMES, file_ending_of, normal_form
+from scribble_tools.images.file_kind import READABLE, file_ending_of, normal_form
 from scribble_tools.images.image_files import files_in
 from scribble_tools.images.name_patterns import PLACEHOLDER, compile_pattern
 from scribble_tools.images.slicer_segmentation import ENDING, stem_of
 
-LABEL_ENDINGS = NATURAL | VOLUMES | {".nii"}
-
 
 def find_label_files(
-    folder: Path,
-    file_ending: str | None = None,
-    pattern: str | None = None,
-    likely: str = ".nii.gz",
+    folder: Path, file_ending: str | None = None, pattern: str | None = None
 ) -> dict[str, Path]:
     """Case to label file, of the files in a folder (not below it), sorted.
 
     Args:
-        file_ending: the files with this ending, and no others.
+        file_ending: the files with this ending, and no others; default: those of every format.
         pattern: takes the place of the ending, see `compile_pattern`.
-        likely: where neither is said, the files with this ending, and where there are none, those
-            of any format of labels.
 
     Raises:
         FileNotFoundError: it is no folder, or nothing fits.
@@ -41,24 +34,27 @@ def find_label_files(
         pairs = [(match["case"], path) for path, match in matches.items() if match]
         if not pairs:
             raise FileNotFoundError(f"nothing in {folder} fits the pattern {pattern!r}")
-    else:
-        ending = file_ending or likely
-        fitting = [p for p in files if p.name.endswith(ending)]
-        if file_ending is None and ending != ENDING:
-            # case.seg.nrrd is no NRRD of a case called case.seg
-            fitting = [p for p in fitting if not p.name.lower().endswith(ENDING)]
-        pairs = [(p.name.removesuffix(ending), p) for p in fitting]
-        if not pairs and file_ending is None:
-            pairs = [(stem_of(p), p) for p in files if file_ending_of(p) in LABEL_ENDINGS]
+    elif file_ending is not None:
+        pairs = [(p.name.removesuffix(file_ending), p) for p in files_in(folder, file_ending)]
+        if file_ending != ENDING:  # case.seg.nrrd is no NRRD of a case called case.seg
+            pairs = [(name, p) for name, p in pairs if not p.name.lower().endswith(ENDING)]
         if not pairs:
-            raise FileNotFoundError(f"no *{ending} in {folder}: another --file-ending?")
-    found: dict[str, Path] = {}
+            raise FileNotFoundError(f"no *{file_ending} in {folder}: another --file-ending?")
+    else:
+        pairs = [(stem_of(p), p) for p in files if file_ending_of(p) in READABLE]
+        if not pairs:
+            raise FileNotFoundError(f"no label files ({' '.join(sorted(READABLE))}) in {folder}")
+    found: dict[str, list[Path]] = {}
     for name, path in pairs:
-        case = normal_form(name)
-        if case in found:
-            raise ValueError(f"{found[case]} and {path} are both of {case}: say a pattern")
-        found[case] = path
-    return found
+        found.setdefault(normal_form(name), []).append(path)
+    if twice := [
+        f"{' and '.join(map(str, paths))} are both of {case}"
+        for case, paths in found.items()
+        if len(paths) > 1
+    ]:
+        remedy = "take one of each case away, or say which to read: --file-ending .nii.gz"
+        raise ValueError("\n".join([*twice, remedy]))
+    return {case: path for case, (path,) in found.items()}
 
 
 def addition_hint(lost: Mapping[str, Path], given: Collection[str]) -> str | None:

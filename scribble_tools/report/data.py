@@ -158,9 +158,7 @@ def _score(
     scores, notes, confusion, problems = [], {}, {}, []
     for (predicted, reference), cases in by_folder.items():
         try:
-            found = evaluate_folders(
-                predicted, reference, labels, None, num_processes, cases, likely_ending=ending
-            )
+            found = evaluate_folders(predicted, reference, labels, None, num_processes, cases)
         except ValueError as error:
             problems.append(str(error))
             continue

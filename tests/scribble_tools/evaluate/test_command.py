@@ -232,7 +232,7 @@ def test_all_problems_are_reported_at_once(folders):
         evaluate_folders(prediction, reference, num_processes=1)
     message = str(error.value)
     assert message.startswith("6 problems, nothing scored:")
-    assert f"{prediction / 'c0.nii.gz'}: no such prediction" in message
+    assert f"{reference / 'c0.nii.gz'}: no prediction of c0 in {prediction}" in message
     assert message.endswith(
         "predict these cases too, or score a fold's validation cases only: "
         "--splits splits_final.json --fold FOLD; or give a folder with the references of the "
@@ -490,5 +490,5 @@ def test_cases_missing_from_either_side_of_a_comparison_are_all_listed(folders, 
         path.unlink()
     assert main(arguments) == 1
     error = capsys.readouterr().err
-    for path in (prediction / "c0.nii.gz", other / "c1.nii.gz", other / "c2.nii.gz"):
-        assert f"{path}: no such prediction" in error
+    for folder, case in ((prediction, "c0"), (other, "c1"), (other, "c2")):
+        assert f"no prediction of {case} in {folder}" in error

@@ -27,16 +27,19 @@ def folders(tmp_path):
 
 def test_names_patterns_and_endings(folders):
     pred, ref = folders
-    assert list(find_label_files(pred)) == ["a1", "a2", "b1"]  # there is no .nii.gz
+    assert list(find_label_files(pred)) == ["a1", "a2", "b1"]
     assert list(find_label_files(ref)) == ["a1_gt", "a2_gt", "b1_gt"]
     assert list(find_label_files(ref, pattern="{case}_gt.nii.gz")) == ["a1", "a2", "b1"]
     assert list(find_label_files(ref, pattern="a{case}_gt.*")) == ["1", "2"]
     save(pred / "d.seg.nrrd")
     assert list(find_label_files(pred)) == ["a1", "a2", "b1", "d"]
-    assert list(find_label_files(pred, likely=".seg.nrrd")) == ["d"]
-    assert list(find_label_files(pred, likely=".nrrd")) == ["a1", "a2", "b1", "d"]
+    assert list(find_label_files(pred, ".seg.nrrd")) == ["d"]
+    with pytest.raises(FileNotFoundError, match=r"no \*.nrrd in"):
+        find_label_files(pred, ".nrrd")
     save(pred / "c.nii.gz")
-    assert list(find_label_files(pred)) == ["c"]
+    save(pred / "e.mhd")
+    assert list(find_label_files(pred)) == ["a1", "a2", "b1", "c", "d", "e"]
+    assert list(find_label_files(pred, ".nii.gz")) == ["c"]
 
 
 def test_what_cannot_be_is_refused(folders, tmp_path):
@@ -47,9 +50,33 @@ def test_what_cannot_be_is_refused(folders, tmp_path):
         find_label_files(ref, pattern="{case}_seg.nii.gz")
     with pytest.raises(ValueError, match="must hold {case}"):
         find_label_files(ref, pattern="gt.nii.gz")
-    save(pred / "a1.nrrd")
-    with pytest.raises(ValueError, match="are both of a1"):
+    with pytest.raises(FileNotFoundError, match=r"no label files \(.*\.nii\.gz.*\) in"):
+        find_label_files(tmp_path)
+    for name in ("a1.nrrd", "b1.nii.gz"):
+        save(pred / name)
+    with pytest.raises(ValueError) as error:
         find_label_files(pred)
+    first, second, remedy = str(error.value).split("\n")
+    assert first == f"{pred / 'a1.mha'} and {pred / 'a1.nrrd'} are both of a1"
+    assert second.endswith("are both of b1") and "--file-ending" in remedy
+
+
+def test_folders_of_mixed_formats_are_paired_by_case(tmp_path, capsys):
+    pred, ref = tmp_path / "pred", tmp_path / "ref"
+    for folder, names in (
+        (pred, ("Pat.08 new.nrrd", "Pat.09 new.nii.gz", "Pat.10.mha")),
+        (ref, ("Pat.08 new.mha", "Pat.09 new.nii.gz")),
+    ):
+        for name in names:
+            save(folder / name)
+    words = ["evaluate", str(pred), str(ref), "-np", "1"]
+    assert cli.main([*words, "--out", str(tmp_path / "out")]) == 0
+    assert "note: no reference, not scored: Pat.10\n" in capsys.readouterr().out
+    rows = (tmp_path / "out" / "evaluation.csv").read_text().splitlines()[1:]
+    assert [row.split(",")[0] for row in rows] == ["Pat.08 new", "Pat.09 new"]
+    save(ref / "lost.nrrd")
+    assert cli.main(words) == 1
+    assert f"{ref / 'lost.nrrd'}: no prediction of lost in {pred}" in capsys.readouterr().err
 
 
 def test_a_suffix_is_named_and_the_pattern_works(folders, capsys):
