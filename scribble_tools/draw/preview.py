@@ -9,8 +9,9 @@ from pathlib import Path
 from scribble_tools.dataset.raw import FILE, RawDataset, files_by_case
 from scribble_tools.draw.contact_sheet import choose_slices, save_png
 from scribble_tools.draw.shown_case import ShownFiles, read_case
+from scribble_tools.evaluate.label_files import label_files_like
 from scribble_tools.images.file_kind import normal_form
-from scribble_tools.images.slicer_segmentation import ENDING, value_conflicts
+from scribble_tools.images.slicer_segmentation import value_conflicts
 from scribble_tools.json_files import Record, read_json
 from scribble_tools.parallel import parallel_map
 from scribble_tools.storage.file_sets import write_json, written_into
@@ -101,13 +102,6 @@ def distinct_titles(paths: Sequence[Path]) -> list[str]:
     return ["/".join(p[-depth:]) for p in parts]
 
 
-def prediction_files(folder: Path, ending: str) -> dict[str, Path]:
-    """Case to prediction: the files with this ending, or else 3D Slicer's of `predict --format`."""
-    slicers = files_by_case(folder, ENDING)
-    others = files_by_case(folder, ending)
-    return {case: path for case, path in others.items() if path not in slicers.values()} or slicers
-
-
 def find_case_files(
     dataset: Path,
     predictions: Sequence[Path] = (),
@@ -143,17 +137,19 @@ def find_case_files(
             raise FileNotFoundError(f"{folder} is not a folder")
     scribbles = raw.files("labelsTr")
     dense = {
-        case: path for folder in references for case, path in files_by_case(folder, ending).items()
+        case: path
+        for folder in references
+        for case, path in label_files_like(folder, ending).items()
     }
     predicted = {
-        title: prediction_files(folder, ending)
+        title: label_files_like(folder, ending)
         for title, folder in zip(distinct_titles(predictions), predictions, strict=True)
     }
     if cases is None:
         cases = sorted(set().union(*predicted.values()) if predictions else scribbles)
     if not cases:
         folders = " or ".join(map(str, predictions)) or dataset / "labelsTr"
-        raise FileNotFoundError(f"no *{ending} in {folders}: nothing to show")
+        raise FileNotFoundError(f"no label files in {folders}: nothing to show")
     found, problems = [], []
     suffix = f"_{channel:04d}{ending}"
     images = {
@@ -168,9 +164,9 @@ def find_case_files(
             problems.append(f"no image {file_name} in imagesTr or imagesTs of {dataset}")
         for folder, having in zip(predictions, predicted.values(), strict=True):
             if case not in having:
-                problems.append(f"no prediction {folder / (case + ending)}")
+                problems.append(f"no prediction of {case} in {folder}")
         if reference is not None and case not in dense:
-            problems.append(f"no reference {references[0] / (case + ending)}")
+            problems.append(f"no reference of {case} in {references[0]}")
         if not predictions and case not in scribbles:
             problems.append(f"no scribble {dataset / 'labelsTr' / (case + ending)}")
         shown = {title: having[case] for title, having in predicted.items() if case in having}

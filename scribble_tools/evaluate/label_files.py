@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from scribble_tools.images.file_kind import READABLE, file_ending_of, normal_form
+from scribble_tools.images.file_kind import NATURAL, READABLE, file_ending_of, normal_form
 from scribble_tools.images.image_files import files_in
 from scribble_tools.images.name_patterns import PLACEHOLDER, compile_pattern
 from scribble_tools.images.slicer_segmentation import ENDING, stem_of
@@ -44,6 +44,28 @@ def find_label_files(
         pairs = [(stem_of(p), p) for p in files if file_ending_of(p) in READABLE]
         if not pairs:
             raise FileNotFoundError(f"no label files ({' '.join(sorted(READABLE))}) in {folder}")
+    return _one_of_each(pairs)
+
+
+def label_files_like(folder: Path, ending: str) -> dict[str, Path]:
+    """Case to label file of a folder, in any format that labels of a data set's images may have.
+
+    Pictures lie beside volumes to be looked at, and are no labels of theirs.
+
+    Args:
+        ending: of the data set.
+
+    Raises:
+        ValueError: two files are of one case.
+    """
+    natural = ending in NATURAL
+    paths = [path for path in files_in(folder) if file_ending_of(path) in READABLE]
+    return _one_of_each(
+        (stem_of(path), path) for path in paths if (file_ending_of(path) in NATURAL) == natural
+    )
+
+
+def _one_of_each(pairs: Iterable[tuple[str, Path]]) -> dict[str, Path]:
     found: dict[str, list[Path]] = {}
     for name, path in pairs:
         found.setdefault(normal_form(name), []).append(path)
@@ -52,7 +74,7 @@ def find_label_files(
         for case, paths in found.items()
         if len(paths) > 1
     ]:
-        remedy = "take one of each case away, or say which to read: --file-ending .nii.gz"
+        remedy = "take one of each case away; evaluate can be told which: --file-ending .nii.gz"
         raise ValueError("\n".join([*twice, remedy]))
     return {case: path for case, (path,) in found.items()}
 

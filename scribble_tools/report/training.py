@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scribble_tools.dataset.shapes import PLANS
-from scribble_tools.draw.preview import prediction_files
+from scribble_tools.evaluate.label_files import label_files_like
 from scribble_tools.json_files import read_json
 from scribble_tools.predict.training_state import (
     begun_in_words,
@@ -110,11 +110,11 @@ def find_predictions(folder: Path, ending: str, fold: str | None = None) -> Path
         raise FileNotFoundError(f"{folder} is not a folder")
     trained = folder.name.startswith("fold_") and any(folder.glob("training_log_*.txt"))
     # a training's own pictures are no predictions
-    if prediction_files(folder, ending) and not trained:
+    if label_files_like(folder, ending) and not trained:
         return folder
     if folder.name.startswith("fold_") or any(folder.glob("fold_*")):
         validation = find_fold(folder, fold) / "validation"
-        if prediction_files(validation, ending):
+        if label_files_like(validation, ending):
             return validation
         fold_folder = validation.parent
         if has_begun(fold_folder):
@@ -128,7 +128,7 @@ def find_predictions(folder: Path, ending: str, fold: str | None = None) -> Path
             f"no predictions {validation}/*{ending}, which a training makes at its end: give a "
             f"folder of predictions with --pred. {todo}"
         )
-    raise FileNotFoundError(f"no *{ending} in {folder}: nothing to report on")
+    raise FileNotFoundError(f"no label files in {folder}: nothing to report on")
 
 
 def _is_unfinished(fold: Path) -> bool:

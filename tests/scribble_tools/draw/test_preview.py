@@ -126,6 +126,25 @@ def test_predictions_for_slicer_are_shown_by_their_values(root, capsys):
     assert "the value 1 is 'A' in" in capsys.readouterr().err
 
 
+def test_predictions_and_references_of_mixed_formats_are_shown(root, capsys):
+    folder, reference = root / "one" / "validation", root / "truth"
+    (folder / "b.nii.gz").unlink()
+    for path in (
+        folder / "b.nrrd",
+        reference / "a.mha",
+        reference / "b.nrrd",
+        reference / "t.nrrd",
+    ):
+        write(path, dense(2))
+    write(folder / "b.png", dense()[0], (1, 1))  # a picture beside volumes is none of them
+    assert preview(root, "7", "--pred", "one/validation", "--ref", str(reference)) == 0
+    assert index(root)["b"]["predictions"] == {"prediction": str(folder / "b.nrrd")}
+    assert index(root)["a"]["reference"] == str(reference / "a.mha")
+    write(folder / "b.mha", dense(2))
+    assert preview(root, "7", "--pred", "one/validation", "--overwrite") == 1
+    assert "b.nrrd are both of b" in capsys.readouterr().err
+
+
 def test_cases_default_to_those_with_a_prediction(root):
     assert preview(root, "7", "--pred", "one/validation", "--max-slices", 1) == 0
     assert list(index(root)) == ["a", "b", "t"]
@@ -167,9 +186,8 @@ def test_all_missing_files_are_listed_at_once(root, capsys):
     message = capsys.readouterr().err
     assert "3 files are missing (choose other cases with --cases?):" in message
     assert "no image a_0000.nii.gz in imagesTr or imagesTs of" in message
-    assert f"no prediction {root / 'two' / 'validation' / 'b.nii.gz'}" in message
-    assert "no reference" in message
-    assert os.path.join("labelsTr_dense", "t.nii.gz") in message
+    assert f"no prediction of b in {root / 'two' / 'validation'}" in message
+    assert "no reference of t in" in message
     assert not (root / "pictures").exists()
 
 

@@ -106,6 +106,18 @@ def test_scores_are_those_of_evaluate(root, capsys):
     assert "WARNING: all pixels are uncertain" in page
 
 
+def test_predictions_of_another_format_than_the_data_sets_are_reported_on(root):
+    words = ["--pred", root / "given"]
+    given = make_predictions(root / "given", VALIDATION, 1)
+    assert report(root, *words) == 0
+    before = made(root)[1]["predictions"][0]["cases"]
+    path = given / f"{VALIDATION[0]}.nii.gz"
+    sitk.WriteImage(sitk.ReadImage(str(path)), str(given / f"{VALIDATION[0]}.nrrd"))
+    path.unlink()
+    assert report(root, *words, "--overwrite") == 0
+    assert made(root)[1]["predictions"][0]["cases"] == before and len(before) == 2
+
+
 def test_models_are_named_as_predict_names_them(root, monkeypatch, capsys):
     words = ["--model", model(root).name, "--compare", model(root, "Stock").name]
     monkeypatch.delenv("nnUNet_results", raising=False)
@@ -359,7 +371,7 @@ def test_an_earlier_report_is_kept_unless_told(root, old, capsys):
     [
         ([], "out/report.html", "give --model, --pred or both"),
         (["--model", "{root}/nowhere"], "out/report.html", "nowhere is not a folder"),
-        (["--pred", "{root}/raw"], "out/report.html", "no *.nii.gz in"),
+        (["--pred", "{root}/raw"], "out/report.html", "no label files in"),
         (["--model", "{root}/raw"], "out/report.html", "has no fold_X: give the folder that"),
         (["--model", "{model}", "--fold", "3"], "out/report.html", "has no fold_3"),
         (["--model", "{model}", "--patient-regex", "("], "out/report.html", "is no regular expr"),
