@@ -148,9 +148,11 @@ def predict_images(
         record |= merged(earlier, files_of)
         obsolete += [name for name in earlier[FILES] if name not in record[FILES]]
         endings = {files[0].removeprefix(case) for case, files in record[FILES_OF].items()}
-        if len(endings) == 1:  # what scores them reads names of classes and the ending here
-            write_json({**content, "file_ending": endings.pop()}, work / FILE)
-            record[FILES].append(FILE)
+        # what scores them reads the names of the classes here; of two endings none is the folder's
+        others = {key: value for key, value in content.items() if key != "file_ending"}
+        ending = {"file_ending": endings.pop()} if len(endings) == 1 else {}
+        write_json({**others, **ending}, work / FILE)
+        record[FILES].append(FILE)
         write_json(record, work / RECORD)
     return {case: out / files[0] for case, files in files_of.items()}
 

@@ -11,6 +11,7 @@ import SimpleITK as sitk
 import torch
 
 from scribble_tools import cli
+from scribble_tools.dataset.raw import read_label_set
 from scribble_tools.images.slicer_segmentation import read_segmentation
 from scribble_tools.predict import command
 from scribble_tools.predict.command import (
@@ -65,7 +66,10 @@ def test_labels_have_the_images_geometry_and_format(trained, images, tmp_path):
             np.testing.assert_array_equal(sitk.GetArrayFromImage(labels), expected)
     record = json.loads((tmp_path / "out/prediction.json").read_text())
     assert record["folds"] == ["0", "1"] and record["cases"]["anna"] == [str(images / "anna.nrrd")]
-    assert not (tmp_path / "out/dataset.json").exists()  # of two file endings it could name one
+    # names of classes for whoever scores; of two file endings none is the folder's
+    assert "file_ending" not in json.loads((tmp_path / "out/dataset.json").read_text())
+    classes = read_label_set(tmp_path / "out/dataset.json").classes
+    assert classes == read_label_set(model / "dataset.json").classes
 
 
 def test_for_slicer_with_names_and_colours_uncertainty_and_pictures(trained, images, tmp_path):
