@@ -120,6 +120,7 @@ def folder_source(
     used = {path for files in found.values() for path in (*files.images, files.dense) if path}
     problems = [problem for role in roles for problem in role.unused_masks(used)]
     problems += [problem for role in roles for problem in role.look(found, num_threads)]
+    problems += roles[0].exchanged(found)
     if problems or channel_names is None:
         # whatever is wrong with the images is said along
         problems += _image_problems(found, num_threads)

@@ -6,20 +6,29 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from scribble_tools.convert.folder_options import FolderOptions
 from scribble_tools.convert.label_survey import LabelSurvey, survey_labels, survey_masks
 from scribble_tools.convert.label_words import LabelFiles, LabelReader, interpret_labels
 from scribble_tools.convert.masks import MaskFiles, find_masks, is_mask_pattern
 from scribble_tools.convert.pairing import LISTED, SCRIBBLE, CaseFiles, Place
 from scribble_tools.convert.swapped import refuse_swapped
-from scribble_tools.dataset.label_mapping import LabelMapping
+from scribble_tools.dataset.label_mapping import MANY, LabelMapping
 from scribble_tools.images.colour_tables import read_colour_table
 from scribble_tools.images.file_kind import normal_form
 from scribble_tools.images.itksnap_labels import read_label_description
 from scribble_tools.images.label_files import GridRules, grid_remarks
 from scribble_tools.images.picture_labels import parse_colour
 from scribble_tools.images.resampling import MOST_LOST
-from scribble_tools.images.segmentation_files import COLOUR, GREY, INDEX, NAN_LABEL, LabelReading
+from scribble_tools.images.segmentation_files import (
+    COLOUR,
+    GREY,
+    INDEX,
+    NAN_LABEL,
+    LabelReading,
+    read_labels,
+)
 from scribble_tools.wording import counted
 
 
@@ -125,6 +134,22 @@ class LabelRole:
             title = f"{self.name} files"
             self.survey = survey_labels(paths, num_threads, title, self.reading)
         return self.survey.problems
+
+    def exchanged(self, cases: Mapping[str, CaseFiles]) -> list[str]:
+        """A question, where all these files look like images, and an image like labels."""
+        image = next(iter(cases.values())).images[0]
+        if not self.survey.many and len(self.survey.problems) < self.survey.num_files:
+            return []
+        try:
+            number = len(np.unique(read_labels(image, self.reading)[0]))
+        except (FileNotFoundError, ValueError):
+            return []
+        if number > MANY:
+            return []
+        return [
+            f"the {self.name} files look like images, and {image} like labels, with "
+            f"{counted(number, 'value')}: are --images and --{self.name}s exchanged?"
+        ]
 
     def interpret(
         self, order: Sequence[str] = ()

@@ -315,6 +315,8 @@ def pair_files(
         if lost := sorted(set(files) - set(images_of)):
             paths = [files[case] for case in lost]
             hint = _pattern_hint(place, lost, images_of)
+            if len(lost) < len(files):  # the others are called as their images
+                hint += " If they are only extra, pass them over: --exclude 'GLOB'"
             problems.append(_listed(f"{place.option} files without image", paths, hint.strip()))
     if twice := sorted(set(scribble_of.values()) & set(dense_of.values())):
         problems.append(_listed("files are both scribble and dense reference", twice, "Which?"))

@@ -205,6 +205,19 @@ def test_images_in_the_place_of_scribbles_are_asked_about_in_few_lines(tmp_path,
     assert len([line for line in message.splitlines() if "reading" not in line]) <= 4
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_exchanged_images_and_scribbles_are_asked_about(tmp_path, capsys, dtype):
+    for k in range(2):
+        write(tmp_path / "images" / f"c{k}.nii.gz", make_scribble(k))
+        image = make_image(k).astype(dtype) + (0.25 if dtype == np.float32 else 0)
+        write(tmp_path / "scribbles" / f"c{k}.nii.gz", image)
+    asked = "like labels, with 4 values: are --images and --scribbles exchanged?"
+    assert asked in refusal(tmp_path, capsys)
+    for k in range(2):  # both images: something else is wrong
+        write(tmp_path / "images" / f"c{k}.nii.gz", make_image(k))
+    assert "exchanged?" not in refusal(tmp_path, capsys)
+
+
 def test_dense_references_with_other_values(tmp_path, capsys):
     make_folders(tmp_path)
     dense = np.random.default_rng(0).choice([0, 10, 20], SHAPE).astype(np.uint8)
@@ -613,10 +626,28 @@ def test_files_without_partner_are_all_named_with_a_hint(tmp_path, capsys):
     assert "Perhaps --scribble-pattern '{case}_scribble.*'" in message
     assert "1 dense files without image" in message
     assert "--image-pattern and --dense-pattern" in message
+    assert "--exclude 'GLOB'" not in message  # names differ throughout: none is extra
     assert "3 images without scribble" in message
     for name in ("images/c0.nii.gz", "scribbles/c2_scribble.nii.gz", "dense/other.nii.gz"):
         assert str(tmp_path / name) in message
     convert(tmp_path, "--scribble-pattern", "{case}_scribble.*")
+
+
+@pytest.mark.parametrize("role", ["dense", "scribble"])
+def test_label_files_of_other_patients_are_passed_over_on_request(tmp_path, capsys, role):
+    make_folders(tmp_path)
+    folder = tmp_path / {"dense": "dense", "scribble": "scribbles"}[role]
+    words = ["--dense", folder] if role == "dense" else []
+    for k in range(3):
+        write(folder / f"c{k}.nii.gz", make_scribble(k))
+    for name in ("kept1", "kept2"):
+        write(folder / f"{name}.nii.gz", make_scribble())
+    message = refusal(tmp_path, capsys, *words)
+    assert f"2 {role} files without image" in message
+    assert "If they are only extra, pass them over: --exclude 'GLOB'" in message
+    words += ["--dense-labels", "background=0,5", "RV=1", "LV=2"] if role == "dense" else []
+    folder = convert(tmp_path, *words, "--exclude", "kept*")
+    assert len(list((folder / "labelsTr").iterdir())) == 3
 
 
 def test_long_lists_of_files_are_cut(tmp_path, capsys):
