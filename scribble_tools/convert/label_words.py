@@ -153,9 +153,22 @@ def _value_mapping(files: LabelFiles, order: Sequence[str]) -> LabelMapping:
         raise ValueError(
             f"the {'colours' if in_colours else 'values'} [{', '.join(shown)}] are not mapped "
             f"({' '.join(files.words)}{' unlabelled=' * bool(files.unlabelled)}"
-            f"{','.join(files.unlabelled)})" + ("" if many else files.survey.named_files(unknown))
+            f"{','.join(files.unlabelled)})"
+            + _read_otherwise(files, classes)
+            + ("" if many else files.survey.named_files(unknown))
         )
     return mapping
+
+
+def _read_otherwise(files: LabelFiles, classes: Mapping[str, Sequence[int]]) -> str:
+    """What the scribbles' numbers make of other values of dense files, which may mean others."""
+    read = [
+        f"{files.survey.shown(value)} is read as {name}"
+        for name, values in classes.items()
+        for value in values
+        if value in files.survey.voxels
+    ]
+    return f", and {', '.join(read)}" if read and files.role == DENSE else ""
 
 
 def _names_of_values(files: LabelFiles, words: Sequence[str]) -> list[str]:

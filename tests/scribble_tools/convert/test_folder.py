@@ -227,6 +227,10 @@ def test_dense_references_with_other_values(tmp_path, capsys):
     message = refusal(tmp_path, capsys, *words)
     assert "dense files: the values [0, 10, 20] are not mapped (background=5 RV=1 LV=2)" in message
     assert "--dense-labels background=VALUE NAME=VALUE[,VALUE] ...\n" in message
+    write(tmp_path / "dense" / "c0.nii.gz", np.where(dense == 20, 5, dense))  # 5 for an organ
+    message = refusal(tmp_path, capsys, *words)
+    assert "(background=5 RV=1 LV=2), and 5 is read as background\n" in message
+    write(tmp_path / "dense" / "c0.nii.gz", dense)
     for bad, what in (("LV=20", "RV must be named"), ("RV=10,20", "LV must be named")):
         given = refusal(tmp_path, capsys, *words, "--dense-labels", "background=0", bad)
         assert f"{what} for scribbles and dense labels" in given
