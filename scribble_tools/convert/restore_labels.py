@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -60,6 +60,11 @@ def read_in_colours(dataset: Path) -> bool:
     return read_json(path, Record()).get("pictures") == COLOUR
 
 
+def _word(dataset: Path, values: str) -> Callable[[int], str]:
+    """How a value of a data set's files is written: dense files hold numbers in any case."""
+    return word_of if values == "scribble" and read_in_colours(dataset) else str
+
+
 def _refuse_other_dataset(
     predictions: Path, dataset: Path, mapping: LabelMapping, values: str
 ) -> None:
@@ -88,10 +93,11 @@ def _refuse_other_dataset(
     except (FileNotFoundError, ValueError):
         return  # it is not here, perhaps under another number
     if other.classes != mapping.classes:
+        theirs_in_words = other.describe(_word(folder.parent / theirs, values))
         raise ValueError(
             f"the predictions in {predictions} are of a model of {theirs}, whose files had other "
-            f"values ({other.describe()}) than those of {folder.name} ({mapping.describe()}). "
-            f"{remedy}"
+            f"values ({theirs_in_words}) than those of {folder.name} "
+            f"({mapping.describe(_word(dataset, values))}). {remedy}"
         )
 
 
@@ -157,7 +163,8 @@ def restore_labels(
         raise FileNotFoundError(f"{predictions} is not a folder")
     if out.exists() and out.samefile(predictions):
         raise ValueError(f"{out} holds the predictions themselves: give another --out")
-    files = [p for p in files_in(predictions) if file_ending_of(p) in NATURAL | VOLUMES]
+    endings = NATURAL | VOLUMES | {".nii"}
+    files = [p for p in files_in(predictions) if file_ending_of(p) in endings]
     if not files:
         raise FileNotFoundError(f"no label map in {predictions}: is it nnU-Net's output folder?")
     with written_into(out, "restored labels") as work:
@@ -242,15 +249,15 @@ def run(options: Options) -> int:
     path = path if path.exists() else find_raw_dataset(options.dataset)
     mapping = read_mapping(path, options.values)
     _refuse_other_dataset(options.predictions, path, mapping, options.values)
-    colours = options.values == "scribble" and read_in_colours(path)
+    word = _word(path, options.values)
     written = restore_labels(
         options.predictions,
         mapping,
         options.out,
         options.overwrite,
         options.num_processes,
-        colours,
+        word is word_of,
     )
-    values = mapping.describe(word_of if colours else str)
+    values = mapping.describe(word)
     print(f"wrote {counted(len(written), 'label map')} to {options.out}: {values}")
     return 0

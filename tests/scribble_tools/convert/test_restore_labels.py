@@ -153,9 +153,9 @@ def two(root):
     model = "/results/Dataset028_Y/nnUNetTrainer__nnUNetPlans__2d"
     (pred / "prediction.json").write_text(json.dumps({"model": model}))
 
-    def restore(name, mapping=None, labels=None):
+    def restore(name, mapping=None, labels=None, **more):
         if mapping:
-            record = {"scribble_labels": mapping.as_json(), "dense_labels": DENSE.as_json()}
+            record = {"scribble_labels": mapping.as_json(), "dense_labels": DENSE.as_json(), **more}
             (raw / "Dataset028_Y" / "conversion.json").write_text(json.dumps(record))
         if labels:
             (pred / "dataset.json").write_text(json.dumps({"labels": labels}))
@@ -216,6 +216,22 @@ def test_nan_is_no_label(root):
     with pytest.raises(ValueError, match="case0.nrrd holds 3 NaN voxels of 40") as error:
         restore_labels(root / "pred", MAPPING, root / "out")
     assert "case3.nii.gz holds 3 NaN voxels of 40" in str(error.value)
+
+
+def test_values_of_data_sets_in_colours_are_told_apart_in_colours(two, capsys):
+    colours = LabelMapping({"background": (0x0000FF,), "RV": (0xFF0000,), "LV": (0x00FF80,)}, (0,))
+    assert two("Dataset027_X", mapping=colours, pictures="colour") == 1
+    error = capsys.readouterr().err
+    assert "(background=#0000ff RV=#ff0000 LV=#00ff80 unlabelled=#000000) than those of" in error
+    assert f"Dataset027_X ({MAPPING.describe()})" in error
+
+
+def test_every_format_of_predictions_is_restored(root):
+    (root / "pred" / "case0.nrrd").unlink()
+    image = sitk.ReadImage(str(root / "pred" / "case1.nrrd"))
+    sitk.WriteImage(image, str(root / "pred" / "case0.nii"))
+    written = restore_labels(root / "pred", MAPPING, root / "out")
+    assert [path.name for path in written] == ["case0.nii", "case1.nrrd", "case2.nrrd"]
 
 
 def test_pictures_get_the_colours_back_that_their_strokes_had(tmp_path, capsys):
