@@ -41,7 +41,14 @@ def find_label_files(
         if not pairs:
             raise FileNotFoundError(f"no *{file_ending} in {folder}: another --file-ending?")
     else:
-        pairs = [(stem_of(p), p) for p in files if file_ending_of(p) in READABLE]
+        readable = [p for p in files if file_ending_of(p) in READABLE]
+        volumes = {stem_of(p) for p in readable if file_ending_of(p) not in NATURAL}
+        # a picture that is called like a volume shows it
+        pairs = [
+            (stem_of(p), p)
+            for p in readable
+            if file_ending_of(p) not in NATURAL or stem_of(p) not in volumes
+        ]
         if not pairs:
             raise FileNotFoundError(f"no label files ({' '.join(sorted(READABLE))}) in {folder}")
     return _one_of_each(pairs)
