@@ -108,7 +108,12 @@ class LabelSurvey:
         return "".join(f"\n  {line}" for line in few)
 
 
-def _count(path: Path, reading: LabelReading) -> tuple[Mapping[int | str, int], int]:
+def count_voxels(path: Path, reading: LabelReading) -> tuple[Mapping[int | str, int], int]:
+    """Voxels of every value, or segment name, of a label file, and of the whole file.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file, or no labels.
+    """
     if is_segmentation(path):
         return count_segment_voxels(path)
     array = read_labels(path, reading)[0]
@@ -149,7 +154,7 @@ def survey_labels(
             f"others are not, such as {by_name[False]}: use one kind"
         )
     survey = LabelSurvey(SEGMENT if True in by_name else VALUE, len(paths), reading=reading)
-    _fill(survey, paths, partial(_count, reading=reading), num_threads, title)
+    _fill(survey, paths, partial(count_voxels, reading=reading), num_threads, title)
     if survey.kind == SEGMENT and not survey.problems:
         for path in paths:
             for segment in read_segmentation(path)[1]:

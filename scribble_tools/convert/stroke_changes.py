@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from scribble_tools.convert.swapped import fills_as_unlabelled
 from scribble_tools.dataset.drawn_labels import DrawnLabels
 from scribble_tools.dataset.label_mapping import BACKGROUND, LabelMapping
-from scribble_tools.dataset.not_strokes import NotStrokes, read_not_strokes
+from scribble_tools.dataset.not_strokes import PREDICTION, NotStrokes, read_not_strokes
 from scribble_tools.images.label_files import GridRules, read_on_grid
 from scribble_tools.images.picture_labels import parse_colour
 from scribble_tools.images.segmentation_files import (
@@ -25,9 +25,12 @@ from scribble_tools.images.segmentation_files import (
 )
 from scribble_tools.images.slicer_segmentation import (
     OVERLAPS,
+    count_segment_voxels,
     is_segmentation,
     read_segments_on_grid,
+    stem_of,
 )
+from scribble_tools.wording import counted
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,9 @@ class StrokeReader:
         drawn: how those were drawn.
         folder: of the files, with what `suggest` says of them.
 
+    Attributes:
+        passed_over: by file, what was drawn with labels of `suggest`'s, which are no strokes.
+
     Raises:
         ValueError: see `read_not_strokes`.
     """
@@ -136,6 +142,10 @@ class StrokeReader:
         self._drawn, self._options, self._reading = drawn, options, reading
         self._in_files = _in_files(drawn.mapping, beside, said)
         self._names = (*beside.segments, *options.unlabelled)
+        # what the user calls unlabelled is passed over on purpose
+        values = tuple(sorted({*beside.values} & {*self._in_files.unlabelled} - said))
+        self._beside = replace(beside, values=values)
+        self.passed_over: dict[Path, str] = {}
         self._looks: dict[Path, tuple[int, float] | None] = {}
 
     def read(self, path: Path, image: sitk.Image, image_path: Path | None = None) -> np.ndarray:
@@ -160,12 +170,45 @@ class StrokeReader:
                 rules,
                 self._names,
             )
+            if self._is_recorded(path):
+                self._note_drawn(path, count_segment_voxels(path)[0])
             return mapping.apply(found)
         outside = self._in_files.unlabelled[0]
         found = read_on_grid(path, image, image_path, rules, outside, self._reading)
         labels = self._in_files.apply(found, self._word)
         self._looks[path] = self._how_swapped(found, labels, image)
+        if self._is_recorded(path):
+            values = self._beside.values
+            self._note_drawn(path, {v: int(np.count_nonzero(found == v)) for v in values})
         return labels
+
+    def _is_recorded(self, path: Path) -> bool:
+        """Whether it is known what `suggest` wrote; of another grid the voxels are others."""
+        return stem_of(path) in self._beside.voxels and not self._options.rules.resample
+
+    def _note_drawn(self, path: Path, counts: Mapping[int | str, int]) -> None:
+        written = self._beside.voxels[stem_of(path)]
+        notes = []
+        for word, voxels in self._beside.among(counts).items():
+            if (more := voxels - written.get(word, 0)) > 0:
+                notes.append(
+                    f"{counted(more, 'voxel was', 'voxels were')} drawn {self._with(word)}"
+                )
+        if notes:
+            self.passed_over[path] = "; ".join(notes)
+
+    def _with(self, word: str) -> str:
+        """With which label of `suggest`'s, and with which it should be, of a prediction."""
+        is_value = word.isdecimal() and int(word) in self._beside.values
+        name = self._beside.names.get(int(word), "") if is_value else word
+        shown = f"'{name}' ({self._word(int(word))})" if is_value else f"'{name}'"
+        kind = name.removeprefix(PREDICTION)
+        if is_value:
+            own = self._in_files.classes.get(kind)
+            instead = self._word(own[0]) if own else ""
+        else:
+            instead = f"'{self._drawn.segment_of.get(kind, kind)}'" * (kind != name)
+        return f"with {shown}" + f": draw with {instead}" * bool(instead)
 
     def _how_swapped(
         self, found: np.ndarray, labels: np.ndarray, image: sitk.Image

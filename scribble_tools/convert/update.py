@@ -59,6 +59,7 @@ class Update:
         kept: voxels of earlier strokes that the new files lack, and that stay.
         met: voxels of earlier strokes in whose place the new files have a stroke, too.
         earlier: folder with the earlier labels of the changed cases; None where none changed.
+        passed_over: see `StrokeReader`.
     """
 
     changes: Sequence[ClassChange]
@@ -67,6 +68,7 @@ class Update:
     kept: int
     met: int
     earlier: Path | None
+    passed_over: Mapping[Path, str]
 
     @property
     def changed(self) -> list[str]:
@@ -147,6 +149,7 @@ def _update(
             sum(own.kept for own in outcomes),
             sum(own.met for own in outcomes),
             earlier,
+            reader.passed_over,
         )
         if not changed and not cases:
             return found

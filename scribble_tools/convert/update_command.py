@@ -65,6 +65,8 @@ def run_update(options: Options) -> int:
         print(f"note: {note}")
     if note := _what_zero_is(dataset, options.scribbles, found):
         print(f"note: {note}")
+    for path, drawn in sorted(found.passed_over.items()):
+        print(f"note: {path.name}: {drawn}. Predictions and marks are never trained on")
     for remark in grid_remarks(rules, SCRIBBLE):
         print(f"note: {remark}")
     if found.new:

@@ -177,7 +177,7 @@ def _write(
     ranked = list(enumerate(found.places, 1))
     rows: dict[int, dict] = {}
     shown: dict[int, ShownPlace] = {}
-    legend = {}
+    legend, files = {}, []
     for name in dict.fromkeys(place.case for place in found.places):
         case = found.judged[name].case
         own = [(rank, place) for rank, place in ranked if place.case == name]
@@ -187,10 +187,11 @@ def _write(
         with np.load(predicted / f"{name}.npz") as content:
             prediction = content["labels"]
         target = out / LABELS / name
-        _, of_case = write_starting_layer(
+        file, of_case = write_starting_layer(
             style, labels, image, plane, strokes, prediction, own, target
         )
         legend |= of_case
+        files.append(file)
         picture = scaled(plane.cut(grey_or_colours(image)))
         for rank, place in own:
             rows[rank] = row_of(rank, place, image, plane)
@@ -211,7 +212,7 @@ def _write(
                     (at[0], at[1]),
                     plane.spacing_mm,
                 )
-    write_legends(legend, style, out / LABELS)
+    write_legends(legend, style, files, out / LABELS)
     record = {
         "dataset": dataset.name,
         "model": str(model.folder),

@@ -8,12 +8,13 @@ the file as it took the first one. What is no stroke has values, or segment name
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
+from scribble_tools.convert.label_survey import count_voxels
 from scribble_tools.csv_files import write_csv
 from scribble_tools.dataset.drawn_labels import read_drawn_labels
 from scribble_tools.dataset.label_mapping import BACKGROUND, LabelMapping
@@ -25,8 +26,8 @@ from scribble_tools.images.file_kind import NATURAL, VOLUMES, file_ending_of
 from scribble_tools.images.image_io import save_image, write_labels
 from scribble_tools.images.itksnap_labels import write_label_description
 from scribble_tools.images.picture_labels import code_of, parts_of, picture_of, word_of
-from scribble_tools.images.segmentation_files import COLOUR
-from scribble_tools.images.slicer_segmentation import ENDING, is_segmentation
+from scribble_tools.images.segmentation_files import COLOUR, GREY, LabelReading
+from scribble_tools.images.slicer_segmentation import ENDING, is_segmentation, stem_of
 from scribble_tools.images.slicer_writer import NewSegment, write_segmentation
 from scribble_tools.suggest.places import Place
 
@@ -234,15 +235,30 @@ def _write_segments(
 
 
 def write_legends(
-    legend: Mapping[int, tuple[str, tuple[float, float, float]]], style: LabelStyle, folder: Path
+    legend: Mapping[int, tuple[str, tuple[float, float, float]]],
+    style: LabelStyle,
+    files: Sequence[Path],
+    folder: Path,
 ) -> None:
-    """Write what the values mean: for ITK-SNAP, or as a table of colours; and for `--update`."""
+    """Write what the values mean: for ITK-SNAP, or as a table of colours; and for `--update`.
+
+    Args:
+        files: that `write_starting_layer` wrote.
+    """
     other = sorted(v for v, (name, _) in legend.items() if name.startswith((PREDICTION, LOOK)))
-    NotStrokes(tuple(other), aliases=style.aliases if legend else {}).write(folder)
+    # ranks differ from case to case, and the file is for all of them
+    looks = [value for value in other if legend[value][0].startswith(LOOK)]
+    shared = {**legend, **{v: (f"{LOOK}here {k}", MARK) for k, v in enumerate(looks, 1)}}
+    beside = NotStrokes(
+        tuple(other),
+        aliases=style.aliases if legend else {},
+        names={value: shared[value][0] for value in other},
+    )
+    reading = LabelReading(pictures=COLOUR if style.colours else GREY)
+    # read back, as strokes and marks hide parts of a prediction in label maps
+    voxels = {stem_of(path): beside.among(count_voxels(path, reading)[0]) for path in files}
+    replace(beside, voxels=voxels).write(folder)
     if legend:
-        # ranks differ from case to case, and the file is for all of them
-        looks = [value for value in other if legend[value][0].startswith(LOOK)]
-        shared = {**legend, **{v: (f"{LOOK}here {k}", MARK) for k, v in enumerate(looks, 1)}}
         if style.colours:
             rows = [
                 {"colour": word_of(value), "name": name}

@@ -220,7 +220,7 @@ def test_patients_that_are_said_though_no_case_is_new_are_not_passed_over_in_sil
     assert note not in capsys.readouterr().out
 
 
-def test_what_suggest_wrote_beside_the_strokes_is_no_stroke(raw):
+def test_what_suggest_wrote_beside_the_strokes_is_no_stroke(raw, capsys):
     root = raw.parents[1]
     values = strokes()
     values[1, 2:6, 2:6], values[1, 8, 2:9] = 101, 201  # a prediction and a mark
@@ -233,6 +233,15 @@ def test_what_suggest_wrote_beside_the_strokes_is_no_stroke(raw):
     assert update(raw) == 0
     after = labels_of(raw, "p3_a")
     assert (after[1] != IGNORE).sum() == 2 and (after[1, 4, 3:5] == 1).all()
+    assert "never trained on" not in capsys.readouterr().out, "nobody knows what was drawn"
+    beside = {"names": {"101": "prediction: LV"}, "voxels": {"p3_a": {"101": 10, "201": 7}}}
+    content = json.dumps({"values": [101, 201], "segments": [], **beside})
+    (root / "next" / "not_strokes.json").write_text(content)
+    assert update(raw) == 0
+    assert (
+        "note: p3_a.nii.gz: 4 voxels were drawn with 'prediction: LV' (101): draw with 2. "
+        "Predictions and marks are never trained on\n"
+    ) in capsys.readouterr().out
 
 
 def test_of_the_folder_that_suggest_wrote_the_one_with_the_labels_is_named(raw, capsys):

@@ -15,6 +15,7 @@ from scribble_tools.draw.display_plane import display_plane
 from scribble_tools.images.colour_tables import read_colour_table
 from scribble_tools.images.image_io import save_image
 from scribble_tools.images.itksnap_labels import read_label_description
+from scribble_tools.images.label_files import GridRules
 from scribble_tools.images.picture_labels import TRANSPARENT, colour_codes, picture_of
 from scribble_tools.images.slicer_segmentation import count_segment_voxels, read_segments_on_grid
 from scribble_tools.suggest.places import Place
@@ -74,7 +75,7 @@ def write(dataset, image, strokes, predicted, folder, ending=None, places=None):
     path, legend = write_starting_layer(
         style, labels, image, plane, strokes, predicted, places, folder / "case"
     )
-    write_legends(legend, style, folder)
+    write_legends(legend, style, [path], folder)
     return path
 
 
@@ -129,6 +130,48 @@ def test_slicers_segments_keep_their_names_and_lie_over_each_other(tmp_path):
     )
     np.testing.assert_array_equal(labels, strokes)
     assert all(name.startswith(read_not_strokes(tmp_path).segments) for name in [*counts][3:])
+    assert painted(dataset, path, image) is None
+    file = path.parent / "not_strokes.json"
+    content = json.loads(file.read_text())
+    content["voxels"]["case"]["prediction: RV"] -= 1
+    file.write_text(json.dumps(content))
+    note = "1 voxel was drawn with 'prediction: RV': draw with 'Right ventricle'"
+    assert painted(dataset, path, image) == note
+
+
+def painted(dataset, path, image, options=None):
+    """What the reader of `convert --update` says was drawn in vain."""
+    reader = StrokeReader(read_drawn_labels(dataset), path.parent, options or UpdateOptions())
+    reader.read(path, image)
+    return reader.passed_over.get(path)
+
+
+def test_what_is_drawn_with_a_predictions_label_is_noticed_and_what_is_erased_is_not(tmp_path):
+    dataset, image, (strokes, predicted) = make_dataset(tmp_path / "d"), make_image(), drawn()
+    path = write(dataset, image, strokes, predicted, tmp_path / "next")
+    assert painted(dataset, path, image) is None
+    read = sitk.ReadImage(str(path))
+    values = sitk.GetArrayFromImage(read)
+
+    def save(array):
+        new = sitk.GetImageFromArray(array)
+        new.CopyInformation(read)
+        sitk.WriteImage(new, str(path))
+
+    save(np.where(values == 101, 0, values))
+    assert painted(dataset, path, image) is None
+    values[3, 1, :6], values[3, 2, :4], values[3, 3, 0] = 101, 201, 5
+    save(values)
+    assert painted(dataset, path, image) == (
+        "6 voxels were drawn with 'prediction: RV' (101): draw with 5; "
+        "4 voxels were drawn with 'look here 1' (201)"
+    )
+    assert "prediction" not in painted(dataset, path, image, UpdateOptions(["101"]))
+    assert painted(dataset, path, image, UpdateOptions(rules=GridRules(resample=True))) is None
+    file = path.parent / "not_strokes.json"
+    older = {key: json.loads(file.read_text())[key] for key in ("values", "segments")}
+    file.write_text(json.dumps(older))
+    assert painted(dataset, path, image) is None
 
 
 def test_pictures_get_a_grey_png_and_images_without_strokes_only_a_prediction(tmp_path):
@@ -198,8 +241,12 @@ def test_regions_without_record_are_drawn_by_value(tmp_path):
 
 
 def test_a_damaged_list_of_what_is_no_stroke_is_refused(tmp_path):
-    (tmp_path / "not_strokes.json").write_text('{"values": ["x"], "segments": []}')
+    file = tmp_path / "not_strokes.json"
+    file.write_text('{"values": ["x"], "segments": []}')
     with pytest.raises(ValueError, match="not_strokes.json: values"):
+        read_not_strokes(tmp_path)
+    file.write_text('{"values": [], "segments": [], "names": {"x": "look"}}')
+    with pytest.raises(ValueError, match="not_strokes.json: names has the key 'x'"):
         read_not_strokes(tmp_path)
 
 
@@ -227,6 +274,12 @@ def test_strokes_in_colours_stay_so_and_all_else_has_other_colours(tmp_path):
     # what `convert --update` does
     reader = StrokeReader(read_drawn_labels(dataset), path.parent, UpdateOptions())
     np.testing.assert_array_equal(reader.read(path, image), strokes)
+    assert not reader.passed_over
+    codes[0, 1] = next(code for name, code in table.items() if name == "prediction: RV")
+    save_image(picture_of(codes), path)
+    note = painted(dataset, path, image)
+    assert note.startswith("1 voxel was drawn with 'prediction: RV' (#")
+    assert note.endswith("): draw with #ff0000")
     codes[0, 0] = 0x123456
     save_image(picture_of(codes), path)
     with pytest.raises(ValueError, match=r"holds the values \[#123456\], .* \(background=#0000ff "):
