@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +53,8 @@ def find_new_images(
     Args:
         place: a folder, or one image. Segmentations of 3D Slicer beside the images are left alone.
         channels: what the model wants. Files called ``CASE_0000``, ``CASE_0001`` and so on are one
-            case if they are as many.
+            case if they are as many; so is a picture ``CASE_0000`` alone, which nnU-Net takes
+            for all of them.
         patterns: as in `compile_pattern`, one per channel; names are the cases' own without.
         exclude: files to pass over, as shell patterns of the name or the path.
 
@@ -63,7 +64,7 @@ def find_new_images(
             ``exclude`` fits nothing; all are named.
     """
     if place.is_file():
-        return [NewImage(_without_channel(stem_of(place), channels), (place,))]
+        return [NewImage(_without_channel(place, channels), (place,))]
     if not place.is_dir():
         raise FileNotFoundError(f"{place}: no such file or folder")
     files = [path for path in files_below(place) if _is_wanted(path, place, exclude)]
@@ -85,8 +86,9 @@ def _is_wanted(path: Path, root: Path, exclude: Sequence[str]) -> bool:
     return readable and not is_excluded(path.relative_to(root), exclude)
 
 
-def _without_channel(stem: str, channels: int) -> str:
-    return re.sub(r"_0000$", "", stem) if channels == 1 else stem
+def _without_channel(path: Path, channels: int) -> str:
+    whole = channels == 1 or file_ending_of(path) in NATURAL
+    return re.sub(r"_0000$", "", stem_of(path)) if whole else stem_of(path)
 
 
 def _by_names(
@@ -107,11 +109,18 @@ def _by_names(
     for case, of_number in numbered.items():
         if sorted(of_number) == list(range(channels)) and case not in by_stem:
             found[case] = tuple(of_number[k] for k in range(channels))
+        elif _is_whole(of_number) and case not in by_stem:
+            found[case] = (of_number[0],)
         elif channels > 1 and case not in by_stem:
             numbers = ", ".join(f"{number:04d}" for number in sorted(of_number))
             problems.append(f"{case}: channels {numbers}, but the model wants {channels}")
     grouped = {path for own in found.values() for path in own}
     return found | {stem: (path,) for stem, path in by_stem.items() if path not in grouped}
+
+
+def _is_whole(of_number: Mapping[int, Path]) -> bool:
+    """Whether files by channel may be one picture of all, as data sets of pictures have it."""
+    return [*of_number] == [0] and file_ending_of(of_number[0]) in NATURAL
 
 
 def _by_patterns(

@@ -52,6 +52,20 @@ def test_numbers_of_patients_are_no_channels(tmp_path):
         find_new_images(tmp_path, 2)
 
 
+def test_a_picture_named_as_in_a_data_set_holds_all_channels(tmp_path):
+    images = tmp_path / "images"
+    picture(images / "slide_07.png", None)
+    picture(images / "slide_05_0000.png", None)
+    found = find_new_images(images, 3)
+    assert names(found) == {"slide_05": ["slide_05_0000.png"], "slide_07": ["slide_07.png"]}
+    assert find_new_images(images / "slide_05_0000.png", 3) == found[:1]
+    _, files = write_model_input(found[0], [*"RGB"], ".png", tmp_path)
+    assert [path.name for path in files] == ["slide_05_0000.png"]
+    save(images / "a_0000.nrrd")
+    with pytest.raises(ValueError, match="a: channels 0000, but the model wants 3"):
+        find_new_images(images, 3)
+
+
 def test_patterns_name_the_channels(tmp_path):
     for case in ("a", "b"):
         for channel in ("t1", "t2"):
