@@ -30,6 +30,14 @@ from scribble_tools.images.image_files import (
 from scribble_tools.images.image_io import geometry_difference
 from scribble_tools.images.slicer_segmentation import is_segmentation, stem_of
 from scribble_tools.predict.labels_among import excluding_words, labels_among
+from scribble_tools.wording import counted
+
+OF_PICTURES = {  # what so many channels are
+    1: "grey",
+    2: "grey with an alpha channel",
+    3: "RGB",
+    4: "RGB with an alpha channel",
+}
 
 
 @dataclass(frozen=True)
@@ -178,8 +186,10 @@ def write_model_input(
     found = sum(channel.GetNumberOfComponentsPerPixel() for _, channel, _ in channels)
     if found != len(channel_names):
         raise ValueError(
-            f"{path}: {found} channels, but the model was trained on {len(channel_names)} "
-            f"({', '.join(channel_names)})"
+            f"{path}: {counted(found, 'channel')}, but the model was trained on "
+            f"{len(channel_names)} ({', '.join(channel_names)})"
+            + _how_to_save(path, found, len(channel_names))
+            * (len(image.files) == 1)
         )
     if ending in NATURAL and first.GetDimension() != 2:
         raise ValueError(f"{path} is a volume, but the model was trained on pictures ({ending})")
@@ -190,6 +200,12 @@ def write_model_input(
         files.append(folder / f"{image.name}_{k:04d}{ending}")
         write_image(source, channel, whole, files[-1])
     return first, files
+
+
+def _how_to_save(path: Path, found: int, wanted: int) -> str:
+    if file_ending_of(path) not in NATURAL or found not in OF_PICTURES or wanted not in (1, 3):
+        return ""
+    return f". It is {OF_PICTURES[found]}: save it as {OF_PICTURES[wanted]}"
 
 
 def read_new_images(

@@ -116,7 +116,7 @@ def test_channels_come_from_files_or_from_one_file(tmp_path):
 @pytest.mark.parametrize(
     ("size", "name", "ending", "channels", "message"),
     [
-        ((6, 5, 3), "a.nrrd", ".nii.gz", ["T1", "T2"], r"1 channels, .* trained on 2 \(T1, T2\)"),
+        ((6, 5, 3), "a.nrrd", ".nii.gz", ["T1", "T2"], r"1 channel, .* trained on 2 \(T1, T2\)$"),
         ((6, 5), "a.png", ".nii.gz", ["T1"], "is a picture, but"),
         ((6, 5, 3), "a.nrrd", ".png", ["T1"], "is a volume, but"),
     ],
@@ -125,6 +125,22 @@ def test_images_unlike_the_trainings_are_refused(tmp_path, size, name, ending, c
     case = NewImage("a", (save(tmp_path / name, size),))
     with pytest.raises(ValueError, match=message):
         write_model_input(case, channels, ending, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("channels", "wanted", "message"),
+    [
+        (1, 3, "g.png: 1 channel, but .* It is grey: save it as RGB$"),
+        (4, 3, "g.png: 4 channels, but .* It is RGB with an alpha channel: save it as RGB$"),
+        (3, 1, "g.png: 3 channels, but .* It is RGB: save it as grey$"),
+    ],
+)
+def test_pictures_of_another_kind_are_refused_with_how_to_save_them(
+    tmp_path, channels, wanted, message
+):
+    case = NewImage("g", (save(tmp_path / "g.png", (6, 5), channels),))
+    with pytest.raises(ValueError, match=message):
+        write_model_input(case, [*"RGB"][:wanted], ".png", tmp_path)
 
 
 def test_channels_on_different_grids_are_refused(tmp_path):
