@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from scribble_tools.dataset.writing import find_dataset
 from scribble_tools.predict.nnunet_model import TrainedModel, find_model
 from scribble_tools.predict.training_state import FINAL, go_on_in_words
 from scribble_tools.predict.unfinished import unfinished_in_words
+
+FIRST = "2d 0 -tr nnUNetTrainerPCLMix"  # what to train where nothing is trained yet
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,14 +58,20 @@ def find_model_folder(dataset: str | None, model: Path | None, option: str = "--
         raise FileNotFoundError(f"{model} is not a folder")
     if not results:
         raise ValueError(f"nnUNet_results is not set: give the folder of the model with {option}")
-    root = find_dataset(Path(results), Path(dataset).name)
+    train = f". Train one first, such as: nnUNetv2_train {shlex.quote(Path(dataset).name)} {FIRST}"
+    try:
+        root = find_dataset(Path(results), Path(dataset).name)
+    except FileNotFoundError as error:  # nnU-Net makes the folders with the first training
+        there = Path(results).is_dir()
+        said = str(error) if there else f"nnUNet_results is {results}, which is no folder yet"
+        raise FileNotFoundError(f"no model: {said}{train}") from None
     there = sorted(path.name for path in root.iterdir() if any(path.glob("fold_*")))
     named = [name for name in there if model is None or name == str(model)]
     if len(named) != 1:
         lines = [f"\n  {option} {name}{_remark(root / name)}" for name in there]
         listed = "".join(lines) or "\n  none at all"
         what = "several models" if model is None and there else f"no model {model or ''}".rstrip()
-        raise FileNotFoundError(f"{root} has {what}. There are:{listed}")
+        raise FileNotFoundError(f"{root} has {what}. There are:{listed}{train * (not there)}")
     return root / named[0]
 
 

@@ -199,6 +199,22 @@ def test_models_are_found_by_name_and_by_data_set(trained, tmp_path, monkeypatch
         find_model_of("901", None)
 
 
+def test_before_the_first_training_it_is_said_how_to_train(tmp_path, monkeypatch):
+    results = tmp_path / "results"
+    monkeypatch.setenv("nnUNet_results", str(results))
+    command = "Train one first, such as: nnUNetv2_train 5 2d 0 -tr nnUNetTrainerPCLMix$"
+    with pytest.raises(FileNotFoundError, match=f"results, which is no folder yet. {command}"):
+        find_model_of("5", None)
+    results.mkdir()
+    with pytest.raises(FileNotFoundError, match=f"There are: none at all. {command}"):
+        find_model_of("5", None)
+    (results / "Dataset005_X").mkdir()
+    with pytest.raises(
+        FileNotFoundError, match=f"has no model. There are:\n  none at all. {command}"
+    ):
+        find_model_of("5", None)
+
+
 def test_models_to_choose_from_that_are_not_finished_are_marked(tmp_path, monkeypatch):
     for name, fold, checkpoint in (
         ("A__P__2d", "0", "checkpoint_final.pth"),
