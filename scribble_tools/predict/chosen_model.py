@@ -12,7 +12,7 @@ from scribble_tools.dataset.origin import dataset_of_model, is_dataset_name
 from scribble_tools.dataset.raw import FILE, read_label_set
 from scribble_tools.dataset.writing import find_dataset
 from scribble_tools.predict.nnunet_model import TrainedModel, find_model
-from scribble_tools.predict.training_state import FINAL, go_on_in_words
+from scribble_tools.predict.training_state import FINAL, go_on_in_words, has_checkpoint
 from scribble_tools.predict.unfinished import unfinished_in_words
 
 FIRST = "2d 0 -tr nnUNetTrainerPCLMix"  # what to train where nothing is trained yet
@@ -44,7 +44,7 @@ def find_model_folder(dataset: str | None, model: Path | None, option: str = "--
 
     Args:
         dataset: id or full name; needed where ``model`` is no folder.
-        model: default: the data set's only one.
+        model: default: the data set's only one that has a checkpoint.
         option: that names the model.
 
     Raises:
@@ -66,7 +66,10 @@ def find_model_folder(dataset: str | None, model: Path | None, option: str = "--
         said = str(error) if there else f"nnUNet_results is {results}, which is no folder yet"
         raise FileNotFoundError(f"no model: {said}{train}") from None
     there = sorted(path.name for path in root.iterdir() if any(path.glob("fold_*")))
-    named = [name for name in there if model is None or name == str(model)]
+    if model is None:  # those that a training has only begun if there are no others
+        named = [name for name in there if _is_saved(root / name)] or there
+    else:
+        named = [name for name in there if name == str(model)]
     if len(named) != 1:
         lines = [f"\n  {option} {name}{_remark(root / name)}" for name in there]
         listed = "".join(lines) or "\n  none at all"
@@ -75,8 +78,14 @@ def find_model_folder(dataset: str | None, model: Path | None, option: str = "--
     return root / named[0]
 
 
+def _is_saved(model: Path) -> bool:
+    return any(map(has_checkpoint, model.glob("fold_*")))
+
+
 def _remark(model: Path) -> str:
     """Which folds' training has not ended, as a comment behind what is to be pasted."""
+    if not _is_saved(model):
+        return "  # no checkpoint yet"
     folds = sorted(fold for fold in model.glob("fold_*") if not (fold / FINAL).is_file())
     numbers = ", ".join(fold.name.removeprefix("fold_") for fold in folds)
     return f"  # not finished: fold {numbers}" if numbers else ""

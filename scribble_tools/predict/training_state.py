@@ -14,10 +14,14 @@ CHECKPOINTS = (FINAL, "checkpoint_best.pth", "checkpoint_latest.pth")
 NAMED_DEVICES = ("cpu", "mps")  # nnUNetv2_train takes CUDA where none is said
 
 
+def has_checkpoint(fold: Path) -> bool:
+    """Whether the training of a fold has saved anything."""
+    return any((fold / name).is_file() for name in CHECKPOINTS)
+
+
 def has_begun(fold: Path) -> bool:
     """Whether a fold has a training's log, and no checkpoint yet."""
-    saved = any((fold / name).is_file() for name in CHECKPOINTS)
-    return not saved and any(fold.glob("training_log_*.txt"))
+    return not has_checkpoint(fold) and any(fold.glob("training_log_*.txt"))
 
 
 def begun_in_words(folds: Sequence[Path]) -> str:

@@ -4,6 +4,7 @@ import errno
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from scribble_tools import cli
 from scribble_tools.dataset.raw import read_label_set
 from scribble_tools.images.slicer_segmentation import read_segmentation
 from scribble_tools.predict import command
+from scribble_tools.predict.chosen_model import find_model_folder
 from scribble_tools.predict.command import (
     PredictOptions,
     find_model_of,
@@ -221,13 +223,21 @@ def test_models_to_choose_from_that_are_not_finished_are_marked(tmp_path, monkey
         ("B__P__2d", "0", "checkpoint_final.pth"),
         ("B__P__2d", "1", "checkpoint_best.pth"),
         ("B__P__2d", "all", "training_log_1.txt"),
+        ("C__P__2d", "0", "training_log_1.txt"),
     ):
         folder = tmp_path / "Dataset005_X" / name / f"fold_{fold}"
         folder.mkdir(parents=True)
         (folder / checkpoint).touch()
     monkeypatch.setenv("nnUNet_results", str(tmp_path))
     listed = "\n  --model A__P__2d\n  --model B__P__2d  # not finished: fold 1, all"
+    listed += "\n  --model C__P__2d  # no checkpoint yet"
     with pytest.raises(FileNotFoundError, match=f"several models. There are:{listed}$"):
+        find_model_of("5", None)
+    shutil.rmtree(tmp_path / "Dataset005_X/B__P__2d")
+    assert find_model_folder("5", None).name == "A__P__2d"
+    assert find_model_folder("5", Path("C__P__2d")).name == "C__P__2d"
+    shutil.rmtree(tmp_path / "Dataset005_X/A__P__2d")
+    with pytest.raises(FileNotFoundError, match="training of fold 0 has begun and has saved no"):
         find_model_of("5", None)
 
 
