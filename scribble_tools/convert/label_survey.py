@@ -73,6 +73,13 @@ class LabelSurvey:
         """Whether there are more values than labels have, as a rule."""
         return self.kind == VALUE and len(self.voxels) > MANY
 
+    @property
+    def odd_files(self) -> list[Path]:
+        """The files that hold more values than labels have, where most others hold fewer."""
+        values = Counter(path for paths in self.places.values() for path in paths)
+        odd = sorted(path for path, number in values.items() if number > MANY)
+        return odd if self.kind == VALUE and 2 * len(odd) <= self.num_files else []
+
     def table(self, names: Mapping[int, str] | None = None) -> str:
         """One line per value or name, those of most voxels if there are too many of them.
 

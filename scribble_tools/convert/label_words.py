@@ -13,14 +13,14 @@ import SimpleITK as sitk
 from scribble_tools.convert.label_survey import MASK, SEGMENT, LabelSurvey
 from scribble_tools.convert.masks import MaskFiles, MaskReader
 from scribble_tools.convert.pairing import DENSE, SCRIBBLE
-from scribble_tools.dataset.label_mapping import BACKGROUND, LabelMapping
+from scribble_tools.dataset.label_mapping import BACKGROUND, MANY, LabelMapping
 from scribble_tools.images.file_kind import normal_form
 from scribble_tools.images.label_files import GridRules, read_on_grid
 from scribble_tools.images.mismatches import GridMismatch
 from scribble_tools.images.picture_labels import parse_colour
 from scribble_tools.images.segmentation_files import COLOUR
 from scribble_tools.images.slicer_segmentation import OVERLAPS, read_segments_on_grid
-from scribble_tools.wording import counted
+from scribble_tools.wording import counted, some_of
 
 SHOWN = 10  # of many values
 # (label file, image, the image's file) -> source values (*spatial) on the image's grid
@@ -63,6 +63,14 @@ class LabelFiles:
         if self.survey.reading.pictures == COLOUR:
             form = "'#COLOUR'"
         option = "--labels" if self.role == SCRIBBLE else "--dense-labels"
+        if odd := self.survey.odd_files:
+            number = counted(len(self.survey.voxels), "different value")
+            return ValueError(
+                f"{self.role} files: {problem}\n{counted(self.survey.num_files, 'file')} with "
+                f"{number}; those with more than {MANY}: {some_of([*map(str, odd)])}. A "
+                "soft brush, smoothing, resampling or JPEG makes values between those that were "
+                "drawn: draw without, save as PNG. Or is it an image?"
+            )
         if self.survey.many:
             return ValueError(
                 f"{self.role} files: {problem}\n{counted(self.survey.num_files, 'file')} with "

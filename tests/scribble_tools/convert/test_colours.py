@@ -1,6 +1,7 @@
 """Masks in colours, and masks with a palette, on request."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -111,6 +112,27 @@ def test_colours_that_nobody_named_are_shown(tmp_path, capsys):
     assert "  #ff8000      17" in message
     assert convert(tmp_path, *WORDS[:2], "cell=orange", *WORDS[3:]) == 1
     assert "'orange' is not a colour such as" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [(), WORDS])
+def test_of_files_of_many_colours_those_that_differ_from_the_others_are_named(
+    tmp_path, words, capsys
+):
+    """One was drawn with a soft brush."""
+    make(tmp_path, Image.fromarray(COLOURS[INDEX]))
+    soft = COLOURS[INDEX].copy()
+    soft[10:14, :20, 0] = np.arange(1, 81).reshape(4, 20)
+    shutil.copy(tmp_path / "images/a.png", tmp_path / "images/b.png")
+    Image.fromarray(soft).save(tmp_path / "scribbles/b.png")
+    words = words or ("--labels", "background=#0000ff", "--unlabelled", "#000000")
+    assert convert(tmp_path, *words) == 1
+    error = capsys.readouterr().err
+    where = tmp_path / "scribbles/b.png"
+    assert f"2 files with 83 different values; those with more than 60: {where}. A soft" in error
+    assert "soft brush, smoothing, resampling or JPEG" in error and "a.png" not in error
+    Image.fromarray(soft).save(tmp_path / "scribbles/a.png")
+    assert convert(tmp_path, *words) == 1
+    assert "So many are no labels, as a rule: are these images?" in capsys.readouterr().err
 
 
 def test_a_tif_that_changes_colours_is_refused(tmp_path, capsys):
