@@ -9,7 +9,6 @@ the clip range becomes that of air, table and bone, and the organs share a small
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scribble_tools.dataset import shapes
+from scribble_tools.dataset.preprocessed_plans import separate_plan_commands
 from scribble_tools.dataset.raw import RawDataset
 from scribble_tools.json_files import read_json
 from scribble_tools.parallel import threaded_map
@@ -308,11 +308,9 @@ def run(options: Options) -> int:
     if outdated:
         print(
             f"warning: {', '.join(outdated)} still hold other statistics, and so do the images "
-            "preprocessed with them. Plan and preprocess again (nnUNetv2_plan_experiment and "
-            "nnUNetv2_preprocess, or nnUNetv2_plan_and_preprocess without --clean; for derived "
-            "plans the command that made them)"
+            "preprocessed with them. Plan and preprocess again (as below, or with "
+            "nnUNetv2_plan_and_preprocess without --clean; derived plans by the command that made "
+            "them)"
         )
-    else:
-        dataset = shlex.quote(options.dataset)
-        print(f"next: nnUNetv2_plan_experiment -d {dataset}, then nnUNetv2_preprocess")
+    print("\n  ".join(["next:", *separate_plan_commands(folder)]))
     return 0

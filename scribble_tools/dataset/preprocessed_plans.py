@@ -42,11 +42,22 @@ def preprocess_command(preprocessed: Path, identifier: str) -> str:
 
 def plan_command(preprocessed: Path) -> str:
     """The command that plans anew and preprocesses what was preprocessed before; to be pasted."""
+    return shlex.join(("nnUNetv2_plan_and_preprocess", *_what_is_done(preprocessed)))
+
+
+def separate_plan_commands(preprocessed: Path) -> tuple[str, str]:
+    """The same in two commands, which keep the fingerprint as it is."""
+    planning = ("nnUNetv2_plan_experiment", "-d", number_of(preprocessed.name))
+    preprocessing = ("nnUNetv2_preprocess", *_what_is_done(preprocessed))
+    return shlex.join(planning), shlex.join(preprocessing)
+
+
+def _what_is_done(preprocessed: Path) -> tuple[str, ...]:
+    """The data set, and the configurations of the planner's that are preprocessed, if any is."""
     folders = [path.name for path in preprocessed.glob("*") if path.is_dir()]
     planned = plans_in(preprocessed).get(PLANNERS, {})
     done = [name for name, own in planned.items() if own.get("data_identifier") in folders]
-    only = ("-c", *done) if done else ()
-    return shlex.join(("nnUNetv2_plan_and_preprocess", "-d", number_of(preprocessed.name), *only))
+    return "-d", number_of(preprocessed.name), *(("-c", *done) if done else ())
 
 
 def number_of(dataset: str) -> str:

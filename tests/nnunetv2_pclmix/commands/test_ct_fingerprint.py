@@ -154,6 +154,8 @@ def test_the_command_keeps_nnunets_own_and_the_planner_takes_ours(ct, capsys, mo
     assert "3000" not in after
     # the plans of the fixture are older
     assert "nnUNetPlans still hold other statistics" in printed
+    commands = "next:\n  nnUNetv2_plan_experiment -d 901\n  nnUNetv2_preprocess -d 901 -c 2d\n"
+    assert printed.endswith(commands)
     changed = stored(ct)
     assert stored(ct, "dataset_fingerprint_stock") == stock
     assert changed[STATISTICS] != stock[STATISTICS]
@@ -173,7 +175,7 @@ def test_the_command_keeps_nnunets_own_and_the_planner_takes_ours(ct, capsys, mo
     again = capsys.readouterr().out
     assert before in again
     assert after in again
-    assert "still hold" not in again
+    assert "still hold" not in again and again.endswith(commands)
     assert (preprocessed_folder(ct) / "dataset_fingerprint.json").read_bytes() == content
     assert stored(ct, "dataset_fingerprint_stock") == stock
 
