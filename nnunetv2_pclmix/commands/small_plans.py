@@ -250,7 +250,7 @@ def run(options: Options) -> int:
     device, trainer = options.device or _best_device(), options.trainer
     if chosen is not None:
         trainer = trainers_by_length(trainer)[chosen.epochs]
-        print(_estimate(chosen, options.minutes, trainer))
+        print(_estimate(chosen, options.minutes, trainer, _given(options)))
     else:
         lengths = trainers_by_length(trainer)
         shorter = ", ".join(lengths[n] for n in sorted(lengths)[:-1])
@@ -310,7 +310,7 @@ def _choose(plans: dict, folder: Path, options: Options, given: dict) -> Choice:
     return chosen
 
 
-def _estimate(chosen: Choice, minutes: float, trainer: str) -> str:
+def _estimate(chosen: Choice, minutes: float, trainer: str, given: dict) -> str:
     whole = training_seconds(chosen.seconds, chosen.epochs)
     epoch = training_seconds(chosen.seconds, 1)
     text = (
@@ -318,7 +318,7 @@ def _estimate(chosen: Choice, minutes: float, trainer: str) -> str:
         f"{in_words(whole)} and {chosen.memory_gb:.0f} GB for {trainer}"
     )
     if not chosen.fits and whole > ABOUT * 60 * minutes:
-        ways = "; ".join(_ways_out(chosen, minutes, trainer))
+        ways = "; ".join(_ways_out(chosen, minutes, trainer, given))
         text += (
             f"\nWARNING: that is more than {_minutes(minutes)}, and the least that is possible "
             f"here with these arguments. Ways out: {ways}"
@@ -326,7 +326,7 @@ def _estimate(chosen: Choice, minutes: float, trainer: str) -> str:
     return text
 
 
-def _ways_out(chosen: Choice, minutes: float, trainer: str) -> Iterator[str]:
+def _ways_out(chosen: Choice, minutes: float, trainer: str, given: dict) -> Iterator[str]:
     """What helps where a training takes longer than it may; the first does without fail."""
     yield f"--minutes {math.ceil(ABOUT * training_seconds(chosen.seconds, chosen.epochs) / 60)}"
     lengths = lengths_of_method(trainer)
@@ -336,6 +336,10 @@ def _ways_out(chosen: Choice, minutes: float, trainer: str) -> Iterator[str]:
         yield f"a shorter training (--trainer {lengths[best]}), about {in_words(times[best])}"
     if trainer_class(trainer).config != trainer_class(FASTEST).config:
         yield f"a faster method (--trainer {FASTEST})"
+    # voxels alone shorten nothing where the patch is given
+    patch = "--patch" if "spacing" in given else "--spacing with --patch"
+    if free := [patch] * ("patch" not in given) + ["--features"] * ("features" not in given):
+        yield f"smaller sizes of your own ({', '.join(free)})"
     yield "a GPU"
 
 

@@ -158,15 +158,26 @@ def test_what_is_hardly_more_than_the_time_is_about_the_time():
     for seconds, warned in ((1.0, False), (1.02, False), (1.2, True)):
         whole = training_seconds(1.0, 5) / 60
         choice = Choice(sizes, seconds, 1.0, 5, fits=seconds <= 1)
-        text = small_plans_module._estimate(choice, whole, "nnUNetTrainerPCLMix_5epochs")
+        text = small_plans_module._estimate(choice, whole, "nnUNetTrainerPCLMix_5epochs", {})
         assert ("WARNING" in text) == warned
 
 
 @pytest.mark.parametrize(
     ("options", "ways"),
     [
-        ("", "--minutes {}; a faster method (--trainer nnUNetTrainerStrokeSupport); a GPU"),
-        ("--trainer nnUNetTrainerStrokeSupport", "--minutes {}; a GPU"),
+        ("", "--minutes {}; a faster method (--trainer nnUNetTrainerStrokeSupport); smaller"),
+        (
+            "--trainer nnUNetTrainerStrokeSupport",
+            "--minutes {}; smaller sizes of your own (--spacing with --patch, --features); a GPU",
+        ),
+        (
+            "--trainer nnUNetTrainerStrokeSupport --spacing 2 2",
+            "--minutes {}; smaller sizes of your own (--patch, --features); a GPU",
+        ),
+        (
+            "--trainer nnUNetTrainerStrokeSupport --patch 48 48 --features 8 16 32",
+            "--minutes {}; a GPU",
+        ),
         ("--trainer nnUNetTrainerPCLMix_noMix", "--minutes {}; a faster method"),
         (
             "--trainer nnUNetTrainerStrokeSupport_250epochs",
@@ -190,7 +201,7 @@ def test_where_nothing_fits_the_minutes_that_are_said_are_enough(
 def test_of_shorter_trainings_the_longest_that_fits_is_named():
     sizes = Sizes((1.0, 1.0), (96, 96), 4, (16, 32, 64))
     choice = Choice(sizes, 1.0, 1.0, 250, fits=False)
-    text = small_plans_module._estimate(choice, 500.0, "nnUNetTrainerPCLMix_250epochs")
+    text = small_plans_module._estimate(choice, 500.0, "nnUNetTrainerPCLMix_250epochs", {})
     assert "(--trainer nnUNetTrainerPCLMix_100epochs), about 7.4 hours" in text
 
 
@@ -198,7 +209,8 @@ def test_one_minute_is_no_minutes():
     sizes = Sizes((1.0, 1.0), (96, 96), 4, (16, 32, 64))
     for minutes, words in ((1.0, "more than 1 minute, "), (1.5, "more than 1.5 minutes, ")):
         choice = Choice(sizes, 1.0, 1.0, 5, fits=False)
-        assert words in small_plans_module._estimate(choice, minutes, "nnUNetTrainerPCLMix_5epochs")
+        text = small_plans_module._estimate(choice, minutes, "nnUNetTrainerPCLMix_5epochs", {})
+        assert words in text
 
 
 def test_who_wants_to_compute_now_is_seen_where_the_system_tells(monkeypatch):
