@@ -97,6 +97,11 @@ def overlay(labels: np.ndarray, hidden: int, alpha: float) -> np.ndarray:
     return picture
 
 
+def labelled_slices(panel: Panel) -> np.ndarray:
+    """The slices that hold any label."""
+    return np.flatnonzero((panel.labels != panel.hidden).any(axis=(1, 2)))
+
+
 def choose_slices(panel: Panel, count: int) -> list[int]:
     """Up to ``count`` labelled slices, spread over their range.
 
@@ -104,8 +109,8 @@ def choose_slices(panel: Panel, count: int) -> list[int]:
     with the most different labels; of these, the one nearest to the run's middle for strokes and
     the one with most labelled pixels for a segmentation. Without any label it is the middle slice.
     """
+    labelled = labelled_slices(panel)
     number_of_labels = np.array([np.unique(s[s != panel.hidden]).size for s in panel.labels])
-    labelled = np.flatnonzero(number_of_labels)
     if not labelled.size:
         return [len(panel.labels) // 2]
     pixels = np.count_nonzero(panel.labels != panel.hidden, axis=(1, 2))

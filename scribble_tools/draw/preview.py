@@ -60,7 +60,10 @@ def preview_case(
     shown = read_case(files, dataset_json)
     max_slices = len(shown.image) if max_slices is None else max_slices
     shown = shown.cropped() if crop else shown
-    slices = choose_slices(shown.panels[0], max_slices) if slices is None else list(slices)
+    if slices is None:
+        slices = choose_slices(shown.panels[0], max_slices)
+        shown = shown.with_part(slices)
+    slices = list(slices)
     sheet = shown.sheet(slices, files.name)
     with made_folder(out.parent):
         save_png(sheet, out)

@@ -14,7 +14,7 @@ from scribble_tools.dataset.raw import (
     read_label_names,
     read_label_set,
 )
-from scribble_tools.draw.contact_sheet import Panel, contact_sheet
+from scribble_tools.draw.contact_sheet import Panel, contact_sheet, labelled_slices
 from scribble_tools.draw.display_plane import DisplayPlane, display_plane
 from scribble_tools.draw.surroundings import outside_in_words, surroundings
 from scribble_tools.images.file_integrity import count_not_finite
@@ -84,6 +84,14 @@ class ShownCase:
             panels=[replace(panel, labels=panel.labels[part]) for panel in self.panels],
             notes=[*self.notes, outside_in_words(self.panels, window)],
         )
+
+    def with_part(self, slices: Sequence[int]) -> ShownCase:
+        """With a note of how many there are, if these are not all slices that have labels."""
+        number = len(labelled_slices(self.panels[0]))
+        if number <= len(slices):
+            return self
+        what = "annotated" if self.panels[0].strokes else "labelled"
+        return replace(self, notes=[*self.notes, f"{len(slices)} of {number} {what} slices."])
 
     def sheet(self, slices: Sequence[int], title: str, sheet_inches: float | None = None) -> Figure:
         """The contact sheet with these slices as rows, see `contact_sheet`."""

@@ -405,6 +405,18 @@ def test_a_label_map_with_another_header_is_shown_with_a_remark(root, monkeypatc
     assert "The header of the scribble is unlike the image's: spacing [1.0, 1.0, 8.0]" in text
 
 
+def test_a_picture_of_some_annotated_slices_says_of_how_many(root, monkeypatch):
+    figures = []
+    monkeypatch.setattr(
+        "scribble_tools.draw.preview.save_png", lambda figure, path: figures.append(figure)
+    )
+    for number, more in enumerate(({"max-slices": 1}, {"max-slices": 2}, {"slice": 1})):
+        assert single(root, out=root / f"{number}.png", **more) == 0
+    first, *others = [" ".join(text.get_text() for text in f.axes[0].texts) for f in figures]
+    assert "1 of 2 annotated slices." in first.replace("\n", " ")
+    assert not any("annotated" in text for text in others)
+
+
 def test_all_slices_and_the_strokes_surroundings_on_request(tmp_path):
     shape = (5, 60, 64)
     scribble = np.full(shape, 3, np.uint8)
