@@ -42,13 +42,9 @@ def find_label_files(
             raise FileNotFoundError(f"no *{file_ending} in {folder}: another --file-ending?")
     else:
         readable = [p for p in files if file_ending_of(p) in READABLE]
-        volumes = {stem_of(p) for p in readable if file_ending_of(p) not in NATURAL}
-        # a picture that is called like a volume shows it
-        pairs = [
-            (stem_of(p), p)
-            for p in readable
-            if file_ending_of(p) not in NATURAL or stem_of(p) not in volumes
-        ]
+        # pictures beside volumes show them, as a contact sheet does
+        volumes = [p for p in readable if file_ending_of(p) not in NATURAL]
+        pairs = [(stem_of(p), p) for p in volumes or readable]
         if not pairs:
             raise FileNotFoundError(f"no label files ({' '.join(sorted(READABLE))}) in {folder}")
     return _one_of_each(pairs)

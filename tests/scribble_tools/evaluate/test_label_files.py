@@ -69,7 +69,8 @@ def test_folders_of_mixed_formats_are_paired_by_case(tmp_path, capsys):
     ):
         for name in names:
             save(folder / name)
-    (ref / "Pat.09 new.png").write_bytes(b"")  # shows the volume of its name
+    (ref / "Pat.09 new.png").write_bytes(b"")  # pictures show the volumes beside them
+    (ref / "overview.png").write_bytes(b"")
     words = ["evaluate", str(pred), str(ref), "-np", "1"]
     assert cli.main([*words, "--out", str(tmp_path / "out")]) == 0
     assert "note: no reference, not scored: Pat.10\n" in capsys.readouterr().out
