@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import SimpleITK as sitk
 
 from scribble_tools.convert.folder_options import FolderOptions
 from scribble_tools.convert.label_survey import LabelSurvey, survey_labels, survey_masks
@@ -17,18 +18,12 @@ from scribble_tools.convert.swapped import refuse_swapped
 from scribble_tools.dataset.label_mapping import MANY, LabelMapping
 from scribble_tools.images.colour_tables import read_colour_table
 from scribble_tools.images.file_kind import normal_form
+from scribble_tools.images.image_io import read_image
 from scribble_tools.images.itksnap_labels import read_label_description
 from scribble_tools.images.label_files import GridRules, grid_remarks
 from scribble_tools.images.picture_labels import parse_colour
 from scribble_tools.images.resampling import MOST_LOST
-from scribble_tools.images.segmentation_files import (
-    COLOUR,
-    GREY,
-    INDEX,
-    NAN_LABEL,
-    LabelReading,
-    read_labels,
-)
+from scribble_tools.images.segmentation_files import COLOUR, GREY, INDEX, NAN_LABEL, LabelReading
 from scribble_tools.wording import counted
 
 
@@ -136,19 +131,23 @@ class LabelRole:
         return self.survey.problems
 
     def exchanged(self, cases: Mapping[str, CaseFiles]) -> list[str]:
-        """A question, where all these files look like images, and an image like labels."""
-        image = next(iter(cases.values())).images[0]
+        """A question, where these files look like images, and an image like labels."""
         if not self.survey.many and len(self.survey.problems) < self.survey.num_files:
             return []
+        first = next(iter(cases.values()))
+        image, own = first.images[0], getattr(first, self.name)
         try:
-            number = len(np.unique(read_labels(image, self.reading)[0]))
+            here, there = (
+                np.unique(sitk.GetArrayFromImage(read_image(path))) for path in (own, image)
+            )
         except (FileNotFoundError, ValueError):
             return []
-        if number > MANY:
+        fractions = len(here) > 1 and bool((here[:2] % 1).any())
+        if len(there) > MANY or not (self.survey.many or fractions):
             return []
         return [
             f"the {self.name} files look like images, and {image} like labels, with "
-            f"{counted(number, 'value')}: are --images and --{self.name}s exchanged?"
+            f"{counted(len(there), 'value')}: are --images and --{self.name}s exchanged?"
         ]
 
     def interpret(
