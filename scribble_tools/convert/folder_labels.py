@@ -132,18 +132,22 @@ class LabelRole:
 
     def exchanged(self, cases: Mapping[str, CaseFiles]) -> list[str]:
         """A question, where these files look like images, and an image like labels."""
-        if not self.survey.many and len(self.survey.problems) < self.survey.num_files:
+        pairs = [
+            (files.images[0], path)
+            for files in cases.values()
+            if (path := getattr(files, self.name))
+        ]
+        all_wrong = self.survey.many or len(self.survey.problems) >= self.survey.num_files
+        if not pairs or not all_wrong:  # masks are not in pairs
             return []
-        first = next(iter(cases.values()))
-        image, own = first.images[0], getattr(first, self.name)
+        image, own = pairs[0]
         try:
-            here, there = (
-                np.unique(sitk.GetArrayFromImage(read_image(path))) for path in (own, image)
+            there, here = (
+                np.unique(sitk.GetArrayFromImage(read_image(path))) for path in (image, own)
             )
         except (FileNotFoundError, ValueError):
             return []
-        fractions = len(here) > 1 and bool((here[:2] % 1).any())
-        if len(there) > MANY or not (self.survey.many or fractions):
+        if len(there) > MANY or len(here) <= MANY:
             return []
         return [
             f"the {self.name} files look like images, and {image} like labels, with "

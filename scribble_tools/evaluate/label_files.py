@@ -77,7 +77,8 @@ def _one_of_each(pairs: Iterable[tuple[str, Path]]) -> dict[str, Path]:
         for case, paths in found.items()
         if len(paths) > 1
     ]:
-        remedy = "take one of each case away; evaluate can be told which: --file-ending .nii.gz"
+        options = "--file-ending, --pred-pattern, --ref-pattern"
+        remedy = f"take one of each case away, or tell evaluate which to score ({options})"
         raise ValueError("\n".join([*twice, remedy]))
     return {case: path for case, (path,) in found.items()}
 

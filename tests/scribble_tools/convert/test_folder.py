@@ -213,6 +213,12 @@ def test_exchanged_images_and_scribbles_are_asked_about(tmp_path, capsys, dtype)
         write(tmp_path / "scribbles" / f"c{k}.nii.gz", image)
     asked = "like labels, with 4 values: are --images and --scribbles exchanged?"
     assert asked in refusal(tmp_path, capsys)
+    write(tmp_path / "images" / "a0.nii.gz", make_scribble(5))  # without a stroke file
+    assert f"c0.nii.gz {asked}" in refusal(tmp_path, capsys, "--mixed")
+    (tmp_path / "images" / "a0.nii.gz").unlink()
+    for k in range(2):  # merely broken
+        write(tmp_path / "scribbles" / f"c{k}.nii.gz", make_scribble(k) * np.float32(0.5))
+    assert "exchanged?" not in refusal(tmp_path, capsys)
     for k in range(2):  # both images: something else is wrong
         write(tmp_path / "images" / f"c{k}.nii.gz", make_image(k))
     assert "exchanged?" not in refusal(tmp_path, capsys)
