@@ -177,9 +177,9 @@ class TrainingStep:
         drawn = target.to(self.device, non_blocking=True)
         weights = term_weights(self.config, progress)
         descent.begin()
-        # with DDP the gradients are exchanged once, in the last pass
         # once mixed images have faded there is nothing to learn from them
         mixing = any(weights[name] for name in self._of_mixed)
+        # with DDP the gradients are exchanged once, in the last pass
         distributed = isinstance(self.network, DDP)
         with self.network.no_sync() if distributed and mixing else contextlib.nullcontext():
             output = self.forward(data)
