@@ -135,8 +135,8 @@ def evaluate_folders(
     """
     if not tolerance_mm >= 0:
         raise ValueError(f"tolerance {tolerance_mm} mm: give 0 or more")
-    wanted = find_label_files(reference, file_ending, ref_pattern)
-    given = find_label_files(prediction, file_ending, pred_pattern)
+    wanted = find_label_files(reference, file_ending, ref_pattern, prediction)
+    given = find_label_files(prediction, file_ending, pred_pattern, reference)
     if cases is not None:
         cases = [*map(normal_form, cases)]
         if unknown := sorted(set(cases) - set(wanted)):
@@ -148,7 +148,11 @@ def evaluate_folders(
             f"{counted(len(lost), 'reference has no prediction', 'references have no prediction')}"
             f" of their name, but {hint}"
         )
-    problems = [f"{path}: no prediction of {case} in {prediction}" for case, path in lost.items()]
+    near = {case.casefold(): f", only of {case}" for case in given if case not in wanted}
+    problems = [
+        f"{path}: no prediction of {case} in {prediction}{near.get(case.casefold(), '')}"
+        for case, path in lost.items()
+    ]
     remedy = ["predict these cases too" + SOME_CASES * (cases is None)] if problems else []
     notes: dict[str, list[str]] = {}
     if extra := [case for case in given if case not in wanted]:

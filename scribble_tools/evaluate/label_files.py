@@ -13,13 +13,18 @@ from scribble_tools.images.slicer_segmentation import ENDING, stem_of
 
 
 def find_label_files(
-    folder: Path, file_ending: str | None = None, pattern: str | None = None
+    folder: Path,
+    file_ending: str | None = None,
+    pattern: str | None = None,
+    other: Path | None = None,
 ) -> dict[str, Path]:
     """Case to label file, of the files in a folder (not below it), sorted.
 
     Args:
         file_ending: the files with this ending, and no others; default: those of every format.
         pattern: takes the place of the ending, see `compile_pattern`.
+        other: folder of label files of the same cases. Pictures beside volumes show them, as a
+            contact sheet does, unless ``other`` has a file of that name.
 
     Raises:
         FileNotFoundError: it is no folder, or nothing fits.
@@ -42,9 +47,11 @@ def find_label_files(
             raise FileNotFoundError(f"no *{file_ending} in {folder}: another --file-ending?")
     else:
         readable = [p for p in files if file_ending_of(p) in READABLE]
-        # pictures beside volumes show them, as a contact sheet does
         volumes = [p for p in readable if file_ending_of(p) not in NATURAL]
-        pairs = [(stem_of(p), p) for p in volumes or readable]
+        known = {_name(p) for p in files_in(other)} if other else set()
+        cases = known - {_name(p) for p in volumes}
+        labels = [p for p in readable if p in volumes or _name(p) in cases]
+        pairs = [(stem_of(p), p) for p in (labels if volumes else readable)]
         if not pairs:
             raise FileNotFoundError(f"no label files ({' '.join(sorted(READABLE))}) in {folder}")
     return _one_of_each(pairs)
@@ -66,6 +73,10 @@ def label_files_like(folder: Path, ending: str) -> dict[str, Path]:
     return _one_of_each(
         (stem_of(path), path) for path in paths if (file_ending_of(path) in NATURAL) == natural
     )
+
+
+def _name(path: Path) -> str:
+    return normal_form(stem_of(path))
 
 
 def _one_of_each(pairs: Iterable[tuple[str, Path]]) -> dict[str, Path]:

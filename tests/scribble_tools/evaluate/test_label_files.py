@@ -42,6 +42,19 @@ def test_names_patterns_and_endings(folders):
     assert list(find_label_files(pred, ".nii.gz")) == ["c"]
 
 
+def test_pictures_beside_volumes_are_labels_of_cases_of_the_other_folder(folders, tmp_path):
+    pred, ref = folders
+    picture = sitk.GetImageFromArray(np.zeros((8, 8), np.uint8))
+    for name in ("pred/contact_sheet", "pred/a1", "pred/photo", "ref/photo"):
+        sitk.WriteImage(picture, str(tmp_path / f"{name}.png"))
+    assert list(find_label_files(pred)) == ["a1", "a2", "b1"]
+    found = find_label_files(pred, other=ref)
+    assert list(found) == ["a1", "a2", "b1", "photo"]
+    assert found["a1"] == pred / "a1.mha"
+    assert list(find_label_files(ref, other=pred)) == ["a1_gt", "a2_gt", "b1_gt", "photo"]
+    assert list(find_label_files(ref, other=tmp_path / "none")) == ["a1_gt", "a2_gt", "b1_gt"]
+
+
 def test_what_cannot_be_is_refused(folders, tmp_path):
     pred, ref = folders
     with pytest.raises(FileNotFoundError, match="is not a folder"):
@@ -78,7 +91,10 @@ def test_folders_of_mixed_formats_are_paired_by_case(tmp_path, capsys):
     assert [row.split(",")[0] for row in rows] == ["Pat.08 new", "Pat.09 new"]
     save(ref / "lost.nrrd")
     assert cli.main(words) == 1
-    assert f"{ref / 'lost.nrrd'}: no prediction of lost in {pred}" in capsys.readouterr().err
+    assert f"{ref / 'lost.nrrd'}: no prediction of lost in {pred}\n" in capsys.readouterr().err
+    save(pred / "Lost.nrrd")
+    assert cli.main(words) == 1
+    assert f"no prediction of lost in {pred}, only of Lost\n" in capsys.readouterr().err
 
 
 def test_a_suffix_is_named_and_the_pattern_works(folders, capsys):
