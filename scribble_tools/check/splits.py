@@ -10,18 +10,20 @@ from pathlib import Path
 from scribble_tools.check.annotations import missing_classes
 from scribble_tools.check.findings import Finding
 from scribble_tools.dataset.label_set import LabelSet
-from scribble_tools.dataset.patients import find_patients
+from scribble_tools.dataset.patients import find_patients, perhaps_of_one
 from scribble_tools.dataset.writing import RECORD, read_splits
 from scribble_tools.wording import counted, some_of
 
 FILE = "splits_final.json"
 INSTALL = "Correct the splits and make them the data set's with scribble_tools install-splits"
 
+BEFORE_LAST = "'.+(?=[_-])|.+'"  # all of a name but what follows its last separator, if it has one
+
 
 def patients_of(
     folder: Path, cases: Collection[str], regex: str | None = None
 ) -> tuple[dict[str, str], list[Finding]]:
-    """Patient of every case, see `find_patients`; a note and nothing when they are not known.
+    """Patient of every case, see `find_patients`, and notes on what is not known of them.
 
     Raises:
         ValueError: see `find_patients`; for ``regex`` only.
@@ -33,10 +35,26 @@ def patients_of(
             raise
         patients = None
     if patients is not None:
-        return patients, []
+        return patients, _perhaps_mistaken(folder, patients)
     message = f"which cases are of one patient is not known ({RECORD} does not say it)"
     remedy = "Say how to find the patient in a case's name: --patient-regex '(.+)_frame'"
     return {}, [Finding("note", "patients-unknown", "data set", message, remedy)]
+
+
+def _perhaps_mistaken(folder: Path, patients: Mapping[str, str]) -> list[Finding]:
+    """Where every case counts as a patient of its own, and their names look otherwise."""
+    alike = perhaps_of_one(patients) if all(c == own for c, own in patients.items()) else []
+    if not alike:
+        return []
+    message = (
+        f"every case counts as a patient of its own: are {alike[0]} and {alike[1]} of one? Then "
+        "folds may validate on patients that they train on"
+    )
+    remedy = (
+        f"If so, convert again with --patient-regex {BEFORE_LAST}, or the like. What it finds: "
+        f"scribble_tools check {shlex.quote(folder.name)} --patient-regex {BEFORE_LAST}"
+    )
+    return [Finding("note", "patients-alike", "data set", message, remedy)]
 
 
 def split_findings(

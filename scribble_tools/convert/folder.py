@@ -20,6 +20,7 @@ from scribble_tools.convert.formats import Advice, Row, Seen
 from scribble_tools.convert.pairing import DENSE, IMAGE, SCRIBBLE, CaseFiles, Place, pair_files
 from scribble_tools.convert.source import Source, SourceCase
 from scribble_tools.convert.update_command import run_update
+from scribble_tools.dataset.patients import perhaps_of_one
 from scribble_tools.images.file_kind import NATURAL, ending_of_content
 from scribble_tools.images.image_files import channel_problems, count_channels, read_channels
 from scribble_tools.problems import refuse
@@ -203,6 +204,7 @@ def run(options: Options) -> int:
     if options.dense:
         print(f"with a dense reference: {with_dense} of {counted(len(source.cases), 'case')}")
     if not (options.patients or options.patient_regex):
-        print(OWN_PATIENTS)
+        alike = perhaps_of_one([case.name for case in source.cases])
+        print(OWN_PATIENTS + (f" ({alike[0]} and {alike[1]}, for example?)" if alike else ""))
     report(folder, source, _configuration(image))
     return 0

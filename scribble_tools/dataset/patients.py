@@ -17,6 +17,21 @@ def patient_in(text: str, pattern: re.Pattern[str]) -> str:
     return (match and match[1 if pattern.groups else 0]) or ""
 
 
+def perhaps_of_one(cases: Collection[str]) -> list[str]:
+    """The first cases whose names differ as those of one patient's images do, or none.
+
+    ``anna_before`` and ``anna_after`` do, or ``sub-01_ses-1`` and ``sub-01_ses-2``; cases that are
+    numbered through, ``photo_1`` and ``photo_2``, do not.
+    """
+    groups: dict[str, list[str]] = {}
+    for case in sorted(cases):
+        head, last = re.fullmatch("(.*?)[_-]?([^_-]*)", case).groups()
+        numbered = not re.search(r"\d", head) and re.search(r"\d", last)
+        groups.setdefault(case if numbered else head or case, []).append(case)
+    alike = [group for group in groups.values() if len(group) > 1]
+    return alike[0] if alike and len(groups) > 1 else []
+
+
 def find_patients(
     cases: Collection[str], reference: Path, regex: str | None = None
 ) -> dict[str, str] | None:

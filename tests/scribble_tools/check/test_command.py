@@ -553,6 +553,18 @@ def test_patients_on_both_sides(data):
     assert data.finding("patients-unknown").severity == "note"
 
 
+def test_patients_that_nobody_named_may_have_several_cases(data):
+    data.change_json("conversion.json", patients={case: case for case in CASES})
+    data.write_splits([{"train": [c for c in CASES if c != "p1_frame2"], "val": ["p1_frame2"]}])
+    finding = data.finding("patients-alike")
+    assert finding.severity == "note"
+    assert "are p1_frame1 and p1_frame2 of one?" in finding.message
+    regex = finding.remedy.split("'")[1]
+    assert data.finding("splits-patient", patient_regex=regex)
+    data.change_json("conversion.json", patients=CASES)
+    assert "patients-alike" not in {f.code for f in data.check().findings}
+
+
 def test_splits_that_do_not_fit_the_cases(data):
     cases = list(CASES)
     data.write_splits([{"train": [*cases[:4], "stranger"], "val": cases[3:5]}])

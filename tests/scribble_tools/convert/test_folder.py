@@ -741,8 +741,18 @@ def test_every_case_is_a_patient_unless_told(tmp_path, capsys):
     make_folders(tmp_path)
     write(tmp_path / "images" / ".trash" / "c1.nii.gz", make_image())  # hidden: passed over
     folder = convert(tmp_path)
-    assert "every case counts as a patient of its own" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "every case counts as a patient of its own" in said and "for example?" not in said
     assert len(json_of(folder / "splits_final.json")) == 3
+
+
+def test_names_of_one_patients_images_are_pointed_at(tmp_path, capsys):
+    make_folders(tmp_path)
+    for role in ("images", "scribbles"):
+        (tmp_path / role / "c1.nii.gz").rename(tmp_path / role / "c0_later.nii.gz")
+        (tmp_path / role / "c0.nii.gz").rename(tmp_path / role / "c0_first.nii.gz")
+    convert(tmp_path)
+    assert "(c0_first and c0_later, for example?)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("how", ["name", "path", "table"])

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from scribble_tools.dataset.patients import find_patients
+from scribble_tools.dataset.patients import find_patients, perhaps_of_one
 
 CASES = ("patient021_frame01", "patient021_frame13", "patient022_frame01")
 
@@ -44,3 +44,19 @@ def test_unusable_record(tmp_path, content):
     (tmp_path / "conversion.json").write_text(content)
     with pytest.raises(ValueError, match="(?s)conversion.json.*--patient-regex"):
         find_patients(CASES, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("cases", "found"),
+    [
+        ("sub-01_ses-1 sub-01_ses-2 sub-02_ses-1", "sub-01_ses-1 sub-01_ses-2"),
+        ("anna_after anna_before ben_before", "anna_after anna_before"),
+        (" ".join(CASES), " ".join(CASES[:2])),
+        ("photo_1 photo_2 photo_3 view_1", ""),
+        ("case-2021-1 case-2021-2", ""),  # numbered through
+        ("anna ben", ""),
+        ("", ""),
+    ],
+)
+def test_names_of_one_patients_images(cases, found):
+    assert perhaps_of_one(cases.split()) == found.split()
