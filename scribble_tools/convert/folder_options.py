@@ -249,7 +249,8 @@ one without is the name in any sub-folder. Images and labels may lie in one fold
         "--update",
         action="store_true",
         help="take corrected and added strokes into the data set of --dataset-id. Folds, labels "
-        "and earlier strokes stay; needs no --labels and --name, --images for new cases only",
+        "and earlier strokes stay; needs no --name, --images for new cases only, --labels for "
+        "label maps only, where the first files were segments or masks",
     )
     later.add_argument(
         "--erase",
@@ -259,7 +260,7 @@ one without is the name in any sub-folder. Images and labels may lie in one fold
     later.add_argument(
         "--not-mixed-up",
         action="store_true",
-        help="with --update: files are of the cases that they are called after, though they hold "
-        "another case's strokes",
+        help="with --update: files are of the cases that they are called after, and their values "
+        "as said, though they hold another case's strokes or contradict most of the earlier ones",
     )
     add_target_arguments(parser, needs_name=False)

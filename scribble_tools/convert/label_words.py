@@ -10,7 +10,7 @@ from shlex import quote
 import numpy as np
 import SimpleITK as sitk
 
-from scribble_tools.convert.label_survey import MASK, SEGMENT, LabelSurvey
+from scribble_tools.convert.label_survey import MASK, SEGMENT, VALUE, LabelSurvey
 from scribble_tools.convert.masks import MaskFiles, MaskReader
 from scribble_tools.convert.pairing import DENSE, SCRIBBLE
 from scribble_tools.dataset.label_mapping import BACKGROUND, MANY, LabelMapping
@@ -18,7 +18,7 @@ from scribble_tools.images.file_kind import normal_form
 from scribble_tools.images.label_files import GridRules, read_on_grid
 from scribble_tools.images.mismatches import GridMismatch
 from scribble_tools.images.picture_labels import parse_colour
-from scribble_tools.images.segmentation_files import COLOUR
+from scribble_tools.images.segmentation_files import COLOUR, LabelReading
 from scribble_tools.images.slicer_segmentation import OVERLAPS, read_segments_on_grid
 from scribble_tools.wording import counted, some_of
 
@@ -107,6 +107,8 @@ def _classes(files: LabelFiles, order: Sequence[str]) -> dict[str, list[str]]:
     order = order or (BACKGROUND, *(name for name in classes if name != BACKGROUND))
     if different := set(order) ^ set(classes):
         problem = f"{', '.join(sorted(different))} must be named for scribbles and dense labels"
+        if files.role == SCRIBBLE:
+            problem = f"the data set has the classes {', '.join(order)}: name these, and no others"
         if BACKGROUND in different:
             problem = f"no {BACKGROUND}"
         raise ValueError(problem)
@@ -166,6 +168,21 @@ def _value_mapping(files: LabelFiles, order: Sequence[str]) -> LabelMapping:
             + ("" if many else files.survey.named_files(unknown))
         )
     return mapping
+
+
+def values_of_classes(
+    names: Sequence[str], words: Sequence[str], unlabelled: Sequence[str], reading: LabelReading
+) -> LabelMapping:
+    """What ``words`` say of the values of scribbles, for classes that are there already.
+
+    Args:
+        names: of these classes.
+
+    Raises:
+        ValueError: the words are no values, or not of all these classes.
+    """
+    survey = LabelSurvey(VALUE, 0, reading=reading)
+    return _value_mapping(LabelFiles(SCRIBBLE, survey, words, unlabelled), names)
 
 
 def _read_otherwise(files: LabelFiles, classes: Mapping[str, Sequence[int]]) -> str:

@@ -1,7 +1,8 @@
-"""Strokes of one case under the name of another: asked before they are written.
+"""Strokes of one case under the name of another, or of other values: asked before they are written.
 
-Both lie on grids of one size then, so that no header tells. What tells is that the file has the
-strokes which the data set has of another case, and not those of its own.
+Both cases lie on grids of one size then, so that no header tells. What tells is that the file has
+the strokes which the data set has of another case, and not those of its own. Of other values are
+files that have another class at most of these.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from scribble_tools.parallel import threaded_map
 FEWEST = 20  # voxels, that say something
 OWN = 0.5  # of a case's earlier strokes: a file with more of them is this case's
 OTHERS = 0.9  # of another case's strokes: a file with less of them is not taken for its
+MOST = 0.5  # of earlier strokes: corrections are of less, as a rule
 LEAST = 0.1  # of a file's strokes: a dense label holds strokes of many cases by chance
 
 
@@ -53,6 +55,24 @@ def unlike_its_case(
     if again > OWN * np.count_nonzero(earlier) or len(where) < FEWEST:
         return None
     return Strokes(case, path, new.shape, where, new.reshape(-1)[where])
+
+
+def contradiction(before: np.ndarray, new: np.ndarray, ignore: int) -> str:
+    """A question, where a file has other classes at most of its case's earlier strokes.
+
+    Args:
+        before, new: labels of the data set (*spatial).
+    """
+    earlier = before != ignore
+    number = np.count_nonzero(earlier)
+    other = np.count_nonzero(earlier & (new != ignore) & (new != before))
+    if other < max(FEWEST, MOST * number):
+        return ""
+    return (
+        f"of {number} voxels that had a stroke, {other} would be of another class. Is the file of "
+        "this case, and are its values those of the data set's first files? If it is right as it "
+        "is, say --not-mixed-up"
+    )
 
 
 def mixed_up(

@@ -6,10 +6,12 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 import SimpleITK as sitk
 
+from scribble_tools.convert.label_words import values_of_classes
 from scribble_tools.convert.swapped import fills_as_unlabelled
 from scribble_tools.dataset.drawn_labels import DrawnLabels
 from scribble_tools.dataset.label_mapping import BACKGROUND, LabelMapping
@@ -38,6 +40,7 @@ class UpdateOptions:
     """How new strokes go into a data set.
 
     Attributes:
+        labels: ``NAME=VALUE[,VALUE]`` of label maps, where the first files had names only.
         unlabelled: further values, or segment names, that are no strokes.
         erase: take away earlier strokes that the new files lack.
         exclude: shell patterns of files to pass over.
@@ -50,6 +53,7 @@ class UpdateOptions:
     """
 
     unlabelled: Sequence[str] = ()
+    labels: Sequence[str] = ()
     erase: bool = False
     exclude: Sequence[str] = ()
     overlaps: str = OVERLAPS[0]
@@ -128,7 +132,7 @@ class StrokeReader:
         passed_over: by file, what was drawn with labels of `suggest`'s, which are no strokes.
 
     Raises:
-        ValueError: see `read_not_strokes`.
+        ValueError: see `read_not_strokes` and `_own_values`.
     """
 
     def __init__(self, drawn: DrawnLabels, folder: Path, options: UpdateOptions) -> None:
@@ -140,7 +144,11 @@ class StrokeReader:
         said = {v for word in options.unlabelled if (v := value_of(word)) is not None}
         said |= {reading.nan} - {None}
         self._drawn, self._options, self._reading = drawn, options, reading
-        self._in_files = _in_files(drawn.mapping, beside, said)
+        # `suggest` wrote values of its own, which it lists
+        unknown = drawn.by_name and not beside.aliases
+        self._unexplained = unknown and not options.labels
+        own = _own_values(drawn, options, reading, unknown)
+        self._in_files = _in_files(own, beside, said)
         self._names = (*beside.segments, *options.unlabelled)
         # what the user calls unlabelled is passed over on purpose
         values = tuple(sorted({*beside.values} & {*self._in_files.unlabelled} - said))
@@ -173,6 +181,8 @@ class StrokeReader:
             if self._is_recorded(path):
                 self._note_drawn(path, count_segment_voxels(path)[0])
             return mapping.apply(found)
+        if self._unexplained:
+            raise ValueError(_what_values_mean(self._drawn))
         outside = self._in_files.unlabelled[0]
         found = read_on_grid(path, image, image_path, rules, outside, self._reading)
         labels = self._in_files.apply(found, self._word)
@@ -240,6 +250,40 @@ class StrokeReader:
 
 def _number(word: str) -> int | None:
     return int(word) if re.fullmatch(r"\d+", word) else None
+
+
+def _own_values(
+    drawn: DrawnLabels, options: UpdateOptions, reading: LabelReading, unknown: bool
+) -> LabelMapping:
+    """The user's own values of label maps.
+
+    Args:
+        unknown: nobody has said any, so that ``options`` may.
+
+    Raises:
+        ValueError: these say what is known, or what cannot be.
+    """
+    if not options.labels:
+        return drawn.mapping
+    if not unknown:
+        raise ValueError("--update keeps what the data set says: leave out --labels")
+    try:
+        return values_of_classes(drawn.mapping.names, options.labels, options.unlabelled, reading)
+    except ValueError as error:
+        raise ValueError(
+            f"--labels: {error}. Files .seg.nrrd of 3D Slicer need none here"
+        ) from None
+
+
+def _what_values_mean(drawn: DrawnLabels) -> str:
+    """A question: the values of dataset.json, or of a `.seg.nrrd`, would exchange the classes."""
+    words = " ".join(quote(f"{name}=VALUE") for name in drawn.mapping.names)
+    segments = ", ".join(drawn.segment_of.values())
+    return (
+        "is a label map, but the data set was drawn by names, so that nobody has said what the "
+        f"values mean. Say it: --labels {words} --unlabelled VALUE. Or save the file as a "
+        f"segmentation of 3D Slicer (.seg.nrrd) with the segments {segments}"
+    )
 
 
 def _in_files(mapping: LabelMapping, beside: NotStrokes, said: Collection[int]) -> LabelMapping:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from scribble_tools.convert.conversion import convert_case
-from scribble_tools.convert.mixed_up import FEWEST, Strokes, mixed_up, unlike_its_case
+from scribble_tools.convert.mixed_up import Strokes, contradiction, mixed_up, unlike_its_case
 from scribble_tools.convert.pairing import CaseFiles, Place, pair_with_dataset
 from scribble_tools.convert.source import Source, SourceCase
 from scribble_tools.convert.stroke_changes import (
@@ -36,16 +36,13 @@ from scribble_tools.images.mismatches import GridMismatch, Mismatch
 from scribble_tools.images.segmentation_files import read_labels
 from scribble_tools.json_files import read_json
 from scribble_tools.parallel import threaded_map
-from scribble_tools.problems import refuse
+from scribble_tools.problems import once_per_kind, refuse
 from scribble_tools.storage.file_sets import write_json
 from scribble_tools.storage.folders import list_entries, written_folder
 from scribble_tools.storage.workshop import discard, workshop
 from scribble_tools.storage.written_record import FILES
-from scribble_tools.text_tables import text_table
-from scribble_tools.wording import counted
 
 EARLIER = "labelsTr_before_update_"
-DOUBTFUL = 0.5  # share of the voxels drawn twice that are of another class
 
 
 @dataclass(frozen=True)
@@ -128,6 +125,12 @@ def _update(
         outcomes = [*threaded_map(one, [*files.items()], options.num_threads, "reading")]
         problems = [problem for own in outcomes for problem in own.problems]
         unlike = [own.unlike for own in outcomes if own.unlike and not options.not_mixed_up]
+        asked = [
+            (path, own.question)
+            for path, own in zip(files.values(), outcomes, strict=True)
+            if own.question and not options.not_mixed_up
+        ]
+        problems += once_per_kind(asked)
         problems += mixed_up(unlike, known, ignore, options.num_threads)
         patients = patients_of(added) if patients_of and added else {}
         cases, source = _new_cases(added, patients, content, drawn.mapping, reader)
@@ -171,12 +174,18 @@ def _update(
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What an update finds in one case, see `Update`; ``unlike``: perhaps another case's."""
+    """What an update finds in one case, see `Update`.
+
+    Attributes:
+        question: see `contradiction`.
+        unlike: perhaps another case's strokes.
+    """
 
     changes: Sequence[ClassChange] = ()
     kept: int = 0
     met: int = 0
     problems: Sequence[str] = ()
+    question: str = ""
     unlike: Strokes | None = None
 
 
@@ -202,7 +211,8 @@ def _update_case(
                 write_labels(after, grid, staged / "labelsTr" / f"{case}{ending}")
             met = int(((new != ignore) & (before != ignore)).sum())
             unlike = unlike_its_case(case, path, before, new, ignore)
-            return _Outcome(changes, kept, met, unlike=unlike)
+            question = contradiction(before, new, ignore)
+            return _Outcome(changes, kept, met, question=question, unlike=unlike)
         problem = f"{path} holds no stroke at all, and --erase would leave none"
     except Mismatch as error:
         remedy = error.remedy if isinstance(error, GridMismatch) else ""
@@ -305,46 +315,3 @@ def _publish(staged: Path, dataset: Path, found: Update, ending: str) -> None:
             for case in found.changed:
                 name = f"{case}{ending}"
                 shutil.copy2(dataset / "labelsTr" / name, copies / name)
-
-
-def in_words(found: Update, most_rows: int = 60) -> str:
-    """What an update did, for the terminal."""
-    lines = []
-    if found.changes:
-        rows = [
-            (c.case, c.name, c.before, f"+{c.added}", c.recoloured, c.gone, c.after)
-            for c in found.changes[:most_rows]
-        ]
-        header = ("case", "class", "before", "added", "from others", "gone", "after")
-        lines.append(text_table(header, rows))
-        if len(found.changes) > most_rows:
-            lines.append(f"and {len(found.changes) - most_rows} more, all in {RECORD}")
-    lines.append(
-        f"{counted(len(found.changed), 'case changed', 'cases changed')}, {len(found.new)} new, "
-        f"{len(found.same)} with nothing new"
-    )
-    if found.kept:
-        lines.append(
-            f"kept: {counted(found.kept, 'voxel')} of earlier strokes that the new files lack "
-            "(--erase takes them away)"
-        )
-    if found.earlier is not None:
-        lines.append(
-            f"the labels as they were before: {found.earlier}. To undo the update, copy them back "
-            f"into {found.earlier.parent / 'labelsTr'}"
-        )
-    if found.new:
-        lines.append("new cases stay; for a data set without them convert to another --dataset-id")
-    return "\n".join(lines)
-
-
-def doubt_in_words(found: Update) -> str:
-    """Where the new strokes contradict most of the earlier ones that they meet; else nothing."""
-    other = sum(change.recoloured for change in found.changes)
-    if found.met < FEWEST or other <= DOUBTFUL * found.met:
-        return ""
-    return (
-        f"of {found.met} voxels that had a stroke and have one in the new files, {other} are of "
-        "another class now. Are these files of this data set, and their values those of its first "
-        "files? The labels as they were are kept, see above"
-    )

@@ -10,9 +10,10 @@ from shlex import quote
 
 from scribble_tools.convert.case_patients import OWN_PATIENTS, REGEX, assign_new_patients
 from scribble_tools.convert.folder_options import Options
+from scribble_tools.convert.mixed_up import FEWEST, MOST
 from scribble_tools.convert.pairing import IMAGE, SCRIBBLE, CaseFiles, Place
 from scribble_tools.convert.stroke_changes import UpdateOptions
-from scribble_tools.convert.update import Update, doubt_in_words, in_words, update_dataset
+from scribble_tools.convert.update import Update, update_dataset
 from scribble_tools.dataset.drawn_labels import read_drawn_labels
 from scribble_tools.dataset.not_strokes import NOT_STROKES, read_not_strokes
 from scribble_tools.dataset.preprocessed_plans import plans_in, preprocess_command
@@ -20,9 +21,11 @@ from scribble_tools.dataset.raw import RawDataset
 from scribble_tools.dataset.writing import RECORD, find_dataset, next_commands
 from scribble_tools.images.label_files import GridRules, grid_remarks
 from scribble_tools.images.segmentation_files import GREY, NAN_LABEL, LabelReading
+from scribble_tools.text_tables import text_table
+from scribble_tools.wording import counted
 
 NOT_WITH_UPDATE = (
-    *("labels", "dense", "dense_labels", "label_description", "mixed", "overwrite"),
+    *("dense", "dense_labels", "label_description", "mixed", "overwrite"),
     *("channel_names", "num_folds", "seed"),
 )
 
@@ -40,6 +43,7 @@ def run_update(options: Options) -> int:
     reading = LabelReading(NAN_LABEL if options.nan else None, options.palette or GREY)
     update = UpdateOptions(
         options.unlabelled,
+        options.labels,
         options.erase,
         options.exclude,
         options.overlaps,
@@ -58,8 +62,8 @@ def run_update(options: Options) -> int:
 
     scribbles = Place(SCRIBBLE, options.scribbles, options.scribble_pattern)
     found = update_dataset(dataset, scribbles, images, patients_of, update)
-    print(in_words(found))
-    if doubt := doubt_in_words(found):
+    print(_in_words(found))
+    if not options.not_mixed_up and (doubt := _doubt_in_words(found)):
         print(f"WARNING: {doubt}", file=sys.stderr)
     if note := _whose_cases(options, record, found):
         print(f"note: {note}")
@@ -75,6 +79,49 @@ def run_update(options: Options) -> int:
     if found.changed or found.new:
         print(_next(dataset))
     return 0
+
+
+def _in_words(found: Update, most_rows: int = 60) -> str:
+    """What an update did, for the terminal."""
+    lines = []
+    if found.changes:
+        rows = [
+            (c.case, c.name, c.before, f"+{c.added}", c.recoloured, c.gone, c.after)
+            for c in found.changes[:most_rows]
+        ]
+        header = ("case", "class", "before", "added", "from others", "gone", "after")
+        lines.append(text_table(header, rows))
+        if len(found.changes) > most_rows:
+            lines.append(f"and {len(found.changes) - most_rows} more, all in {RECORD}")
+    lines.append(
+        f"{counted(len(found.changed), 'case changed', 'cases changed')}, {len(found.new)} new, "
+        f"{len(found.same)} with nothing new"
+    )
+    if found.kept:
+        lines.append(
+            f"kept: {counted(found.kept, 'voxel')} of earlier strokes that the new files lack "
+            "(--erase takes them away)"
+        )
+    if found.earlier is not None:
+        lines.append(
+            f"the labels as they were before: {found.earlier}. To undo the update, copy them back "
+            f"into {found.earlier.parent / 'labelsTr'}"
+        )
+    if found.new:
+        lines.append("new cases stay; for a data set without them convert to another --dataset-id")
+    return "\n".join(lines)
+
+
+def _doubt_in_words(found: Update) -> str:
+    """Where the new strokes contradict most of the earlier ones that they meet; else nothing."""
+    other = sum(change.recoloured for change in found.changes)
+    if found.met < FEWEST or other <= MOST * found.met:
+        return ""
+    return (
+        f"of {found.met} voxels that had a stroke and have one in the new files, {other} are of "
+        "another class now. Are these files of this data set, and their values those of its first "
+        "files? The labels as they were are kept, see above"
+    )
 
 
 def _refuse_folder_above(scribbles: Path) -> None:

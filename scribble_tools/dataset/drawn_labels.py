@@ -32,6 +32,13 @@ class DrawnLabels:
     pictures: str = "grey"
 
     @property
+    def by_name(self) -> bool:
+        """Whether the user named segments or masks, so that the values of ``mapping`` are ours."""
+        own = {name: (k,) for k, name in enumerate(self.mapping.names)}
+        ours = LabelMapping(own, (len(own),))
+        return bool(self.values_of_names) and self.mapping == ours
+
+    @property
     def segment_of(self) -> dict[str, str]:
         """Class to the first name that was given for it, or its own."""
         label_of, names = self.mapping.labels, {}

@@ -74,10 +74,10 @@ class LabelStyle:
     def to_draw(self) -> dict[str, str]:
         """Class name to the value, or colour, that its strokes have in the label files.
 
-        Empty for segments of 3D Slicer, which have the classes' names.
+        Of 3D Slicer's files the segments, where these are called otherwise than their classes.
         """
         if self.ending == ENDING:
-            return {}
+            return {name: repr(own) for name, own in self.segments.items() if own != name}
         there = {own: value for value, own in self.aliases.items()}
         values = {name: there.get(v[0], v[0]) for name, v in self.mapping.classes.items() if v}
         return {name: word_of(v) if self.colours else str(v) for name, v in values.items()}

@@ -342,28 +342,76 @@ def test_what_is_said_to_be_unlabelled_is_so_even_if_it_was_a_class(raw):
     assert (after[1, 4, 2:8] == 1).all() and (after[2] == IGNORE).all()
 
 
-def test_a_segmentation_of_slicer_passes_over_predictions_and_marks(tmp_path):
+SEGMENTS = [("Right ventricle", 1, 0), ("Outside", 2, 0)]
+
+
+@pytest.fixture
+def of_segments(tmp_path):
+    """A data set of segments of 3D Slicer, and an image and a layer of theirs."""
     image = sitk.GetImageFromArray(np.random.default_rng(0).normal(0, 1, SHAPE))
     image.SetSpacing((1.0, 1.0, 5.0))
     layer = np.zeros(SHAPE, np.uint8)
     layer[0, 2, 1:6], layer[0, 9, 1:12] = 1, 2
-    segments = [("Right ventricle", 1, 0), ("Outside", 2, 0)]
     for name in ("a", "b"):
         (tmp_path / "images").mkdir(exist_ok=True)
         sitk.WriteImage(image, str(tmp_path / "images" / f"{name}.nii.gz"))
-        write_seg(tmp_path / "drawn" / f"{name}.seg.nrrd", image, layer, segments)
+        write_seg(tmp_path / "drawn" / f"{name}.seg.nrrd", image, layer, SEGMENTS)
     words = ["--labels", "background=Outside", "RV=Right ventricle", "--name", "Hearts"]
     assert main(convert(tmp_path, "images", "drawn", *words)) == 0
-    raw = tmp_path / "raw" / "Dataset130_Hearts"
+    return tmp_path / "raw" / "Dataset130_Hearts", image, layer
+
+
+def test_a_segmentation_of_slicer_passes_over_predictions_and_marks(of_segments):
+    raw, image, layer = of_segments
     more = np.zeros((3, *SHAPE), np.uint8)
     more[0] = layer
     more[0, 2, 4, 3:8] = 2  # a new background stroke, under a prediction and a mark
     more[1, 2, 3:7, 2:9], more[2, 2, 4, 2:9] = 1, 1
-    names = [*segments, ("prediction: RV", 1, 1), ("look 1: RV or background?", 1, 2)]
-    write_seg(tmp_path / "next" / "a.seg.nrrd", image, more, names)
+    names = [*SEGMENTS, ("prediction: RV", 1, 1), ("look 1: RV or background?", 1, 2)]
+    write_seg(raw.parents[1] / "next" / "a.seg.nrrd", image, more, names)
     assert update(raw) == 0
     after = labels_of(raw, "a")
     assert (after[2] != 2).sum() == 5 and (after[2, 4, 3:8] == 0).all()
+
+
+def test_the_values_of_a_label_map_for_a_data_set_of_segments_are_asked_for(of_segments, capsys):
+    raw, _, layer = of_segments
+    layer[2, 4, 3:8] = 1
+    write(raw.parents[1] / "next" / "a.nii.gz", layer)
+    files = snapshot(raw)
+    for words in ([], ["--unlabelled", "0"], ["--not-swapped"]):
+        assert update(raw, *words) == 1
+        error = capsys.readouterr().err
+        assert "a.nii.gz is a label map, but the data set was drawn by names" in error
+        assert "--labels background=VALUE RV=VALUE --unlabelled VALUE. Or save" in error
+        assert "(.seg.nrrd) with the segments Outside, Right ventricle\n" in error
+    for words, what in (
+        (["RV=1", "--unlabelled", "0"], "no background"),
+        (["background=2", "LV=1", "--unlabelled", "0"], "has the classes background, RV: name"),
+        (["background=2", "RV=1"], "no value is said to mean unlabelled"),
+        (["background=Outside", "RV=1"], "need none here"),
+    ):
+        assert update(raw, "--labels", *words) == 1
+        assert what in capsys.readouterr().err
+    assert snapshot(raw) == files
+    assert update(raw, "--labels", "background=2", "RV=1", "--unlabelled", "0") == 0
+    after = labels_of(raw, "a")
+    assert (after[2, 4, 3:8] == 1).all() and (after[0, 9, 1:12] == 0).all()
+
+
+def test_what_suggest_wrote_as_label_maps_for_a_data_set_of_segments_is_known(of_segments, capsys):
+    raw, _, _ = of_segments
+    values = np.zeros(SHAPE, np.uint8)
+    values[2, 4, 3:8], values[2, 6, 3:8], values[1] = 1, 100, 101
+    write(raw.parents[1] / "next" / "a.nii.gz", values)
+    list_of = '{"values": [101], "segments": [], "aliases": {"0": 2, "100": 0}}'
+    (raw.parents[1] / "next" / "not_strokes.json").write_text(list_of)
+    assert update(raw, "--labels", "background=2", "RV=1") == 1
+    assert "leave out --labels" in capsys.readouterr().err
+    assert update(raw) == 0
+    after = labels_of(raw, "a")
+    assert (after[2, 4, 3:8] == 1).all() and (after[2, 6, 3:8] == 0).all()
+    assert (after[1] == 2).all()
 
 
 def test_all_problems_are_named_and_nothing_is_written(raw, capsys):
@@ -438,11 +486,15 @@ def test_strokes_that_contradict_most_of_the_earlier_ones_are_asked_about(raw, c
     swapped[strokes() == 1], swapped[strokes() == 2], swapped[strokes() == 4] = 2, 1, 1
     for case in ("p1_a", "p1_b"):
         write(raw.parents[1] / "next" / f"{case}.nii.gz", swapped)
+    files = snapshot(raw)
     capsys.readouterr()
-    assert update(raw) == 0
-    seen = capsys.readouterr()
-    assert "of 42 voxels that had a stroke and have one in the new files, 42 are of" in seen.err
-    assert "Are these files of this data set" in seen.err
+    assert update(raw) == 1
+    error = capsys.readouterr().err
+    assert "p1_a.nii.gz: of 21 voxels that had a stroke, 21 would be of another class" in error
+    assert "say --not-mixed-up\n  the same in 1 other file: p1_b.nii.gz\n" in error
+    assert snapshot(raw) == files
+    assert update(raw, "--not-mixed-up") == 0
+    assert "WARNING" not in capsys.readouterr().err
     # some corrections are what an update is for
     corrected = strokes()
     corrected[strokes() == 2] = 1
@@ -451,6 +503,21 @@ def test_strokes_that_contradict_most_of_the_earlier_ones_are_asked_about(raw, c
     (raw.parents[1] / "next" / "p1_b.nii.gz").unlink()
     assert update(raw) == 0
     assert "WARNING" not in capsys.readouterr().err
+
+
+def test_strokes_that_contradict_all_that_they_meet_of_many_are_doubted(raw, capsys):
+    values = np.zeros(SHAPE, np.uint8)
+    values[1:, 2:8] = 1
+    write(raw.parents[1] / "next" / "p1_a.nii.gz", values)
+    assert update(raw) == 0, "added strokes"
+    values[:] = 0
+    values[2, 2:4] = 2  # 28 of 189 voxels
+    write(raw.parents[1] / "next" / "p1_a.nii.gz", values)
+    capsys.readouterr()
+    assert update(raw) == 0
+    seen = capsys.readouterr()
+    assert "of 28 voxels that had a stroke and have one in the new files, 28 are of" in seen.err
+    assert "Are these files of this data set" in seen.err
 
 
 def strokes_of(row):

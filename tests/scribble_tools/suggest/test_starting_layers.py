@@ -98,7 +98,7 @@ def test_a_label_map_has_the_users_values_and_others_for_what_is_no_stroke(tmp_p
     names = read_label_description(tmp_path / "next" / "labels.txt")
     to_draw = style_of(dataset).to_draw
     assert to_draw == {name: str(names[name]) for name in ("background", "RV", "LV")}
-    assert style_of(dataset, ".seg.nrrd").to_draw == {}  # segments have names
+    assert style_of(dataset, ".seg.nrrd").to_draw == {}  # segments are called as classes
     assert names["RV"] == 5 and names["prediction: LV"] == 102 and names["look here 1"] == 201
     assert read_not_strokes(tmp_path / "next").values == (101, 102, 201)
 
@@ -113,6 +113,8 @@ def test_slicers_segments_keep_their_names_and_lie_over_each_other(tmp_path):
     }
     (dataset / "conversion.json").write_text(json.dumps(record))
     image, (strokes, predicted) = make_image(), drawn()
+    to_draw = style_of(dataset).to_draw
+    assert to_draw["background"] == "'Outside'" and to_draw["RV"] == "'Right ventricle'"
     path = write(dataset, image, strokes, predicted, tmp_path / "next")
     assert path.name == "case.seg.nrrd" and not (tmp_path / "next" / "labels.txt").exists()
     counts, _ = count_segment_voxels(path)
