@@ -14,9 +14,12 @@ from itertools import product
 from pathlib import Path
 
 from scribble_tools.convert.pairing import DENSE, IMAGE, SCRIBBLE, Place, pair_files
+from scribble_tools.images.image_files import files_below
+from scribble_tools.images.name_patterns import PLACEHOLDER, compile_pattern
 from scribble_tools.images.slicer_segmentation import is_segmentation, stem_of
 
 MOST_TRIED = 60  # combinations of folders
+MOST_CHANNELS = 8  # names that differ in a number
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Pairing:
         dense: folder of dense references that pair, too.
         dense_pattern: as the others.
         cases: how many have labels.
+        without: cases that have none.
     """
 
     images: Path
@@ -40,6 +44,7 @@ class Pairing:
     dense: Path | None = None
     dense_pattern: str | None = None
     cases: int = 0
+    without: tuple[str, ...] = ()
 
     @property
     def words(self) -> list[str]:
@@ -86,7 +91,18 @@ def _proposals(images: Sequence[Mapping], labels: Sequence[Mapping]) -> Iterator
         tried = [(None, None)] if patterns in (None, (None, None)) else [patterns, (None, None)]
         folders = product(_folders(image_group), _folders(label_group))
         for (image_folder, label_folder), (first, second) in product(folders, tried):
-            yield Pairing(image_folder, label_folder, first, second)
+            for spelled in _spelled_out(image_folder, first):
+                yield Pairing(image_folder, label_folder, spelled, second)
+
+
+def _spelled_out(folder: Path, pattern: str | None) -> list[str | None]:
+    """A pattern, and where it fits few endings of names, such as T1 and T2, one for each."""
+    if not pattern or "*" not in pattern:
+        return [pattern]
+    form = compile_pattern(pattern)
+    fits = [form.fullmatch(path.relative_to(folder).as_posix()) for path in files_below(folder)]
+    own = sorted({PLACEHOLDER + m.string[m.end("case") :] for m in fits if m})
+    return [pattern, *own] if 1 < len(own) <= MOST_CHANNELS else [pattern]
 
 
 def _try(pairing: Pairing, num_labels: int) -> Pairing | None:
@@ -105,7 +121,8 @@ def _try(pairing: Pairing, num_labels: int) -> Pairing | None:
     with_dense = sum(files.dense is not None for files in found.values())
     if dense and not with_dense:
         return None
-    return Pairing(**{**pairing.__dict__, "cases": cases})
+    without = tuple(case for case, files in found.items() if files.scribble is None)
+    return Pairing(**{**pairing.__dict__, "cases": cases, "without": without})
 
 
 def find_pairing(

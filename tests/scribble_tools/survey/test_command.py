@@ -439,9 +439,43 @@ def test_images_without_strokes_and_dense_references_are_in_the_line(tmp_path):
             write(root / "outlines" / f"c{k}_gt.nii.gz", dense())
     report = inspect_path(root)
     assert "--mixed" in report["command"]
+    assert "1 image has no strokes (c2), and --mixed trains on them, too" in report["advice"]
     assert f"--dense {root}/outlines" in report["command"]
     assert paste(report, tmp_path) == 0
     assert len([*(tmp_path / "raw/Dataset100_Own/labelsTr_dense").iterdir()]) == 3
+
+
+@pytest.mark.parametrize(
+    ("names", "channels"),
+    [
+        (("{}_FLAIR", "{}_T1w", "{}_drawn"), "FLAIR T1w"),
+        (("{}_T1w", "{}_T2w", "{}_drawn"), "T1w T2w"),
+        (("{}/flair", "{}/t1", "{}/drawn"), "flair t1"),
+        (("{}_adc", "{}", "{}"), "adc image"),
+    ],
+)
+def test_further_channels_are_pointed_at_with_the_words_that_take_them(tmp_path, names, channels):
+    root = tmp_path / "data"
+    for case in ("s1", "s2"):
+        for folder, name, array in (
+            ("images", names[0], image(1)),
+            ("images", names[1], image(2)),
+            ("strokes", names[2], scribble(0, 5)),
+        ):
+            write(root / folder / f"{name.format(case)}.nii.gz", array)
+        if names[1] != "{}":  # a label map, and an image of one case only
+            write(root / "images" / f"{names[0].format(case)}_outline.nii.gz", dense())
+            write(root / "images" / f"{names[0].format('s1')}_noisy.nii.gz", image(3))
+    report = inspect_path(root)
+    first, second = (f"{name.format('{case}')}.nii.gz" for name in names[:2])
+    assert f"beside each image lies {second}, which the line leaves out" in report["advice"]
+    said = f"--image-pattern '{first}' '{second}'"
+    assert f"{said} --channel-names {channels} instead" in report["advice"]
+    one = report["command"]
+    both = re.sub(r"--image-pattern \S+", f"{said} --channel-names {channels}", one)
+    assert both != one and paste({**report, "command": both}, tmp_path) == 0
+    names = json.loads((tmp_path / "raw/Dataset100_Own/dataset.json").read_text())["channel_names"]
+    assert [*names.values()] == channels.split()
 
 
 def test_where_nothing_pairs_patterns_are_asked_for(tmp_path):
