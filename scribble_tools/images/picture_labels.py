@@ -20,6 +20,7 @@ from scribble_tools.images.pictures import (
     refuse_turned,
     refuse_unwritten,
 )
+from scribble_tools.wording import counted
 
 TRANSPARENT = -1
 COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
@@ -98,7 +99,11 @@ def colour_codes(image: sitk.Image, path: Path) -> np.ndarray:
     if channels in (2, 4):
         alpha = array[..., -1]
         if half := np.count_nonzero((alpha > 0) & (alpha < 255)):
-            raise ValueError(f"{path} has {half} half transparent pixels: which label is theirs?")
+            raise ValueError(
+                f"{path} has {counted(half, 'half transparent pixel')}: which label is theirs? "
+                "Draw with a pencil or hard brush, without smoothing (antialiasing), or make every "
+                "pixel opaque or transparent (GIMP: Layer, Transparency, Threshold Alpha)"
+            )
         solid, array = alpha > 0, array[..., :-1]
     red, green, blue = np.moveaxis(np.broadcast_to(array, (*array.shape[:2], 3)), -1, 0)
     return np.where(solid, red << 16 | green << 8 | blue, TRANSPARENT).astype(np.int32)

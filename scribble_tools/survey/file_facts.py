@@ -26,7 +26,12 @@ from scribble_tools.images.label_appearance import (
     look_at_labels,
 )
 from scribble_tools.images.nifti import stored_floats
-from scribble_tools.images.picture_labels import FEW_COLOURS, codes_of_labels, palette_indices
+from scribble_tools.images.picture_labels import (
+    FEW_COLOURS,
+    codes_of_labels,
+    colour_codes,
+    palette_indices,
+)
 from scribble_tools.images.segmentation_files import (
     COLOUR,
     NAN_LABEL,
@@ -140,6 +145,8 @@ def _image_facts(path: Path) -> dict:
     else:
         number, candidate = 0, array
     if not lossy and image.GetDimension() in (2, 3, 4) and is_label_map(candidate):
+        if natural and channels > 1:
+            colour_codes(image, path)  # says what is wrong with a layer of few colours
         labels = labels_of(image, path, NAN_LABEL)  # refuses several channels
         seen = _label_facts_of(image, labels)
         if NAN_LABEL in seen["values"]:

@@ -63,13 +63,18 @@ def test_a_palette_is_read_by_index_or_by_colour(tmp_path, name):
     assert convert(tmp_path, *WORDS, "--palette", "index") == 1
 
 
-def test_transparent_pixels_are_a_label_of_their_own(tmp_path):
+def test_transparent_pixels_are_a_label_of_their_own(tmp_path, capsys):
     array = np.dstack([COLOURS[INDEX], 255 * (INDEX > 0).astype(np.uint8)])
     make(tmp_path, Image.fromarray(array))
     assert_right(tmp_path, *WORDS[:-1], "transparent")
     array[4, 5, 3] = 100
     make(tmp_path, Image.fromarray(array))
+    capsys.readouterr()
     assert convert(tmp_path, *WORDS[:-1], "transparent") == 1
+    what = "has 1 half transparent pixel: which label is theirs? Draw with a pencil or hard brush"
+    assert what in capsys.readouterr().err
+    assert cli.main(["inspect", str(tmp_path / "scribbles")]) == 0
+    assert what in capsys.readouterr().out
 
 
 def test_grey_values_are_colours_too(tmp_path):
