@@ -146,6 +146,8 @@ def _group_channels(
         problems.append(f"{case}: both {stems[case]} and {case}_0000 and so on: --image-pattern?")
     for case in plain:
         images[case] = (stems[case],)
+    if not plain and not with_suffix and _numbered_alike(channels, labelled):
+        channels = {}
     used = set(plain)
     # images without label file follow the convention of the others
     for case in channels if not plain else with_suffix - plain:
@@ -156,6 +158,20 @@ def _group_channels(
         used |= set(channels[case].values())
     rest = [stem for stem in stems if stem not in used]
     return images | {stem: (stems[stem],) for stem in rest}
+
+
+def _numbered_alike(channels: Mapping[str, Mapping[int, str]], labelled: Collection[str]) -> bool:
+    """Whether labels are called as single images with an addition: a camera numbered these.
+
+    So ``IMG_0001`` and ``IMG_0002`` are no channels where there is ``IMG_0002_layer``.
+    """
+    held = {
+        (case, stem)
+        for case, own in channels.items()
+        for stem in own.values()
+        if any(stem in name for name in labelled)
+    }
+    return len(held) > len({case for case, _ in held})
 
 
 def _pattern_hint(

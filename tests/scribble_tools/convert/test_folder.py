@@ -559,6 +559,26 @@ def test_a_missing_channel_is_named(tmp_path, capsys):
     assert "c0: channels [1], expected 0, 1, ..." in refusal(tmp_path, capsys)
 
 
+def test_numbers_of_a_camera_are_no_channels_where_strokes_have_longer_names(tmp_path, capsys):
+    for k in range(3):
+        write(tmp_path / "images" / f"IMG_{k:04d}.nii.gz", make_image(k))
+        write(tmp_path / "scribbles" / f"IMG_{k:04d}_layer.nii.gz", make_scribble(k))
+    message = refusal(tmp_path, capsys)
+    assert "Perhaps --scribble-pattern '{case}_layer.*'" in message
+    assert "masks" not in message and "channel" not in message
+    folder = convert(tmp_path, "--scribble-pattern", "{case}_layer.*")
+    assert len(list((folder / "labelsTr").iterdir())) == 3
+
+
+def test_masks_of_the_first_channel_are_no_numbers_of_a_camera(tmp_path, capsys):
+    for k in range(2):
+        for channel in range(2):
+            write(tmp_path / "images" / f"c{k}_{channel:04d}.nii.gz", make_image(k))
+        for name in ("liver", "spleen"):
+            write(tmp_path / "scribbles" / f"c{k}_0000_{name}.nii.gz", make_scribble(k))
+    assert "If they are masks, one or more for each class" in refusal(tmp_path, capsys)
+
+
 def test_numbered_cases_are_not_taken_for_channels(tmp_path):
     for k in range(3):
         write(tmp_path / "images" / f"slice_{k:04d}.nii.gz", make_image(k))
