@@ -9,6 +9,7 @@ import SimpleITK as sitk
 
 from scribble_tools.convert.case_patients import OWN_PATIENTS, REGEX, assign_patients
 from scribble_tools.convert.conversion import report, write_scribble_dataset
+from scribble_tools.convert.exchanged import exchanged_folders
 from scribble_tools.convert.folder_labels import LabelRole
 from scribble_tools.convert.folder_options import (
     FolderOptions,
@@ -115,7 +116,12 @@ def folder_source(
     if dense is not None:
         roles.append(LabelRole.of(DENSE, dense, options))
     places = {role.name: role.place for role in roles}
-    found = pair_files(images, places[SCRIBBLE], places.get(DENSE), options.exclude, options.mixed)
+    scribbles, dense = places[SCRIBBLE], places.get(DENSE)
+    try:
+        found = pair_files(images, scribbles, dense, options.exclude, options.mixed)
+    except FileNotFoundError as error:
+        question = exchanged_folders([*places.values(), *images])
+        raise FileNotFoundError(f"{error}{question}") from None
     patients = assign_patients(found, images[0].folder, options.patients, options.patient_regex)
     channel_names = _channel_names(found.values(), options.channel_names)
     used = {path for files in found.values() for path in (*files.images, files.dense) if path}

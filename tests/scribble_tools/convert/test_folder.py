@@ -579,6 +579,19 @@ def test_masks_of_the_first_channel_are_no_numbers_of_a_camera(tmp_path, capsys)
     assert "If they are masks, one or more for each class" in refusal(tmp_path, capsys)
 
 
+def test_exchanged_folders_are_asked_about_where_patterns_were_said(tmp_path, capsys):
+    for k in range(2):
+        write(tmp_path / "scribbles" / f"c{k}_t1.nii.gz", make_image(k))
+        write(tmp_path / "images" / f"c{k}_strokes.nii.gz", make_scribble(k))
+    words = ["--image-pattern", "{case}_t1.nii.gz", "--scribble-pattern", "{case}_strokes.nii.gz"]
+    message = refusal(tmp_path, capsys, *words)
+    path = tmp_path / "images" / "c0_strokes.nii.gz"
+    assert f"matches '{words[-1]}'. {path} fits '{words[-1]}': are --scribbles and" in message
+    words[-1] = "{case}_drawn.nii.gz"
+    assert "--images and --scribbles exchanged?" in refusal(tmp_path, capsys, *words)
+    assert "are --" not in refusal(tmp_path, capsys, *words[2:])
+
+
 def test_numbered_cases_are_not_taken_for_channels(tmp_path):
     for k in range(3):
         write(tmp_path / "images" / f"slice_{k:04d}.nii.gz", make_image(k))
