@@ -228,6 +228,9 @@ def _images_of(
     if len(images) == 1 and images[0].pattern is None:
         stems = _find(images[0], exclude, taken, problems)
         return _group_channels(stems, labelled, problems)
+    patterns = [place.pattern for place in images]
+    if twice := [pattern for pattern in dict.fromkeys(patterns) if patterns.count(pattern) > 1]:
+        raise ValueError(f"--image-pattern {twice[0]!r} stands twice: say one for each channel")
     found: dict[Place, dict[str, Path]] = {}
     # the longest pattern first: '{case}.nii.gz' also fits what '{case}_t2.nii.gz' is meant for
     for place in sorted(images, key=lambda place: -len(place.pattern)):

@@ -592,6 +592,13 @@ def test_exchanged_folders_are_asked_about_where_patterns_were_said(tmp_path, ca
     assert "are --" not in refusal(tmp_path, capsys, *words[2:])
 
 
+def test_a_pattern_that_stands_twice_is_no_file_that_is_missing(tmp_path, capsys):
+    make_folders(tmp_path)
+    words = ["--image-pattern", "{case}.nii.gz", "{case}.nii.gz"]
+    message = refusal(tmp_path, capsys, *words)
+    assert "--image-pattern '{case}.nii.gz' stands twice: say one for each channel" in message
+
+
 def test_numbered_cases_are_not_taken_for_channels(tmp_path):
     for k in range(3):
         write(tmp_path / "images" / f"slice_{k:04d}.nii.gz", make_image(k))
