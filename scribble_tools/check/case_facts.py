@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ class CaseFacts:
 
     Attributes:
         counts: voxels of every label value; empty when the labels cannot be read.
+        voxels: a digest of the first image's, the same for copies of it, whatever their header and
+            type of numbers; empty when it cannot be read or its voxels are all alike.
         thin_on_zero: nearly everything is 0 and the rest is thin lines, so that 0 may well mean
             unlabelled.
         compared: annotated voxels that also have a dense label, ``contradicting`` of them another.
@@ -38,6 +41,7 @@ class CaseFacts:
     case: str
     findings: tuple[Finding, ...]
     counts: Mapping[int, int] = field(default_factory=dict)
+    voxels: str = ""
     thin_on_zero: bool = False
     compared: int = 0
     contradicting: int = 0
@@ -50,6 +54,13 @@ def _channels(image: sitk.Image) -> tuple[int, sitk.Image]:
     if image.GetDimension() == 4:
         return image.GetSize()[3], image[:, :, :, 0]
     return image.GetNumberOfComponentsPerPixel(), image
+
+
+def _digest(array: np.ndarray) -> str:
+    """The same for the same voxels, stored as integers or as floats."""
+    digest = hashlib.blake2b(str(array.shape).encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(array, np.float32))
+    return digest.hexdigest()
 
 
 def _is_thin(foreground: np.ndarray) -> bool:
@@ -72,7 +83,7 @@ def examine_case(about: Description, files: TrainingCase) -> CaseFacts:
 
     size_only = about.file_ending in WITHOUT_GEOMETRY
     num_images = num_channels = 0
-    grid = None
+    grid, voxels = None, ""
     for path in files.images:
         try:
             image = read_image(path)
@@ -98,6 +109,8 @@ def examine_case(about: Description, files: TrainingCase) -> CaseFacts:
                 f"{path.name}: every voxel is {array.flat[0]:g}",
                 "The file is empty or was exported wrongly: " + DAMAGED,
             )
+        elif path == files.images[0]:
+            voxels = _digest(array)
         channels, own_grid = _channels(image)
         num_channels += channels
         grid = grid or own_grid
@@ -123,7 +136,7 @@ def examine_case(about: Description, files: TrainingCase) -> CaseFacts:
         label = read_image(files.label)
     except (OSError, ValueError) as error:
         add("error", "label-unreadable", str(error), DAMAGED)
-        return CaseFacts(files.case, tuple(findings))
+        return CaseFacts(files.case, tuple(findings), voxels=voxels)
     if grid is not None and (difference := geometry_difference(grid, label, size_only=size_only)):
         add(
             "error",
@@ -141,11 +154,11 @@ def examine_case(about: Description, files: TrainingCase) -> CaseFacts:
             str(error),
             "Export an integer label map; resample labels with nearest neighbour only",
         )
-        return CaseFacts(files.case, tuple(findings))
+        return CaseFacts(files.case, tuple(findings), voxels=voxels)
     values, numbers = np.unique(array, return_counts=True)
     counts = dict(zip(values.tolist(), numbers.tolist(), strict=True))
     _judge_values(add, counts, about)
-    facts = {"counts": counts}
+    facts = {"counts": counts, "voxels": voxels}
     if about.labels is not None:
         ignore = about.labels.ignore
         annotated = np.full(array.shape, True) if ignore is None else array != ignore

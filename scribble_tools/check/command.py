@@ -202,7 +202,8 @@ def check_dataset(
         findings += slice_findings(facts) + agreement_findings(facts)
     patients, patient_findings = patients_of(folder, [*counts], patient_regex)
     findings += patient_findings
-    findings += split_findings(folder, preprocessed, counts, patients, about.labels)
+    voxels = {f.case: f.voxels for f in facts}
+    findings += split_findings(folder, preprocessed, counts, patients, about.labels, voxels)
     findings += ct_findings(preprocessed, about)
     if preprocessed is not None:
         findings += preprocessed_findings(preprocessed, about.content, cases)

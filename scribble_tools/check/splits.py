@@ -63,6 +63,7 @@ def split_findings(
     counts: Mapping[str, Mapping[int, int]],
     patients: Mapping[str, str],
     labels: LabelSet | None,
+    voxels: Mapping[str, str],
 ) -> list[Finding]:
     """Judge the splits that a training would use.
 
@@ -70,6 +71,7 @@ def split_findings(
         raw, preprocessed: the data set's own folders; training reads the splits in the second.
         counts: voxels of every label value, by case; every case of the data set.
         patients: see `patients_of`.
+        voxels: of every case's image, see `CaseFacts`.
     """
     findings, splits = [], []
     for folder in (preprocessed, raw):
@@ -81,7 +83,8 @@ def split_findings(
             except (OSError, ValueError, TypeError) as error:
                 findings.append(Finding("error", "splits-unusable", FILE, str(error), INSTALL))
     if not splits:
-        return findings or _without_splits(patients)
+        findings = findings or _without_splits(patients)
+        return findings + _copy_findings(voxels, patients, [])
     folds, *others = splits
     if others and others[0] != folds:
         if _cases(others[0]) == counts.keys() != _cases(folds):
@@ -104,6 +107,7 @@ def split_findings(
             findings.append(Finding("warning", "splits-differ", FILE, message, INSTALL))
     for number, fold in enumerate(folds):
         findings += _fold_findings(f"{FILE}, fold {number}", fold, counts, patients, labels)
+    findings += _copy_findings(voxels, patients, folds)
     named = _cases(folds)
     message = "is in no fold: it will neither be trained nor validated on"
     return findings + [
@@ -115,6 +119,44 @@ def split_findings(
 
 def _cases(folds: Sequence[Mapping[str, set[str]]]) -> set[str]:
     return set().union(*(fold["train"] | fold["val"] for fold in folds))
+
+
+def _copy_findings(
+    voxels: Mapping[str, str],
+    patients: Mapping[str, str],
+    folds: Sequence[Mapping[str, set[str]]],
+) -> list[Finding]:
+    """Cases that hold one and the same image: worst of all where a fold trains on its copy."""
+    groups: dict[str, list[str]] = {}
+    for case, own in voxels.items():
+        if own:
+            groups.setdefault(own, []).append(case)
+    findings = []
+    for cases in groups.values():
+        if len(cases) == 1:
+            continue
+        message = f"{some_of(cases)} hold the same image, voxel by voxel"
+        if len({patients.get(case, case) for case in cases}) == 1:
+            remedy = "Nothing, if it was annotated twice; else take one out (convert: --exclude)"
+            findings.append(Finding("note", "image-twice", cases[0], message, remedy))
+            continue
+        leaking = [
+            number
+            for number, fold in enumerate(folds)
+            if all({*cases} & side for side in (fold["train"] - fold["val"], fold["val"]))
+        ]
+        severity, message = "warning", f"{message}, and do not count as one patient"
+        if leaking:
+            severity = "error"
+            message += (
+                f": fold {leaking[0]} trains and validates on it, so the validation is too good"
+            )
+        remedy = (
+            "Is one a copy by mistake? Take it out (convert: --exclude). If it is one patient's, "
+            "convert again and say so (--patients or --patient-regex)"
+        )
+        findings.append(Finding(severity, "image-of-two-patients", cases[0], message, remedy))
+    return findings
 
 
 def _without_splits(patients: Mapping[str, str]) -> list[Finding]:

@@ -172,8 +172,9 @@ def test_nan_is_counted_in_every_format(tmp_path, ending, dtype):
 @pytest.mark.parametrize("ending", [".nrrd", ".mha", ".png", ".tif"])
 def test_other_file_formats(tmp_path, ending):
     flat = ending in (".png", ".tif")
+    rng = np.random.default_rng(0)
     for case in CASES:
-        image = np.random.default_rng(0).integers(1, 255, SHAPE).astype(np.uint8)
+        image = rng.integers(1, 255, SHAPE).astype(np.uint8)
         select = 2 if flat else slice(None)
         save(image[select], tmp_path / "D" / "imagesTr" / f"{case}_0000{ending}")
         save(scribble()[select], tmp_path / "D" / "labelsTr" / f"{case}{ending}", (1, 1, 1))
@@ -553,6 +554,31 @@ def test_patients_on_both_sides(data):
     assert data.finding("patients-unknown").severity == "note"
 
 
+def test_one_image_under_two_patients_names(data):
+    save(load(data.image("p1_frame1")).astype(np.float32), data.image("p2_frame2"), (9.0, 1, 1))
+    finding = data.finding("image-of-two-patients")
+    assert (finding.severity, finding.where) == ("error", "p1_frame1")
+    assert finding.message.startswith(
+        "p1_frame1, p2_frame2 hold the same image, voxel by voxel, and"
+    )
+    assert ": fold 0 trains and validates on it" in finding.message
+    (data.folder / "splits_final.json").unlink()
+    assert data.finding("image-of-two-patients").severity == "warning"
+    one = dict.fromkeys(CASES, "p1")
+    data.change_json("conversion.json", patients=one)
+    assert data.finding("image-twice").severity == "note"
+    assert not {"image-of-two-patients"} & {f.code for f in data.check().findings}
+
+
+def test_images_of_nothing_are_not_taken_for_copies(data):
+    for case in ("p1_frame1", "p2_frame2"):
+        save(np.zeros(SHAPE, np.int16), data.image(case))
+    save(load(data.image("p1_frame2"))[::-1], data.image("p3_frame1"))
+    codes = {f.code for f in data.check().findings}
+    assert "image-constant" in codes
+    assert not {"image-of-two-patients", "image-twice"} & codes
+
+
 def test_patients_that_nobody_named_may_have_several_cases(data):
     data.change_json("conversion.json", patients={case: case for case in CASES})
     data.write_splits([{"train": [c for c in CASES if c != "p1_frame2"], "val": ["p1_frame2"]}])
@@ -588,7 +614,7 @@ def test_no_splits(data):
 
 
 def test_a_single_patient_cannot_be_split(tmp_path):
-    (finding,) = split_findings(tmp_path, None, {"a": {}, "b": {}}, {"a": "p", "b": "p"}, None)
+    (finding,) = split_findings(tmp_path, None, {"a": {}, "b": {}}, {"a": "p", "b": "p"}, None, {})
     assert finding.code == "splits-missing"
     assert finding.remedy == "Train with fold 'all': there is no other patient to validate on"
 

@@ -153,8 +153,8 @@ def unpacked(root):
 def packed_as_nii(root):
     write_images(root)
     for folder in ("images", "scribbles"):
-        for name in NAMES:
-            path = write(root / folder / f"{name}.nii.gz", image_of(strokes()))
+        for k, name in enumerate(NAMES):
+            path = write(root / folder / f"{name}.nii.gz", image_of(strokes(), k))
             path.rename(path.with_suffix(""))
     for name in NAMES:
         path = write(root / "scribbles" / f"{name}.nii.gz", strokes())
