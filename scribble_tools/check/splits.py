@@ -9,6 +9,7 @@ from pathlib import Path
 
 from scribble_tools.check.annotations import missing_classes
 from scribble_tools.check.findings import Finding
+from scribble_tools.dataset.case_names import alike
 from scribble_tools.dataset.label_set import LabelSet
 from scribble_tools.dataset.patients import find_patients, perhaps_of_one
 from scribble_tools.dataset.writing import RECORD, read_splits
@@ -42,12 +43,24 @@ def patients_of(
 
 
 def _perhaps_mistaken(folder: Path, patients: Mapping[str, str]) -> list[Finding]:
-    """Where every case counts as a patient of its own, and their names look otherwise."""
-    alike = perhaps_of_one(patients) if all(c == own for c, own in patients.items()) else []
-    if not alike:
+    """Where names look otherwise: of cases that are a patient each, or of patients."""
+    if not all(case == own for case, own in patients.items()):
+        return [
+            Finding(
+                "warning",
+                "patients-in-other-letters",
+                "data set",
+                f"patients {' and '.join(group)} differ in upper and lower case only: one patient? "
+                "Then folds may validate on patients that they train on",
+                "If so, write the name in one way, in the files' names or in a table (--patients), "
+                "and convert again",
+            )
+            for group in alike(patients.values())
+        ]
+    if not (of_one := perhaps_of_one(patients)):
         return []
     message = (
-        f"every case counts as a patient of its own: are {alike[0]} and {alike[1]} of one? Then "
+        f"every case counts as a patient of its own: are {of_one[0]} and {of_one[1]} of one? Then "
         "folds may validate on patients that they train on"
     )
     remedy = (

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from scribble_tools.convert.pairing import CaseFiles
 from scribble_tools.csv_files import csv_table, plain_cell
+from scribble_tools.dataset.case_names import alike_patients
 from scribble_tools.dataset.patients import patient_in
 from scribble_tools.dataset.writing import RECORD
 from scribble_tools.images.file_kind import normal_form
+from scribble_tools.problems import refuse
 
 REGEX = "patient_regex"  # of the record
 OWN_PATIENTS = "every case counts as a patient of its own: --patient-regex or --patients if not so"
@@ -91,7 +93,7 @@ def assign_new_patients(
 
     Raises:
         FileNotFoundError, ValueError: see `assign_patients`; a patient of the data set may come
-            under another name.
+            under another name, or in other letters.
     """
     known = record.get("patients", {})
     if patients_csv is None and patient_regex is None:
@@ -106,6 +108,7 @@ def assign_new_patients(
         patients = assign_patients(cases, root, patients_csv, patient_regex)
     except ValueError as error:
         raise ValueError(f"{error}{_of_record(given, record)}") from None
+    refuse(alike_patients([*known.values(), *patients.values()], patients.values()))
     if patients_csv is not None:
         table = read_patients(patients_csv)
         said, where = {case: table.get(case) for case in known}, str(patients_csv)

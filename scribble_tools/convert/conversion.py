@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from scribble_tools.convert.source import TRAINING, Source, SourceCase
 from scribble_tools.convert.target import Target
-from scribble_tools.dataset.case_names import alike_problems
+from scribble_tools.dataset.case_names import alike_patients, alike_problems
 from scribble_tools.dataset.provenance import package_versions
 from scribble_tools.dataset.replacing import replaceable_dataset, write_dataset_record
 from scribble_tools.dataset.updates import refuse_lost_updates
@@ -202,6 +202,7 @@ def write_scribble_dataset(source: Source, target: Target) -> Path:
         raise ValueError(f"several files would become the case {', '.join(twice)}: rename them")
     for own in {part: [n for p, n in names if p == part] for part, _ in names}.values():
         refuse(alike_problems(own))
+    refuse(alike_patients(case.patient for case in source.cases))
     if not source.scribble_labels.unlabelled:
         raise ValueError("say which value means unlabelled, such as --unlabelled 0")
     if source.mapping_of_dense.names != source.scribble_labels.names:

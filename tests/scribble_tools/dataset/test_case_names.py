@@ -7,6 +7,7 @@ import pytest
 import SimpleITK as sitk
 
 from scribble_tools import cli
+from scribble_tools.check.command import check_dataset
 from scribble_tools.dataset.case_names import alike, alike_problems
 
 SHAPE = (3, 20, 24)
@@ -51,9 +52,9 @@ def convert(root, *more):
     return cli.main([str(word) for word in line])
 
 
-def first_time(root):
+def first_time(root, *more):
     line = ["--labels", "background=2", "A=1", "--unlabelled", "0", "--name", "N"]
-    return convert(root, *line)
+    return convert(root, *line, *more)
 
 
 def test_convert_refuses_all_pairs_in_one_sentence(tmp_path, capsys):
@@ -74,6 +75,34 @@ def test_update_refuses_a_new_case_that_is_like_an_old_one(tmp_path, capsys):
     assert "upper and lower case only: CASE01 and case01. On macOS" in capsys.readouterr().err
     after = {path: path.read_bytes() for path in (tmp_path / "raw").rglob("*") if path.is_file()}
     assert after == before
+
+
+BY_NAME = ("--patient-regex", "(.+)_")
+
+
+def test_patients_are_not_told_apart_by_upper_and_lower_case(tmp_path, capsys):
+    write_folder(tmp_path, ["ann_1", "Ann_2", "bea_1", "other_1"])
+    assert first_time(tmp_path, *BY_NAME) == 1
+    said = "patients differ in upper and lower case only: Ann and ann. If they are one, folds"
+    assert said in capsys.readouterr().err
+    table = tmp_path / "patients.csv"
+    table.write_text("case,patient\nann_1,a\nAnn_2,a\nbea_1,bea\nother_1,other\n")
+    assert first_time(tmp_path, "--patients", table) == 0
+
+
+def test_update_refuses_a_known_patient_in_other_letters(tmp_path, capsys):
+    write_folder(tmp_path, ["ann_1", "bea_1"])
+    assert first_time(tmp_path, *BY_NAME) == 0
+    write_folder(tmp_path, ["Ann_2", "cat_1"])
+    assert convert(tmp_path, "--update") == 1
+    assert "upper and lower case only: Ann and ann. If" in capsys.readouterr().err
+
+
+def test_check_asks_for_patients_in_other_letters(tmp_path):
+    folder = raw_dataset(tmp_path, ["ann_1", "Ann_2", "bea_1"])
+    found = check_dataset(folder, patient_regex=BY_NAME[1], num_processes=1).findings
+    (finding,) = [f for f in found if f.code == "patients-in-other-letters"]
+    assert finding.severity == "warning" and "patients Ann and ann differ" in finding.message
 
 
 def raw_dataset(root, names):
