@@ -9,6 +9,7 @@ from scribble_tools.json_files import Record, Text, read_json
 
 PREDICTION = "prediction.json"  # the record of `predict`
 PLANS = "plans.json"  # that nnUNetv2_predict copies
+ARGUMENTS = "predict_from_raw_data_args.json"  # that it writes beside its predictions
 
 
 def is_dataset_name(name: str) -> bool:
@@ -20,6 +21,12 @@ def dataset_of_model(folder: Path) -> str:
     """``DatasetNNN_name`` of a model or fold in nnUNet_results; nothing of one elsewhere."""
     above = folder.absolute().parents[:2]
     return next((own.name for own in above if is_dataset_name(own.name)), "")
+
+
+def predicted_by(folder: Path) -> str:
+    """The command that wrote a folder of labels, by its own record; nothing if none did."""
+    commands = {PREDICTION: "scribble_tools predict", ARGUMENTS: "nnUNetv2_predict"}
+    return next((words for file, words in commands.items() if (folder / file).is_file()), "")
 
 
 def dataset_of_predictions(folder: Path) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from scribble_tools.dataset.origin import PREDICTION
+from scribble_tools.dataset.origin import PREDICTION, predicted_by
 from scribble_tools.json_files import ListOf, Record, Text, read_json
 
 UNFINISHED, EARLIER = "unfinished", "earlier"
@@ -41,10 +41,8 @@ def doubts_of(predictions: Sequence[Path], reference: Path) -> list[str]:
         for own in predictions
         if reference.is_dir() and own.samefile(reference)
     ]
-    written = [(folder / PREDICTION).is_file() for folder in (reference, predictions[0])]
-    if written == [True, False]:
+    if (command := predicted_by(reference)) and not predicted_by(predictions[0]):
         doubts.append(
-            f"scribble_tools predict wrote the labels in REF ({reference}). Are PRED and REF "
-            "exchanged?"
+            f"{command} wrote the labels in REF ({reference}). Are PRED and REF exchanged?"
         )
     return doubts

@@ -385,16 +385,26 @@ def test_command_line_takes_labels_from_dataset_json_and_writes_reports(folders,
     assert report["versions"]["numpy"] == np.__version__
 
 
-def test_exchanged_folders_and_a_folder_beside_itself_are_asked_about(folders, capsys):
+RECORDS = {
+    "prediction.json": "scribble_tools predict",
+    "predict_from_raw_data_args.json": "nnUNetv2_predict",
+}
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_exchanged_folders_and_a_folder_beside_itself_are_asked_about(folders, capsys, record):
     prediction, reference = folders
-    (prediction / "prediction.json").write_text("{}")
+    (prediction / record).write_text("{}")
     assert main(["evaluate", str(prediction), str(reference)]) == 0
     assert "exchanged" not in capsys.readouterr().err
     assert main(["evaluate", str(reference), str(prediction)]) == 0
-    asked = f"WARNING: scribble_tools predict wrote the labels in REF ({prediction}). Are PRED and"
+    asked = f"WARNING: {RECORDS[record]} wrote the labels in REF ({prediction}). Are PRED and REF"
     assert asked in capsys.readouterr().err
     assert main(["evaluate", str(prediction), str(prediction)]) == 0
     assert f"WARNING: {prediction} is compared with itself" in capsys.readouterr().err
+    (reference / "prediction.json").write_text("{}")  # two models' predictions
+    assert main(["evaluate", str(reference), str(prediction)]) == 0
+    assert "exchanged" not in capsys.readouterr().err
     for number in range(3):
         (reference / f"c{number}.nii.gz").rename(prediction / f"c{number}_gt.nii.gz")
     words = ["--ref-pattern", "{case}_gt.nii.gz"]
