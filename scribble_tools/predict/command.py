@@ -18,6 +18,7 @@ from scribble_tools.draw.preview import preview_case
 from scribble_tools.draw.shown_case import ShownFiles
 from scribble_tools.evaluate.origin import UNFINISHED
 from scribble_tools.images.image_io import write_labels
+from scribble_tools.predict.channels import channels_in_words, refuse_exchanged_channels
 from scribble_tools.predict.chosen_model import (
     add_model_arguments,
     find_model_of,
@@ -107,7 +108,10 @@ def predict_images(
     dataset_json = model.folder / FILE
     content = read_dataset_json(dataset_json, shapes.DATASET_JSON)
     channel_names = list(content["channel_names"].values())
+    refuse_exchanged_channels(channel_names, options.image_patterns)
     cases = find_new_images(images, len(channel_names), options.image_patterns, options.exclude)
+    if words := channels_in_words(channel_names, options.image_patterns, cases):
+        print(f"channels: {words}")
     files_of = {case.name: _files_of(case, options) for case in cases}
     new = [name for own in files_of.values() for name in own]
     obsolete: list[str] = []

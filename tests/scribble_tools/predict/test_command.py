@@ -255,6 +255,22 @@ def test_command_line(trained, images, tmp_path, capsys, monkeypatch):
     assert "say which model" in capsys.readouterr().err
 
 
+def test_which_file_is_which_channel_is_said_before_anything_is_read(tmp_path, capsys):
+    content = {"channel_names": {"0": "T1", "1": "FLAIR"}, "file_ending": ".nii.gz"}
+    content |= {"labels": {"background": 0, "organ": 1}, "numTraining": 1}
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    patterns = ["{case}_T1w.nii.gz", "{case}_FLAIR.nii.gz"]
+    for pattern in patterns:
+        (tmp_path / pattern.format(case="anna")).touch()
+    model = TrainedModel(tmp_path, ("0",), "checkpoint_final.pth")
+    for given, error in ((patterns, "cannot be predicted"), (patterns[::-1], "exchanged: T1 = ")):
+        options = replace(CPU, image_patterns=given)
+        with pytest.raises(ValueError, match=error):
+            predict_images(model, tmp_path, tmp_path / "out", options)
+    said = "channels: T1 = {case}_T1w.nii.gz, FLAIR = {case}_FLAIR.nii.gz\n"
+    assert capsys.readouterr().out == said
+
+
 def test_a_model_of_another_data_set_than_the_one_that_is_said_is_warned_of(
     trained, images, tmp_path, capsys, monkeypatch
 ):
