@@ -162,7 +162,7 @@ def crop_case(
     first = read[files.images[0]]
     natural = "".join(files.scribble.suffixes[-1:]).lower() in NATURAL
     for path, image in read.items():
-        if difference := geometry_difference(first, image, size_only=natural):
+        if difference := geometry_difference(image, first, size_only=natural):
             problems.append(f"{path} does not lie on the grid of {files.images[0]}: {difference}")
     try:
         strokes, labels = (labels_of(read[path], path) for path in (files.scribble, files.dense))

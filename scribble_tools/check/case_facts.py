@@ -114,7 +114,7 @@ def examine_case(about: Description, files: TrainingCase) -> CaseFacts:
         channels, own_grid = _channels(image)
         num_channels += channels
         grid = grid or own_grid
-        if difference := geometry_difference(grid, own_grid, size_only=size_only):
+        if difference := geometry_difference(own_grid, grid, size_only=size_only):
             add(
                 "error",
                 "channel-geometry",
@@ -137,7 +137,7 @@ def examine_case(about: Description, files: TrainingCase) -> CaseFacts:
     except (OSError, ValueError) as error:
         add("error", "label-unreadable", str(error), DAMAGED)
         return CaseFacts(files.case, tuple(findings), voxels=voxels)
-    if grid is not None and (difference := geometry_difference(grid, label, size_only=size_only)):
+    if grid is not None and (difference := geometry_difference(label, grid, size_only=size_only)):
         add(
             "error",
             "label-geometry",
@@ -220,7 +220,7 @@ def _compare_with_dense(
     except (OSError, ValueError) as error:
         add("warning", "dense-unreadable", str(error), remedy)
         return {}
-    if difference := geometry_difference(label, reference, size_only=size_only):
+    if difference := geometry_difference(reference, label, size_only=size_only):
         add("warning", "dense-geometry", f"dense reference on another grid: {difference}", remedy)
         return {}
     both = annotated if ignore is None else annotated & (dense != ignore)

@@ -64,7 +64,7 @@ def _read_case_images(case: SourceCase, names: Sequence[str]) -> tuple[list[_Cha
     first = channels[0]
     for other in channels[1:]:
         natural = ending_of_content(other.path) in NATURAL
-        if difference := geometry_difference(first.image, other.image, size_only=natural):
+        if difference := geometry_difference(other.image, first.image, size_only=natural):
             problems.append(f"{other.path} and {first.path} differ in {difference}")
     found = sum(channel.image.GetNumberOfComponentsPerPixel() for channel in channels)
     if found != len(names):

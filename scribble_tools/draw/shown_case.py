@@ -148,7 +148,7 @@ def read_case(files: ShownFiles, dataset_json: Path | None = None) -> ShownCase:
             except Mismatch as error:
                 problems.append(f"{path} {error}")
                 continue
-        difference = geometry_difference(image, source, size_only=natural)
+        difference = geometry_difference(source, image, size_only=natural)
         if image.GetSize() != source.GetSize():
             problems.append(f"{path} does not fit {files.image}: {difference}")
             continue

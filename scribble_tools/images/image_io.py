@@ -206,6 +206,7 @@ def geometry_difference(
     """Say in words how the voxel grids of two images differ; empty when they agree.
 
     Args:
+        image: named first, in these words and before them.
         tolerance: in mm for spacing and origin, absolute for the direction cosines. Of voxels so
             small that this says little, a hundredth of their size.
         size_only: compare nothing else, for formats that say nothing reliable about the rest.

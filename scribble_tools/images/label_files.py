@@ -84,7 +84,7 @@ def fit_to_grid(
     )
     if label.GetDimension() != image.GetDimension() or (natural and is_flat(label)):
         array, label = flattened(array, label, image, natural, rules.geometry == IMAGE)
-    if not (difference := geometry_difference(image, label, size_only=natural)):
+    if not (difference := geometry_difference(label, image, size_only=natural)):
         return array
     if rules.geometry == IMAGE and label.GetSize() == image.GetSize():
         rules.laid.append(path)

@@ -181,7 +181,7 @@ def write_model_input(
     (path, first, _), *others = channels
     for other_path, other, _ in others:
         natural = file_ending_of(other_path) in NATURAL
-        if difference := geometry_difference(first, other, size_only=natural):
+        if difference := geometry_difference(other, first, size_only=natural):
             raise ValueError(f"{other_path} and {path} differ in {difference}")
     found = sum(channel.GetNumberOfComponentsPerPixel() for _, channel, _ in channels)
     if found != len(channel_names):

@@ -319,14 +319,14 @@ def test_missing_channel(data):
     assert "1 channels (p1_frame1_0000.nii.gz); dataset.json names 2 (T1, T2)" in finding.message
     save(load(data.image("p2_frame1")), data.image("p2_frame1", 1), (10, 1, 1))
     finding = data.finding("channel-geometry", "p2_frame1")
-    assert "spacing [1.5, 1.5, 10.0] against [1.0, 1.0, 10.0]" in finding.message
+    assert "spacing [1.0, 1.0, 10.0] against [1.5, 1.5, 10.0]" in finding.message
 
 
 def test_geometry_of_labels(data):
     save(scribble()[:5], data.label("p1_frame1"))
     save(scribble(), data.label("p1_frame2"), (10, 1, 1))
     save(anatomy()[:, :30], data.folder / "labelsTr_dense" / "p2_frame1.nii.gz")
-    assert "size (32, 32, 6) against (32, 32, 5)" in data.finding("label-geometry").message
+    assert "size (32, 32, 5) against (32, 32, 6)" in data.finding("label-geometry").message
     assert "spacing" in data.finding("label-geometry", "p1_frame2").message
     finding = data.finding("dense-geometry", "p2_frame1")
     assert (finding.severity, finding.message[:31]) == (

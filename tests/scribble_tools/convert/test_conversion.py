@@ -306,7 +306,7 @@ def test_bad_pictures_are_named(tmp_path):
         "rgb.png is a picture in colours",
         "lossy.jpg: JPG changes label numbers",
         f"small.png (image: {image}) does not lie on its image's voxel grid: "
-        "size (5, 6) against (5, 4)",
+        "size (5, 4) against (5, 6)",
         "broken.png cannot be read as an image",
         "none: no such file",
     ):

@@ -150,7 +150,7 @@ def test_what_is_no_mask_is_refused(tmp_path, capsys):
     assert "a_1-cell-0.png is no mask of one class: besides 0 it holds 120, 255" in message
     save(tmp_path / "masks" / "a_1-cell-0.png", mask(8))
     assert convert(tmp_path) == 1
-    assert "size (24, 20) against (24, 10)" in capsys.readouterr().err
+    assert "size (24, 10) against (24, 20)" in capsys.readouterr().err
 
 
 def test_words_that_contradict_each_other(tmp_path, capsys):

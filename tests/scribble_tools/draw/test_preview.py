@@ -218,7 +218,7 @@ def test_unusable_cases_are_listed_and_the_others_drawn(root, capsys):
     message = capsys.readouterr().err
     assert "1 of 2 cases could not be drawn:\nb: " in message
     assert "does not fit" in message
-    assert "size (12, 10, 5) against (2, 2, 2)" in message
+    assert "size (2, 2, 2) against (12, 10, 5)" in message
     assert "600 values that are no integers, such as 0.5" in message
     assert sorted(path.name for path in (root / "pictures").iterdir()) == ["a.png", "preview.json"]
 
