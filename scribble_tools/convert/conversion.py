@@ -69,7 +69,9 @@ def _read_case_images(case: SourceCase, names: Sequence[str]) -> tuple[list[_Cha
     found = sum(channel.image.GetNumberOfComponentsPerPixel() for channel in channels)
     if found != len(names):
         problems.append(
-            f"{first.path}: {found} channels, expected {len(names)} ({', '.join(names)})"
+            f"{first.path}: {counted(found, 'channel')}, expected {len(names)} "
+            f"({', '.join(names)}). Every case needs the same ones, and a name for each (convert "
+            "folder: --channel-names, and an --image-pattern for each that is a file of its own)"
         )
     return channels, problems
 

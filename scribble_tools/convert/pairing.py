@@ -240,7 +240,10 @@ def _images_of(
     cases = {case for channel in per_channel for case in channel}
     for place, channel in zip(images, per_channel, strict=True):
         if missing := sorted(cases - set(channel)):
-            problems.append(f"no {place.pattern!r} for the cases {', '.join(missing)}")
+            problems.append(
+                f"no {place.pattern!r} for the cases {', '.join(missing)}: add the files, or leave "
+                "these cases out with all their files (--exclude)"
+            )
     return {
         case: tuple(channel[case] for channel in per_channel if case in channel) for case in cases
     }

@@ -18,7 +18,11 @@ from scribble_tools.draw.preview import preview_case
 from scribble_tools.draw.shown_case import ShownFiles
 from scribble_tools.evaluate.origin import UNFINISHED
 from scribble_tools.images.image_io import write_labels
-from scribble_tools.predict.channels import channels_in_words, refuse_exchanged_channels
+from scribble_tools.predict.channels import (
+    channels_in_words,
+    patterns_in_words,
+    refuse_exchanged_channels,
+)
 from scribble_tools.predict.chosen_model import (
     add_model_arguments,
     find_model_of,
@@ -130,7 +134,8 @@ def predict_images(
         if problems:  # said before the first hour
             number = f"{len(problems)} of {counted(len(cases), 'case')}"
             head = f"{number} cannot be predicted, nothing was:"
-            raise ValueError("\n".join([head, *once_per_kind(problems)]))
+            remedy = patterns_in_words(channel_names, cases)
+            raise ValueError("\n".join(filter(None, [head, *once_per_kind(problems), remedy])))
         verify_model(model.folder)  # nnU-Net executes what stands in a checkpoint
         network = NNUNetModel(model, options.device, options.mirroring)
         for case in tqdm(cases, "predicting", unit="case"):

@@ -204,7 +204,7 @@ def test_wrong_numbers_of_channels_and_axes_are_named(tmp_path):
         "five.nii.gz has 5 dimensions, expected 2 or 3",
         "shifted.nii.gz and",
         "differ in spacing",
-        "plain.nii.gz: 1 channels, expected 2",
+        "plain.nii.gz: 1 channel, expected 2 (channel0, channel1). Every case needs the same ones",
     ):
         assert words in message
 

@@ -627,7 +627,7 @@ def test_channels_by_patterns_in_case_folders(tmp_path, capsys):
     assert np.array_equal(read(folder / "labelsTr" / "c2.nii.gz"), in_nnunet(make_scribble(2)))
     (tmp_path / "images" / "c1" / "t2.nii.gz").unlink()
     assert cli.main(arguments_of(tmp_path, *words, "--overwrite")) == 1
-    assert "no '{case}/t2.nii.gz' for the cases c1" in capsys.readouterr().err
+    assert "no '{case}/t2.nii.gz' for the cases c1: add the files, or" in capsys.readouterr().err
 
 
 # --- pairing ---------------------------------------------------------------------------------

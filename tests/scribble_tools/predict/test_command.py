@@ -267,6 +267,8 @@ def test_which_file_is_which_channel_is_said_before_anything_is_read(tmp_path, c
         options = replace(CPU, image_patterns=given)
         with pytest.raises(ValueError, match=error):
             predict_images(model, tmp_path, tmp_path / "out", options)
+    with pytest.raises(ValueError, match=r"If each channel .* '{case}_T1w.nii.gz' '{case}_FLAIR"):
+        predict_images(model, tmp_path, tmp_path / "out", CPU)
     said = "channels: T1 = {case}_T1w.nii.gz, FLAIR = {case}_FLAIR.nii.gz\n"
     assert capsys.readouterr().out == said
 
