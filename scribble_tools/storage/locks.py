@@ -29,6 +29,7 @@ except ImportError:  # not a Unix system: there is no lock then, as on a file sy
 
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 HELD = {errno.EACCES, errno.EAGAIN}
+NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS}
 MOST_BYTES = 1 << 16  # of the notes
 _held: set[str] = set()  # a process' own locks: the system's are between processes only
 _guard = threading.Lock()
@@ -94,7 +95,7 @@ def _open(path: Path) -> int:
     """Open or make the lock file; never through a link, never a device or somebody's other file.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be made; where nothing can, the message names the folder.
         Busy: there is something else of that name.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
@@ -103,6 +104,8 @@ def _open(path: Path) -> int:
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
             raise Busy(f"{path} is no lock file but a link or folder: take it away") from None
+        if error.errno in NOT_WRITABLE and not os.path.lexists(path):
+            raise type(error)(f"cannot write in {path.parent}: {error.strerror}") from None
         raise
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:

@@ -1,5 +1,6 @@
 """A lock keeps a second writer out, names its holder, and ends with the process."""
 
+import errno
 import os
 import signal
 import sys
@@ -110,8 +111,21 @@ def test_a_second_writer_of_a_set_is_kept_out(tmp_path):
     assert (tmp_path / "x").read_text() == "x"
 
 
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_a_folder_that_cannot_be_written_in_is_named_and_no_hidden_file(
+    tmp_path, monkeypatch, number
+):
+    def refused(path, *_):
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(os, "open", refused)
+    with pytest.raises(OSError) as error, locked(tmp_path / ".Dataset130.lock"):
+        pass
+    assert str(error.value) == f"cannot write in {tmp_path}: {os.strerror(number)}"
+    assert isinstance(error.value, PermissionError) == (number == errno.EACCES)
+
+
 def test_where_the_file_system_has_no_locks_writing_goes_on(tmp_path, monkeypatch):
-    import errno
     import fcntl
 
     def none(*arguments):
