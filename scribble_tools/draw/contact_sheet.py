@@ -30,6 +30,7 @@ LETTER = 0.6  # of the font's size: about the width of a letter
 TITLE_POINTS, TEXT_POINTS, FOOTER_POINTS = 10, 8, 7
 LEFT_INCHES = 1.35 * TEXT_POINTS / 72 + 2 * GAP_INCHES  # a line of text beside the rows
 TALLEST_INCHES = 3.6
+IMAGE = "image"  # the first column's title, where there is no choice of channels
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,7 @@ def contact_sheet(
     edges: Sequence[str] | None = None,
     notes: Sequence[str] = (),
     sheet_inches: float | None = None,
+    image_title: str = IMAGE,
 ) -> Figure:
     """Draw rows of slices, with the bare image and then every panel as columns.
 
@@ -171,6 +173,7 @@ def contact_sheet(
         notes: sentences for the sheet's footer.
         sheet_inches: width that the panels are to fill, as far as that makes none taller than
             `TALLEST_INCHES`; default: panels of `PANEL_INCHES`.
+        image_title: above the first column.
 
     Raises:
         ValueError: a panel's shape differs from the image's, or there is no such slice.
@@ -210,7 +213,7 @@ def contact_sheet(
         notes.append(f"Colours repeat after {SHADES * len(COLOURS)} labels.")
     names = {0: "background", **(label_names or {})}
     handles = [Patch(color=colour_of(v), label=names.get(v, f"label {v}")) for v in sorted(present)]
-    column_titles = ["image", *(panel.title for panel in panels)]
+    column_titles = [image_title, *(panel.title for panel in panels)]
     row_titles = [f"slice {k}" if len(image) > 1 else "" for k in slices]
     figure, corners = _empty_sheet(title, column_titles, row_titles, panel_size, handles, notes)
 

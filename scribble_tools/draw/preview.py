@@ -8,7 +8,7 @@ from pathlib import Path
 
 from scribble_tools.dataset.raw import FILE, RawDataset, files_by_case
 from scribble_tools.draw.contact_sheet import choose_slices, save_png
-from scribble_tools.draw.shown_case import ShownFiles, read_case
+from scribble_tools.draw.shown_case import ShownFiles, read_case, title_of_channel
 from scribble_tools.evaluate.label_files import label_files_like
 from scribble_tools.images.file_kind import normal_form
 from scribble_tools.images.slicer_segmentation import value_conflicts
@@ -154,7 +154,7 @@ def find_case_files(
         folders = " or ".join(map(str, predictions)) or dataset / "labelsTr"
         raise FileNotFoundError(f"no label files in {folders}: nothing to show")
     found, problems = [], []
-    suffix = f"_{channel:04d}{ending}"
+    suffix, title = f"_{channel:04d}{ending}", title_of_channel(raw.channels, channel)
     images = {
         case: path
         for sub in ("imagesTs", "imagesTr")
@@ -173,7 +173,7 @@ def find_case_files(
         if not predictions and case not in scribbles:
             problems.append(f"no scribble {dataset / 'labelsTr' / (case + ending)}")
         shown = {title: having[case] for title, having in predicted.items() if case in having}
-        found.append(ShownFiles(case, image, scribbles.get(case), shown, dense.get(case)))
+        found.append(ShownFiles(case, image, scribbles.get(case), shown, dense.get(case), title))
     if problems:
         head = f"{counted(len(problems), 'file is missing', 'files are missing')} ({remedy}):"
         raise FileNotFoundError("\n".join([head, *problems]))

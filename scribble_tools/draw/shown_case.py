@@ -14,7 +14,7 @@ from scribble_tools.dataset.raw import (
     read_label_names,
     read_label_set,
 )
-from scribble_tools.draw.contact_sheet import Panel, contact_sheet, labelled_slices
+from scribble_tools.draw.contact_sheet import IMAGE, Panel, contact_sheet, labelled_slices
 from scribble_tools.draw.display_plane import DisplayPlane, display_plane
 from scribble_tools.draw.surroundings import outside_in_words, surroundings
 from scribble_tools.images.file_integrity import count_not_finite
@@ -29,13 +29,18 @@ from scribble_tools.wording import counted
 
 @dataclass(frozen=True)
 class ShownFiles:
-    """The files shown of one case; predictions by the title of their column."""
+    """The files shown of one case; predictions by the title of their column.
+
+    Attributes:
+        image_title: of the image's column, see `title_of_channel`.
+    """
 
     name: str
     image: Path
     scribble: Path | None = None
     predictions: Mapping[str, Path] = field(default_factory=dict)
     reference: Path | None = None
+    image_title: str = IMAGE
 
     @property
     def label_maps(self) -> list[tuple[str, Path]]:
@@ -46,6 +51,13 @@ class ShownFiles:
             ("reference", self.reference),
         )
         return [(title, path) for title, path in given if path is not None]
+
+
+def title_of_channel(names: Sequence[str], channel: int = 0) -> str:
+    """Which of an image's channels is shown, where it has several and a file holds one."""
+    if len(names) == 1 or not 0 <= channel < len(names):
+        return IMAGE
+    return f"{names[channel]} (channel {channel} of {len(names)})"
 
 
 def _most_frequent(labels: np.ndarray) -> int:
@@ -71,6 +83,7 @@ class ShownCase:
     plane: DisplayPlane
     label_names: Mapping[int, str]
     notes: Sequence[str]
+    image_title: str = IMAGE
 
     def cropped(self) -> ShownCase:
         """The surroundings of strokes and reference alone, see `surroundings`."""
@@ -105,6 +118,7 @@ class ShownCase:
             self.plane.edges,
             self.notes,
             sheet_inches,
+            self.image_title,
         )
 
 
@@ -164,4 +178,6 @@ def read_case(files: ShownFiles, dataset_json: Path | None = None) -> ShownCase:
         raise ValueError("\n".join(problems))
     held = set().union(*(np.unique(panel.labels).tolist() for panel in panels))
     names = {value: name for value, name in names.items() if value in held}
-    return ShownCase(plane.cut(grey_or_colours(image)), panels, plane, names, notes)
+    picture = plane.cut(grey_or_colours(image))
+    title = IMAGE if image.GetNumberOfComponentsPerPixel() > 1 else files.image_title
+    return ShownCase(picture, panels, plane, names, notes, title)

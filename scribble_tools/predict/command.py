@@ -15,7 +15,7 @@ from scribble_tools.dataset.provenance import package_versions
 from scribble_tools.dataset.raw import FILE, read_dataset_json, read_label_names, read_label_set
 from scribble_tools.dataset.writing import IGNORE, find_raw_dataset
 from scribble_tools.draw.preview import preview_case
-from scribble_tools.draw.shown_case import ShownFiles
+from scribble_tools.draw.shown_case import ShownFiles, title_of_channel
 from scribble_tools.evaluate.origin import UNFINISHED
 from scribble_tools.images.image_io import write_labels
 from scribble_tools.predict.channels import (
@@ -150,7 +150,10 @@ def predict_images(
             if options.pictures:
                 labels = Path(inputs) / f"labels_of_{case.name}{content['file_ending']}"
                 write_labels(found.labels.reshape(image.GetSize()[::-1]), image, labels)
-                shown = ShownFiles(case.name, files[0], predictions={"prediction": labels})
+                title = title_of_channel(channel_names)
+                shown = ShownFiles(
+                    case.name, files[0], predictions={"prediction": labels}, image_title=title
+                )
                 preview_case(shown, others[-1], dataset_json)
         refuse_to_replace(out, new, earlier, options.overwrite)  # what has come meanwhile
         record = _record(model, images, options, cases, drawn)

@@ -14,7 +14,7 @@ from matplotlib.image import imread
 from scribble_tools.cli import main
 from scribble_tools.draw.contact_sheet import COLOURS
 from scribble_tools.draw.preview import distinct_titles, find_case_files, preview_dataset
-from scribble_tools.draw.shown_case import ShownFiles, read_case
+from scribble_tools.draw.shown_case import ShownFiles, read_case, title_of_channel
 from scribble_tools.predict.label_writer import write_prediction
 
 DATASET = "Dataset007_Organs"
@@ -168,6 +168,11 @@ def test_another_channel(root):
     write(folder / "a_0001.nii.gz", np.zeros((5, 10, 12), np.float32))
     assert preview(root, "7", "--cases", "a", "--channel", 1) == 0
     assert index(root)["a"]["image"].endswith("a_0001.nii.gz")
+    for channel, title in ((0, "MRI (channel 0 of 2)"), (1, "T2 (channel 1 of 2)")):
+        (files,) = find_case_files(folder.parent, cases=["a"], channel=channel)
+        texts = read_case(files).sheet([0], "a").axes[0].texts
+        assert title in [text.get_text().replace("\n", " ") for text in texts]
+    assert title_of_channel(["MRI"]) == title_of_channel(["MRI", "T2"], 2) == "image"
 
 
 def test_any_number_of_processes_gives_the_same(root, processes):
@@ -265,8 +270,9 @@ def test_natural_images(root):
     write(folder / "imagesTr" / "cat_0000.png", image, (1, 1))
     write(folder / "labelsTr" / "cat.png", scribble, (1, 1))
     labels = {"background": 0, "cat": 1, "ignore": 2}
-    content = {"labels": labels, "file_ending": ".png", "channel_names": {"0": "RGB"}}
+    content = {"labels": labels, "file_ending": ".png", "channel_names": dict(enumerate("RGB"))}
     (folder / "dataset.json").write_text(json.dumps(content))
+    assert read_case(find_case_files(folder)[0]).image_title == "image", "all channels are shown"
     assert preview(root, "8") == 0
     entry = index(root)["cat"]
     assert (entry["slices"], entry["slice_axis"], entry["left"]) == ([0], None, None)
@@ -402,7 +408,9 @@ def test_a_label_map_with_another_header_is_shown_with_a_remark(root, monkeypatc
     )
     assert single(root) == 0
     text = " ".join(text.get_text() for text in figures[0].axes[0].texts).replace("\n", " ")
-    assert "The header of the scribble is unlike the image's: spacing [1.0, 1.0, 8.0]" in text
+    assert (
+        "The header of the scribble is unlike the image's: spacing [2.0, 2.0, 8.0] against" in text
+    )
 
 
 def test_a_picture_of_some_annotated_slices_says_of_how_many(root, monkeypatch):
