@@ -22,6 +22,7 @@ from scribble_tools.convert.pairing import DENSE, IMAGE, SCRIBBLE, CaseFiles, Pl
 from scribble_tools.convert.source import Source, SourceCase
 from scribble_tools.convert.update_command import run_update
 from scribble_tools.dataset.patients import perhaps_of_one
+from scribble_tools.images.channel_patterns import exchanged_channels
 from scribble_tools.images.file_kind import NATURAL, ending_of_content
 from scribble_tools.images.image_files import channel_problems, count_channels, read_channels
 from scribble_tools.problems import refuse
@@ -112,6 +113,12 @@ def folder_source(
         FileNotFoundError, ValueError: files do not pair up, labels are not explained in full,
             patients or channel names are missing. The message lists all cases concerned.
     """
+    patterns = [place.pattern for place in images if place.pattern]
+    if found := exchanged_channels(options.channel_names, patterns):
+        raise ValueError(
+            f"channels exchanged: {found[0]}. For these --channel-names say --image-pattern "
+            f"{found[1]}"
+        )
     roles = [LabelRole.of(SCRIBBLE, scribbles, options)]
     if dense is not None:
         roles.append(LabelRole.of(DENSE, dense, options))

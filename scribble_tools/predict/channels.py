@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Sequence
 
+from scribble_tools.images.channel_patterns import channel_named, exchanged_channels
 from scribble_tools.images.file_kind import NATURAL, file_ending_of
 from scribble_tools.images.name_patterns import PLACEHOLDER
 from scribble_tools.images.slicer_segmentation import stem_of
@@ -28,17 +29,6 @@ def channels_in_words(
     return ", ".join(f"{name} = {file}" for name, file in zip(names, files, strict=True))
 
 
-def _channel_named(pattern: str, names: Sequence[str]) -> int | None:
-    """The one channel whose name stands in a pattern, as a word or as its beginning (T1w)."""
-    found = set()
-    for word in re.findall(r"[^\W_]+", pattern.replace(PLACEHOLDER, " ").lower()):
-        own = {name.lower(): k for k, name in enumerate(names)}
-        fitting = [n for n in own if word == n or (len(n) > 1 and word.startswith(n))]
-        if fitting:
-            found.add(own[max(fitting, key=len)])  # t1ce is no T1 where there is a T1ce
-    return found.pop() if len(found) == 1 else None
-
-
 def patterns_in_words(names: Sequence[str], cases: Sequence[NewImage]) -> str:
     """What to type where each channel has a file of its own, and each was taken for a case.
 
@@ -51,7 +41,7 @@ def patterns_in_words(names: Sequence[str], cases: Sequence[NewImage]) -> str:
     found: dict[int | None, set[str]] = {}
     for path in files:
         pattern = PLACEHOLDER + re.sub(r"^.*(?=[_-])", "", stem_of(path)) + file_ending_of(path)
-        found.setdefault(_channel_named(pattern, names), set()).add(pattern)
+        found.setdefault(channel_named(pattern, names), set()).add(pattern)
     if found.keys() == {*range(len(names))} and all(len(own) == 1 for own in found.values()):
         patterns = [found[k].pop() for k in range(len(names))]
     else:
@@ -68,15 +58,10 @@ def refuse_exchanged_channels(names: Sequence[str], patterns: Sequence[str]) -> 
     Raises:
         ValueError: they do; the message has them in order.
     """
-    named = {k: j for k, p in enumerate(patterns) if (j := _channel_named(p, names)) is not None}
-    if named.keys() != {*named.values()} or all(k == j for k, j in named.items()):
-        return
-    ordered = [*patterns]
-    for k, j in named.items():
-        ordered[j] = patterns[k]
-    wrong = ", ".join(f"{names[k]} = {patterns[k]}" for k, j in named.items() if k != j)
-    raise ValueError(
-        f"channels exchanged: {wrong}. The model wants {', '.join(names)} in this order: "
-        f"--image-pattern {shlex.join(ordered)}. If it was really trained with them exchanged, "
-        "call the files CASE_0000, CASE_0001, ..., and say no --image-pattern"
-    )
+    if found := exchanged_channels(names, patterns):
+        wrong, ordered = found
+        raise ValueError(
+            f"channels exchanged: {wrong}. The model wants {', '.join(names)} in this order: "
+            f"--image-pattern {ordered}. If it was really trained with them exchanged, "
+            "call the files CASE_0000, CASE_0001, ..., and say no --image-pattern"
+        )

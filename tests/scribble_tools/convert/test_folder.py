@@ -625,6 +625,11 @@ def test_channels_by_patterns_in_case_folders(tmp_path, capsys):
     folder = convert(tmp_path, *words)
     assert np.array_equal(read(folder / "imagesTr" / "c2_0001.nii.gz"), make_image(52))
     assert np.array_equal(read(folder / "labelsTr" / "c2.nii.gz"), in_nnunet(make_scribble(2)))
+    exchanged = [*words, "--overwrite", "--channel-names", "T2", "T1"]
+    assert cli.main(arguments_of(tmp_path, *exchanged)) == 1
+    message = capsys.readouterr().err
+    assert "channels exchanged: T2 = {case}/t1.nii.gz, T1 = {case}/t2.nii.gz." in message
+    assert "say --image-pattern '{case}/t2.nii.gz' '{case}/t1.nii.gz'" in message
     (tmp_path / "images" / "c1" / "t2.nii.gz").unlink()
     assert cli.main(arguments_of(tmp_path, *words, "--overwrite")) == 1
     assert "no '{case}/t2.nii.gz' for the cases c1: add the files, or" in capsys.readouterr().err
