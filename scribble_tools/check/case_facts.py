@@ -29,8 +29,8 @@ class CaseFacts:
 
     Attributes:
         counts: voxels of every label value; empty when the labels cannot be read.
-        voxels: a digest of the first image's, the same for copies of it, whatever their header and
-            type of numbers; empty when it cannot be read or its voxels are all alike.
+        voxels: a digest of all channels', the same for copies of them, whatever their header and
+            type of numbers; empty when one cannot be read or its voxels are all alike.
         thin_on_zero: nearly everything is 0 and the rest is thin lines, so that 0 may well mean
             unlabelled.
         compared: annotated voxels that also have a dense label, ``contradicting`` of them another.
@@ -83,7 +83,7 @@ def examine_case(about: Description, files: TrainingCase) -> CaseFacts:
 
     size_only = about.file_ending in WITHOUT_GEOMETRY
     num_images = num_channels = 0
-    grid, voxels = None, ""
+    grid, digests = None, []
     for path in files.images:
         try:
             image = read_image(path)
@@ -109,8 +109,8 @@ def examine_case(about: Description, files: TrainingCase) -> CaseFacts:
                 f"{path.name}: every voxel is {array.flat[0]:g}",
                 "The file is empty or was exported wrongly: " + DAMAGED,
             )
-        elif path == files.images[0]:
-            voxels = _digest(array)
+        else:
+            digests.append(_digest(array))
         channels, own_grid = _channels(image)
         num_channels += channels
         grid = grid or own_grid
@@ -123,6 +123,7 @@ def examine_case(about: Description, files: TrainingCase) -> CaseFacts:
                 "Register and resample the channels onto the first one",
             )
     names = [path.name for path in files.images]
+    voxels = " ".join(digests) if len(digests) == len(names) else ""
     if about.channels and num_images == len(names) and num_channels != len(about.channels):
         add(
             "error",

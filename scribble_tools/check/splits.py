@@ -63,11 +63,9 @@ def _perhaps_mistaken(folder: Path, patients: Mapping[str, str]) -> list[Finding
         f"every case counts as a patient of its own: are {of_one[0]} and {of_one[1]} of one? Then "
         "folds may validate on patients that they train on"
     )
-    remedy = (
-        f"If so, convert again with --patient-regex {BEFORE_LAST}, or the like. What it finds: "
-        f"scribble_tools check {shlex.quote(folder.name)} --patient-regex {BEFORE_LAST}"
-    )
-    return [Finding("note", "patients-alike", "data set", message, remedy)]
+    remedy = "If so, convert again with a --patient-regex. The line below shows what one finds"
+    line = f"scribble_tools check {shlex.quote(str(folder))} --patient-regex {BEFORE_LAST}"
+    return [Finding("note", "patients-alike", "data set", message, remedy, line)]
 
 
 def split_findings(
@@ -158,7 +156,8 @@ def _copy_findings(
             for number, fold in enumerate(folds)
             if all({*cases} & side for side in (fold["train"] - fold["val"], fold["val"]))
         ]
-        severity, message = "warning", f"{message}, and do not count as one patient"
+        severity = "warning"
+        message += ", and do not count as one patient" if patients else ", of one patient or not"
         if leaking:
             severity = "error"
             message += (
@@ -166,7 +165,7 @@ def _copy_findings(
             )
         remedy = (
             "Is one a copy by mistake? Take it out (convert: --exclude). If it is one patient's, "
-            "convert again and say so (--patients or --patient-regex)"
+            "convert again and say so (--patients or --patient-regex; check has the latter, too)"
         )
         findings.append(Finding(severity, "image-of-two-patients", cases[0], message, remedy))
     return findings

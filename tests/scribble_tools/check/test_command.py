@@ -570,6 +570,19 @@ def test_one_image_under_two_patients_names(data):
     assert not {"image-of-two-patients"} & {f.code for f in data.check().findings}
 
 
+def test_cases_that_share_one_of_two_channels_are_no_copies(data):
+    data.change_json("dataset.json", channel_names={"0": "atlas", "1": "MRI"})
+    for k, case in enumerate(CASES):
+        save(np.arange(np.prod(SHAPE), dtype=np.int16).reshape(SHAPE), data.image(case))
+        save(
+            np.arange(np.prod(SHAPE), dtype=np.int16).reshape(SHAPE) % (9 + k), data.image(case, 1)
+        )
+    assert not {"image-of-two-patients", "image-twice"} & {f.code for f in data.check().findings}
+    (data.image("p1_frame1", 1)).replace(data.image("p2_frame1", 1))
+    save(load(data.image("p2_frame1", 1)), data.image("p1_frame1", 1))
+    assert data.finding("image-of-two-patients").where == "p1_frame1"
+
+
 def test_images_of_nothing_are_not_taken_for_copies(data):
     for case in ("p1_frame1", "p2_frame2"):
         save(np.zeros(SHAPE, np.int16), data.image(case))
@@ -585,7 +598,8 @@ def test_patients_that_nobody_named_may_have_several_cases(data):
     finding = data.finding("patients-alike")
     assert finding.severity == "note"
     assert "are p1_frame1 and p1_frame2 of one?" in finding.message
-    regex = finding.remedy.split("'")[1]
+    *_, folder, _, regex = shlex.split(finding.line)
+    assert folder == str(data.folder)
     assert data.finding("splits-patient", patient_regex=regex)
     data.change_json("conversion.json", patients=CASES)
     assert "patients-alike" not in {f.code for f in data.check().findings}
