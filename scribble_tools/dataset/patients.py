@@ -21,12 +21,13 @@ def perhaps_of_one(cases: Collection[str]) -> list[str]:
     """The first cases whose names differ as those of one patient's images do, or none.
 
     ``anna_before`` and ``anna_after`` do, or ``sub-01_ses-1`` and ``sub-01_ses-2``; cases that are
-    numbered through, ``photo_1`` and ``photo_2``, do not.
+    numbered through, ``photo_1`` and ``photo_2`` or ``site1_001`` and ``site1_002``, do not.
     """
     groups: dict[str, list[str]] = {}
     for case in sorted(cases):
         head, last = re.fullmatch("(.*?)[_-]?([^_-]*)", case).groups()
-        numbered = not re.search(r"\d", head) and re.search(r"\d", last)
+        numbered = re.search(r"\d", last) and not re.search(r"\d", head)
+        numbered = numbered or re.fullmatch(r"\d{3,}", last)
         groups.setdefault(case if numbered else head or case, []).append(case)
     alike = [group for group in groups.values() if len(group) > 1]
     return alike[0] if alike and len(groups) > 1 else []

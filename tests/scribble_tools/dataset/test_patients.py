@@ -54,6 +54,8 @@ def test_unusable_record(tmp_path, content):
         (" ".join(CASES), " ".join(CASES[:2])),
         ("photo_1 photo_2 photo_3 view_1", ""),
         ("case-2021-1 case-2021-2", ""),  # numbered through
+        ("site1_001 site1_002 site2_001", ""),
+        ("BraTS20_Training_001 BraTS20_Training_002 BraTS21_Training_001", ""),
         ("anna ben", ""),
         ("", ""),
     ],
