@@ -108,7 +108,8 @@ def assign_new_patients(
         patients = assign_patients(cases, root, patients_csv, patient_regex)
     except ValueError as error:
         raise ValueError(f"{error}{_of_record(given, record)}") from None
-    refuse(alike_patients([*known.values(), *patients.values()], patients.values()))
+    joining = {*patients.values()} - {*known.values()}
+    refuse(alike_patients([*known.values(), *joining], joining))
     if patients_csv is not None:
         table = read_patients(patients_csv)
         said, where = {case: table.get(case) for case in known}, str(patients_csv)

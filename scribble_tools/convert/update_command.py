@@ -19,6 +19,7 @@ from scribble_tools.dataset.not_strokes import NOT_STROKES, read_not_strokes
 from scribble_tools.dataset.preprocessed_plans import plans_in, preprocess_command
 from scribble_tools.dataset.raw import RawDataset
 from scribble_tools.dataset.writing import RECORD, find_dataset, next_commands
+from scribble_tools.images.channel_patterns import exchanged_channels
 from scribble_tools.images.label_files import GridRules, grid_remarks
 from scribble_tools.images.segmentation_files import GREY, NAN_LABEL, LabelReading
 from scribble_tools.text_tables import text_table
@@ -54,7 +55,13 @@ def run_update(options: Options) -> int:
         options.num_processes,
     )
 
-    record = RawDataset.read(dataset, tolerate=("splits",)).record
+    raw = RawDataset.read(dataset, tolerate=("splits",))
+    record = raw.record
+    if exchanged := exchanged_channels(raw.channels, options.image_pattern or ()):
+        raise ValueError(
+            f"channels exchanged: {exchanged[0]}. The data set has "
+            f"{', '.join(raw.channels)} in this order: --image-pattern {exchanged[1]}"
+        )
     said = options.patients, options.patient_regex
 
     def patients_of(cases: Mapping[str, CaseFiles]) -> dict[str, str]:

@@ -187,6 +187,19 @@ def test_where_nothing_tells_the_patients_of_new_cases_they_are_asked_for(raw, c
     assert "every case counts as a patient of its own" in capsys.readouterr().out
 
 
+def test_new_images_with_exchanged_channels_are_refused(raw, capsys):
+    content = json.loads((raw / "dataset.json").read_text())
+    content["channel_names"] = {"0": "T1", "1": "T2"}
+    (raw / "dataset.json").write_text(json.dumps(content))
+    files = snapshot(raw)
+    patterns = ["--image-pattern", "{case}_T2.nii.gz", "{case}_T1.nii.gz"]
+    assert update(raw, *patterns, images="images") == 1
+    error = capsys.readouterr().err
+    assert "channels exchanged: T1 = {case}_T2.nii.gz, T2 = {case}_T1.nii.gz. The data" in error
+    assert "--image-pattern '{case}_T1.nii.gz' '{case}_T2.nii.gz'" in error
+    assert snapshot(raw) == files
+
+
 def test_a_regex_that_gives_an_old_patient_another_name_is_refused(raw, capsys):
     add_case(raw.parents[1], "p2_c")
     files = snapshot(raw)
