@@ -72,7 +72,7 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         if self.epochs is not None:
             self.num_epochs = self.epochs
         self.folder_guard = FolderGuard(Path(self.output_folder))
-        self.saved = checkpoint_files.SavedEpochs(self.save_every)
+        self.saved = checkpoint_files.SavedEpochs()
         self.iteration = 0
         self._finite = FiniteWatch()
         self.epoch_log = EpochLog(self.config, self.logger, self.print_to_log_file)

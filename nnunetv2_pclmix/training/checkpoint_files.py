@@ -109,14 +109,9 @@ def read_plain(filename: str, warn: Callable[[str], None]) -> tuple[str, dict]:
 
 
 class SavedEpochs:
-    """What of a running training has been saved.
+    """What of a running training has been saved."""
 
-    Args:
-        every: epochs between two latest checkpoints.
-    """
-
-    def __init__(self, every: int) -> None:
-        self._every = every
+    def __init__(self) -> None:
         self._epochs: dict[str, int] = {}
 
     def note(self, filename: str, epochs: int) -> None:
@@ -127,8 +122,8 @@ class SavedEpochs:
         """What was saved, and how to go on."""
         if not self._epochs:
             return (
-                f"No checkpoint was written yet; the first one comes after {self._every} epochs or "
-                "sooner. Run the same command again"
+                "No checkpoint was written yet; the first one comes with the end of the first "
+                "epoch, unless checkpoints are switched off. Run the same command again"
             )
         # as nnU-Net's --c chooses
         order = (FINAL, LATEST, *sorted(self._epochs))
