@@ -18,7 +18,7 @@ from scribble_tools.dataset.drawn_labels import read_drawn_labels
 from scribble_tools.dataset.not_strokes import NOT_STROKES, read_not_strokes
 from scribble_tools.dataset.preprocessed_plans import plans_in, preprocess_command
 from scribble_tools.dataset.raw import RawDataset
-from scribble_tools.dataset.writing import RECORD, find_dataset, next_commands
+from scribble_tools.dataset.writing import RECORD, THEN, find_dataset, next_commands
 from scribble_tools.images.channel_patterns import exchanged_channels
 from scribble_tools.images.label_files import GridRules, grid_remarks
 from scribble_tools.images.segmentation_files import GREY, NAN_LABEL, LabelReading
@@ -175,5 +175,6 @@ def _next(dataset: Path) -> str:
     done = [name for name in done if name in planned]
     lines = next_commands(dataset).splitlines()
     if done:
-        lines[-1:] = [f"then: {preprocess_command(folder, name)}" for name in done]
+        lines = [line for line in lines if not line.startswith(THEN)]
+        lines += [f"{THEN}{preprocess_command(folder, name)}" for name in done]
     return "\n".join(lines)

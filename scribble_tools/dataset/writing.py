@@ -21,6 +21,7 @@ from scribble_tools.wording import counted
 IGNORE = "ignore"
 RECORD = "conversion.json"
 SPLITS = "splits_final.json"
+THEN = "then: "  # of lines that preprocess
 
 
 @contextmanager
@@ -144,15 +145,30 @@ def next_commands(folder: Path, configuration: str | None = None) -> str:
         configuration: of nnU-Net, such as ``2d``; None: all that it plans.
     """
     raw, number = Path(os.path.realpath(folder)).parent, int(folder.name[7:10])
-    only = f"-c {configuration} " if configuration else ""
-    lines = [
-        f"next: scribble_tools check {number}",
-        # --clean: nnU-Net would keep the fingerprint of an overwritten data set of this id
-        f"then: nnUNetv2_plan_and_preprocess -d {number} {only}--clean",
-    ]
+    only = f" -c {configuration}" if configuration else ""
+    # --clean: nnU-Net would keep the fingerprint of an overwritten data set of this id
+    then = [f"nnUNetv2_plan_and_preprocess -d {number}{only} --clean"]
+    if _has_scribbled_ct(folder):
+        then = [
+            f"nnUNetv2_extract_fingerprint -d {number} --clean",
+            f"nnunetv2_pclmix ct-fingerprint {number}",
+            f"nnUNetv2_plan_experiment -d {number}",
+            f"nnUNetv2_preprocess -d {number}{only}",
+        ]
+    lines = [f"next: scribble_tools check {number}", *(f"{THEN}{line}" for line in then)]
     if Path(os.path.realpath(os.environ.get("nnUNet_raw") or "/")) != raw:
         lines.insert(0, f"first: export nnUNet_raw={shlex.quote(str(raw))}")
     return "\n".join(lines)
+
+
+def _has_scribbled_ct(folder: Path) -> bool:
+    """Whether nnU-Net would take what is unlabelled for foreground of a CT image."""
+    try:
+        content = read_json(folder / "dataset.json", shapes.DATASET_JSON)
+    except (OSError, ValueError):
+        return False
+    ct = any(name.casefold() == "ct" for name in content["channel_names"].values())
+    return ct and IGNORE in content["labels"]
 
 
 def dataset_json(

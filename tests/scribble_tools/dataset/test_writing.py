@@ -250,6 +250,24 @@ def test_next_commands_say_where_nnunet_has_to_look(tmp_path, monkeypatch):
     assert next_commands(folder).endswith("-d 27 --clean")
 
 
+def test_next_commands_of_scribbled_ct_correct_its_statistics(tmp_path, monkeypatch):
+    monkeypatch.setenv("nnUNet_raw", str(tmp_path))
+    folder = tmp_path / "Dataset027_X"
+    folder.mkdir()
+    content = {"channel_names": {"0": "CT"}, "file_ending": ".nrrd", "numTraining": 1}
+    labels = {"background": 0, "liver": 1, "ignore": 2}
+    write_json({**content, "labels": labels}, folder / "dataset.json")
+    assert next_commands(folder, "2d").splitlines()[1:] == [
+        "then: nnUNetv2_extract_fingerprint -d 27 --clean",
+        "then: nnunetv2_pclmix ct-fingerprint 27",
+        "then: nnUNetv2_plan_experiment -d 27",
+        "then: nnUNetv2_preprocess -d 27 -c 2d",
+    ]
+    del labels["ignore"]
+    write_json({**content, "labels": labels}, folder / "dataset.json")
+    assert next_commands(folder).endswith("then: nnUNetv2_plan_and_preprocess -d 27 --clean")
+
+
 def test_a_path_that_is_wrong_is_not_looked_for_elsewhere(tmp_path, monkeypatch):
     monkeypatch.setenv("nnUNet_raw", str(tmp_path))
     with pytest.raises(FileNotFoundError, match="raw/Dataset027_X is not a folder"):
