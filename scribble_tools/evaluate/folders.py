@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ SOME_CASES = (
     ", or score a fold's validation cases only: --splits splits_final.json --fold FOLD; or give a "
     "folder with the references of the predicted cases alone"
 )
+NOT_SCORED = "predicted values"
 MANY_VALUES = 12  # unknown ones; more are no labels, as a rule
 
 
@@ -73,7 +74,7 @@ def _evaluate_files(
     if natural and unit == MILLIMETRES:
         remarks.append("mm by the resolution that the picture states: is it that of the object?")
     if unknown := sorted(set(np.unique(prediction).tolist()) - labels.values):
-        remarks.append(f"predicted values {_listed(unknown)} are not scored")
+        remarks.append(f"{NOT_SCORED} {_listed(unknown)} are not scored")
     if unknown := sorted(set(np.unique(reference).tolist()) - labels.values - {labels.ignore}):
         remarks.append(f"reference values {_listed(unknown)} count as background")
     if labels.ignore is not None and (reference == labels.ignore).mean() > 0.5:
@@ -85,6 +86,27 @@ def _evaluate_files(
     )
     confusion = confusion_of_case(prediction, reference, labels, keep_largest)
     return scores, confusion, remarks, [], unit
+
+
+def _doubtful_values(confusion: np.ndarray, notes: Iterable[str]) -> list[str]:
+    """What to ask where the references seem to have other values than the predictions.
+
+    Args:
+        confusion: of all cases, (parts true, parts predicted); the first part is background.
+        notes: on all cases.
+    """
+    doubts = []
+    if not confusion[0].any():
+        doubts.append(
+            "no voxel of the references is 0, which is background: has it another value there, or "
+            "are these images? Then the scores are wrong; write it as 0"
+        )
+    if not confusion[:, 1:].any() and any(note.startswith(NOT_SCORED) for note in notes):
+        doubts.append(
+            "no value that was predicted is a class of the references: do both mean the same by "
+            "their values? If not, the scores mean nothing"
+        )
+    return doubts
 
 
 def evaluate_folders(
@@ -183,6 +205,7 @@ def evaluate_folders(
         raise ValueError(
             "\n".join([f"{counted(len(problems), 'problem')}, nothing scored:", *problems, *remedy])
         )
+    notes |= {doubt: ["all cases"] for doubt in _doubtful_values(sum(confusion.values()), notes)}
     unit = PIXELS if {*units.values()} == {PIXELS} else MILLIMETRES
     if unit == PIXELS:
         scores = [replace(own, volume_error_ml=1000 * own.volume_error_ml) for own in scores]

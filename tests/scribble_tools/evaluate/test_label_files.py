@@ -114,3 +114,23 @@ def test_nothing_is_said_of_names_that_differ_otherwise(folders):
     assert addition_hint({}, ["a1"]) is None
     assert addition_hint(lost, ["a1", "x", "y"]) is None  # one of three is a chance
     assert "'ref_'" in addition_hint({"ref_a": ref / "ref_a.nii.gz"}, ["a"])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda labels: labels, ()),
+        (lambda labels: np.where(labels == 0, 4, labels), ("no voxel of the references is 0",)),
+        (lambda labels: 50 * labels, ("no value that was predicted is a class",)),
+    ],
+)
+def test_references_with_other_values_are_asked_about(tmp_path, capsys, change, words):
+    path = save(tmp_path / "pred" / "a.mha")
+    labels = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+    (tmp_path / "ref").mkdir()
+    changed = sitk.GetImageFromArray(change(labels).astype(np.uint8))
+    sitk.WriteImage(changed, str(tmp_path / "ref" / "a.mha"))
+    assert cli.main(["evaluate", str(tmp_path / "pred"), str(tmp_path / "ref"), "-np", "1"]) == 0
+    out = capsys.readouterr().out
+    doubts = ("no voxel of the references is 0", "no value that was predicted is a class")
+    assert [doubt in out for doubt in doubts] == [doubt in words for doubt in doubts]
