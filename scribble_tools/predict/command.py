@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ from scribble_tools.predict.label_writer import (
     write_prediction,
     write_uncertainty,
 )
+from scribble_tools.predict.labels_among import doubt_of_labels_only
 from scribble_tools.predict.new_images import NewImage, find_new_images, read_new_images
 from scribble_tools.predict.nnunet_model import NNUNetModel, TrainedModel
 from scribble_tools.predict.record import (
@@ -136,6 +138,8 @@ def predict_images(
             head = f"{number} cannot be predicted, nothing was:"
             remedy = patterns_in_words(channel_names, cases)
             raise ValueError("\n".join(filter(None, [head, *once_per_kind(problems), remedy])))
+        if doubt := doubt_of_labels_only({c.files[0]: read[c.name][0] for c in cases}):
+            print(f"WARNING: {doubt}", file=sys.stderr)
         verify_model(model.folder)  # nnU-Net executes what stands in a checkpoint
         network = NNUNetModel(model, options.device, options.mirroring)
         for case in tqdm(cases, "predicting", unit="case"):

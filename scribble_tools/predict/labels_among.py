@@ -37,6 +37,16 @@ def labels_among(images: Mapping[Path, sitk.Image]) -> list[Path]:
     ]
 
 
+def doubt_of_labels_only(images: Mapping[Path, sitk.Image]) -> str:
+    """A question where all files look like labels; images of few values may be right."""
+    if not images or not all(_looks_like_labels(own, path) for path, own in images.items()):
+        return ""
+    return (
+        f"{next(iter(images))} and all others hold few whole values, as labels do. Are these the "
+        "images to predict?"
+    )
+
+
 def _looks_like_labels(image: sitk.Image, path: Path) -> bool:
     if image.GetNumberOfComponentsPerPixel() > 1:
         return codes_of_labels(image, path) is not None

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from scribble_tools.predict.labels_among import doubt_of_labels_only
 from scribble_tools.predict.new_images import (
     NewImage,
     find_new_images,
@@ -239,3 +240,14 @@ def test_strokes_in_colours_beside_pictures_in_colours_are_refused(tmp_path):
     _, problems = read_new_images(found, folder, names, ".png", tmp_path / "work")
     assert [path.name for path, _ in problems] == ["new0_scribble.png", "new1_scribble.png"]
     assert all("--exclude '*_scribble.png'." in text for _, text in problems)
+
+
+def test_a_folder_of_labels_alone_is_asked_about(tmp_path):
+    images = {}
+    for number in range(3):
+        path = tmp_path / f"case{number}.nii.gz"
+        scan(path, seed=number, few=number < 2)
+        images[path] = sitk.ReadImage(str(path))
+    assert not doubt_of_labels_only(images) and not doubt_of_labels_only({})
+    images.popitem()
+    assert "case0.nii.gz and all others hold few whole values" in doubt_of_labels_only(images)
