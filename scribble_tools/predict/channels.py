@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 from collections.abc import Sequence
 
-from scribble_tools.images.channel_patterns import channel_named, exchanged_channels
-from scribble_tools.images.file_kind import NATURAL, file_ending_of
+from scribble_tools.images.channel_patterns import exchanged_channels
 from scribble_tools.images.name_patterns import PLACEHOLDER
-from scribble_tools.images.slicer_segmentation import stem_of
 from scribble_tools.predict.new_images import NewImage
 
 
@@ -27,29 +23,6 @@ def channels_in_words(
         return ""
     files = patterns or [path.name.replace(own.name, PLACEHOLDER, 1) for path in own.files]
     return ", ".join(f"{name} = {file}" for name, file in zip(names, files, strict=True))
-
-
-def patterns_in_words(names: Sequence[str], cases: Sequence[NewImage]) -> str:
-    """What to type where each channel has a file of its own, and each was taken for a case.
-
-    Returns:
-        Nothing where there is one channel, a case of several files, or a picture.
-    """
-    files = [path for case in cases for path in case.files]
-    if len(names) == 1 or len(files) > len(cases) or file_ending_of(files[0]) in NATURAL:
-        return ""
-    found: dict[int | None, set[str]] = {}
-    for path in files:
-        pattern = PLACEHOLDER + re.sub(r"^.*(?=[_-])", "", stem_of(path)) + file_ending_of(path)
-        found.setdefault(channel_named(pattern, names), set()).add(pattern)
-    if found.keys() == {*range(len(names))} and all(len(own) == 1 for own in found.values()):
-        patterns = [found[k].pop() for k in range(len(names))]
-    else:
-        patterns = [f"{PLACEHOLDER}_{name}{file_ending_of(files[0])}" for name in names]
-    return (
-        f"If each channel is a file of its own, say how they are called, {', '.join(names)} in "
-        f"this order: --image-pattern {shlex.join(patterns)}"
-    )
 
 
 def refuse_exchanged_channels(names: Sequence[str], patterns: Sequence[str]) -> None:

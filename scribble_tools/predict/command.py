@@ -19,17 +19,14 @@ from scribble_tools.draw.preview import preview_case
 from scribble_tools.draw.shown_case import ShownFiles, title_of_channel
 from scribble_tools.evaluate.origin import UNFINISHED
 from scribble_tools.images.image_io import write_labels
-from scribble_tools.predict.channels import (
-    channels_in_words,
-    patterns_in_words,
-    refuse_exchanged_channels,
-)
+from scribble_tools.predict.channels import channels_in_words, refuse_exchanged_channels
 from scribble_tools.predict.chosen_model import (
     add_model_arguments,
     find_model_of,
     model_in_words,
     other_dataset_in_words,
 )
+from scribble_tools.predict.image_patterns import patterns_in_words
 from scribble_tools.predict.label_writer import (
     LABEL_FORMATS,
     label_ending,
@@ -115,7 +112,9 @@ def predict_images(
     content = read_dataset_json(dataset_json, shapes.DATASET_JSON)
     channel_names = list(content["channel_names"].values())
     refuse_exchanged_channels(channel_names, options.image_patterns)
-    cases = find_new_images(images, len(channel_names), options.image_patterns, options.exclude)
+    cases = find_new_images(
+        images, len(channel_names), options.image_patterns, options.exclude, channel_names
+    )
     if words := channels_in_words(channel_names, options.image_patterns, cases):
         print(f"channels: {words}")
     files_of = {case.name: _files_of(case, options) for case in cases}
@@ -136,7 +135,7 @@ def predict_images(
         if problems:  # said before the first hour
             number = f"{len(problems)} of {counted(len(cases), 'case')}"
             head = f"{number} cannot be predicted, nothing was:"
-            remedy = patterns_in_words(channel_names, cases)
+            remedy = _patterns_to_say(channel_names, images, cases)
             raise ValueError("\n".join(filter(None, [head, *once_per_kind(problems), remedy])))
         if doubt := doubt_of_labels_only({c.files[0]: read[c.name][0] for c in cases}):
             print(f"WARNING: {doubt}", file=sys.stderr)
@@ -171,6 +170,13 @@ def predict_images(
         record[FILES].append(FILE)
         write_json(record, work / RECORD)
     return {case: out / files[0] for case, files in files_of.items()}
+
+
+def _patterns_to_say(names: Sequence[str], images: Path, cases: Sequence[NewImage]) -> str:
+    """Words for files that were taken for a case each; nothing where cases have several files."""
+    files = [path for case in cases for path in case.files]
+    root = images if images.is_dir() else images.parent
+    return patterns_in_words(names, root, files) if len(files) == len(cases) else ""
 
 
 def _files_of(case: NewImage, options: PredictOptions) -> list[str]:

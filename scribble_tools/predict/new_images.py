@@ -14,11 +14,7 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from scribble_tools.convert.pairing import (
-    CHANNEL,
-    READABLE,
-    compile_pattern,
-)
+from scribble_tools.convert.pairing import CHANNEL, READABLE
 from scribble_tools.images.exclusion import exclusion_problems, is_excluded
 from scribble_tools.images.image_files import (
     NATURAL,
@@ -29,6 +25,7 @@ from scribble_tools.images.image_files import (
 )
 from scribble_tools.images.image_io import geometry_difference
 from scribble_tools.images.slicer_segmentation import is_segmentation, stem_of
+from scribble_tools.predict.image_patterns import by_patterns, patterns_in_words
 from scribble_tools.predict.labels_among import excluding_words, labels_among
 from scribble_tools.wording import counted
 
@@ -54,7 +51,11 @@ class NewImage:
 
 
 def find_new_images(
-    place: Path, channels: int, patterns: Sequence[str] = (), exclude: Sequence[str] = ()
+    place: Path,
+    channels: int,
+    patterns: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    channel_names: Sequence[str] = (),
 ) -> list[NewImage]:
     """The images in a folder and below it, or a single file, sorted by name.
 
@@ -65,6 +66,8 @@ def find_new_images(
             for all of them.
         patterns: as in `compile_pattern`, one per channel; names are the cases' own without.
         exclude: files to pass over, as shell patterns of the name or the path.
+        channel_names: the model's, where the user can say ``patterns``: files of one name in
+            several folders are answered with those to say.
 
     Raises:
         FileNotFoundError: no such place, or no image in it.
@@ -78,9 +81,10 @@ def find_new_images(
     files = [path for path in files_below(place) if _is_wanted(path, place, exclude)]
     problems = exclusion_problems([place], exclude)
     if patterns:
-        found = _by_patterns(files, place, patterns, problems)
+        found = by_patterns(files, place, patterns, problems)
     else:
-        found = _by_names(files, channels, problems)
+        hint = patterns_in_words(channel_names, place, files)
+        found = _by_names(files, channels, problems, hint)
     if problems:
         raise ValueError(f"{place}:\n" + "\n".join(problems))
     if not found:
@@ -100,15 +104,20 @@ def _without_channel(path: Path, channels: int) -> str:
 
 
 def _by_names(
-    files: Sequence[Path], channels: int, problems: list[str]
+    files: Sequence[Path], channels: int, problems: list[str], hint: str
 ) -> dict[str, tuple[Path, ...]]:
     by_stem: dict[str, Path] = {}
+    hints = []
     for path in files:
         if (stem := stem_of(path)) in by_stem:
             other = by_stem[stem]
             one = "one" if path.name == other.name else shlex.quote(path.name)
-            problems.append(f"{other} and {path} would both be {stem}: --exclude {one}")
+            of_folders = hint and path.name == other.name  # channels of several cases
+            remedy = "" if of_folders else f": --exclude {one}"
+            problems.append(f"{other} and {path} would both be {stem}{remedy}")
+            hints = [hint] if of_folders else hints
         by_stem[stem] = path
+    problems += hints
     numbered: dict[str, dict[int, Path]] = {}
     for stem, path in by_stem.items():
         if match := CHANNEL.fullmatch(stem):
@@ -129,33 +138,6 @@ def _by_names(
 def _is_whole(of_number: Mapping[int, Path]) -> bool:
     """Whether files by channel may be one picture of all, as data sets of pictures have it."""
     return [*of_number] == [0] and file_ending_of(of_number[0]) in NATURAL
-
-
-def _by_patterns(
-    files: Sequence[Path], root: Path, patterns: Sequence[str], problems: list[str]
-) -> dict[str, tuple[Path, ...]]:
-    channels: dict[str, dict[str, Path]] = {}
-    taken: set[Path] = set()
-    # the longest pattern first: '{case}.nii.gz' also fits what '{case}_t2.nii.gz' is meant for
-    for pattern in sorted(patterns, key=len, reverse=True):
-        regex = compile_pattern(pattern)
-        for path in files:
-            match = regex.fullmatch(path.relative_to(root).as_posix())
-            if match is None or path in taken:
-                continue
-            taken.add(path)
-            own = channels.setdefault(match["case"], {})
-            if pattern in own:
-                problems.append(f"{own[pattern]} and {path} would both be {match['case']}")
-            own[pattern] = path
-    for case, own in channels.items():
-        if missing := [pattern for pattern in patterns if pattern not in own]:
-            problems.append(f"{case}: nothing fits {' '.join(missing)}")
-    return {
-        case: tuple(own[pattern] for pattern in patterns)
-        for case, own in channels.items()
-        if len(own) == len(patterns)
-    }
 
 
 def write_model_input(

@@ -4,11 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from scribble_tools.predict.channels import (
-    channels_in_words,
-    patterns_in_words,
-    refuse_exchanged_channels,
-)
+from scribble_tools.predict.channels import channels_in_words, refuse_exchanged_channels
 from scribble_tools.predict.new_images import NewImage
 
 
@@ -54,15 +50,3 @@ def test_patterns_that_name_the_channels_in_another_order_are_refused(names, pat
 )
 def test_other_patterns_are_not(names, patterns):
     refuse_exchanged_channels(names.split(), patterns.split())
-
-
-def test_patterns_are_proposed_where_each_channels_file_was_taken_for_a_case():
-    files = [f"p_{number}_{name}.nii.gz" for number in (1, 2) for name in ("FLAIR", "T1w")]
-    cases = [NewImage(name, (Path(name),)) for name in files]
-    patterns = "--image-pattern '{case}_T1w.nii.gz' '{case}_FLAIR.nii.gz'"
-    said = patterns_in_words(["T1", "FLAIR"], cases)
-    assert said.startswith("If each channel is a file") and said.endswith(patterns)
-    assert "'{case}_T1.nii.gz' '{case}_T2.nii.gz'" in patterns_in_words(["T1", "T2"], cases)
-    assert not patterns_in_words(["T1"], cases)
-    assert not patterns_in_words([*"RGB"], [NewImage("a", (Path("a.png"),))])
-    assert not patterns_in_words(["T1", "T2"], [NewImage("a", (Path("a.nii"), Path("b.nii")))])
