@@ -20,11 +20,10 @@ from scribble_tools.images.itksnap_labels import read_label_description
 from scribble_tools.images.label_appearance import DENSE, IMAGE, SCRIBBLES, SEGMENTS, SLICES
 from scribble_tools.images.name_patterns import compile_pattern
 from scribble_tools.images.slicer_segmentation import stem_of
-from scribble_tools.survey.channels import channels_in_words
+from scribble_tools.survey.channels import images_in_words
 from scribble_tools.survey.mask_advice import is_labels, mask_words
 from scribble_tools.survey.pairs import Pairing, find_pairing
 from scribble_tools.survey.rehearsal import rehearse
-from scribble_tools.wording import counted, some_of
 
 DATASET_ID = re.compile(r"--dataset-id (\d+)")
 PUBLIC_UNLABELLED = (4, 255)  # in ACDC, MSCMRseg and WSL4MIS, where 0 is the background scribble
@@ -185,7 +184,7 @@ def _any_files(folder: Path, groups: Sequence[Mapping]) -> tuple:
             f"other scribbles pair with images too: --scribbles {quote(other.labels)}"
             for other in others
         ]
-        notes = filter(None, (channels_in_words(pairing), _without_strokes(pairing)))
+        notes = images_in_words(pairing)
     if len(images) > 1 and pairing is None:
         advice.append("of several channels, give one --image-pattern each")
     paired = None
@@ -205,17 +204,6 @@ def _any_files(folder: Path, groups: Sequence[Mapping]) -> tuple:
         "no known data set",
         "\n".join(["; ".join(advice) + mend, *notes]) + _why_no_line(refused),
         "" if refused or problems else _command(*words, target()),
-    )
-
-
-def _without_strokes(pairing: Pairing) -> str:
-    """What --mixed does to images that may have been kept aside."""
-    if not pairing.without:
-        return ""
-    return (
-        f"{counted(len(pairing.without), 'image has', 'images have')} no strokes "
-        f"({some_of(pairing.without)}), and --mixed trains on them, too, without annotation. If "
-        "they are kept aside for testing, say --exclude 'GLOB' of their names instead"
     )
 
 

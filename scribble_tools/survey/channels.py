@@ -1,4 +1,4 @@
-"""Images beside those that the printed line takes: further channels, which it leaves out."""
+"""What is said of images beside the strokes' own: further channels, and those without strokes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from scribble_tools.convert.pairing import IMAGE, SCRIBBLE, CaseFiles, Place, pa
 from scribble_tools.images.file_kind import READABLE, file_ending_of
 from scribble_tools.images.image_files import files_below
 from scribble_tools.images.label_appearance import IMAGE as LOOKS_LIKE_IMAGE
-from scribble_tools.images.name_patterns import PLACEHOLDER
+from scribble_tools.images.name_patterns import PLACEHOLDER, compile_pattern
 from scribble_tools.images.slicer_segmentation import is_segmentation, stem_of
 from scribble_tools.survey.file_facts import examine
 from scribble_tools.survey.pairs import Pairing
+from scribble_tools.wording import counted, some_of
 
 
 def _paired(pairing: Pairing, patterns: Sequence[str | None]) -> dict[str, CaseFiles]:
@@ -65,15 +66,51 @@ def channels_beside(pairing: Pairing) -> list[str]:
     return patterns if beside and _paired(pairing, patterns) else []
 
 
-def channels_in_words(pairing: Pairing) -> str:
-    """What the line leaves out, and how to take it; empty where there is nothing."""
+def _taken_for_cases(pairing: Pairing, beside: Sequence[str]) -> set[str]:
+    """Cases of the line that are files beside the image of another."""
+    paired = _paired(pairing, [pairing.image_pattern]) if beside else {}
+    forms = [compile_pattern(pattern) for pattern in beside]
+    return {
+        case
+        for case, files in paired.items()
+        for path in files.images[: files.scribble is None]
+        for form in forms
+        if (found := form.fullmatch(path.relative_to(pairing.images).as_posix()))
+        and found["case"] in paired.keys() - {case}
+    }
+
+
+def images_in_words(pairing: Pairing) -> list[str]:
+    """What the line does with channels beside its images, and with images without strokes."""
     patterns = channels_beside(pairing)
-    if not patterns:
-        return ""
+    taken = _taken_for_cases(pairing, patterns[1:])
+    without = [case for case in pairing.without if case not in taken]
+    said = [_channels_in_words(patterns, bool(taken))] if patterns else []
+    return said + [_without_strokes(without)] * bool(without)
+
+
+def _channels_in_words(patterns: Sequence[str], taken: bool) -> str:
     said = " ".join(map(quote, patterns))
     stems = [stem_of(Path(pattern)).replace(PLACEHOLDER, "").strip("_-. ") for pattern in patterns]
     names = " ".join(quote(stem or "image") for stem in stems)
+    globs = " ".join(quote(pattern.replace(PLACEHOLDER, "*")) for pattern in patterns[1:])
+    does = "takes for cases without strokes" if taken else "leaves out"
     return (
-        f"beside each image lies {' and '.join(patterns[1:])}, which the line leaves out. For "
+        f"beside each image lies {' and '.join(patterns[1:])}, which the line {does}. For "
         f"images of several channels say --image-pattern {said} --channel-names {names} instead"
+        + f"; to pass over what is none, --exclude {globs}"
+        * taken
+    )
+
+
+def _without_strokes(cases: Sequence[str]) -> str:
+    """What --mixed does to images that may have been kept aside."""
+    one = len(cases) == 1
+    them, they_are, their_names = (
+        ("it", "it is", "its name") if one else ("them", "they are", "their names")
+    )
+    return (
+        f"{counted(len(cases), 'image has', 'images have')} no strokes ({some_of(cases)}), and "
+        f"--mixed trains on {them}, too, without annotation. If {they_are} kept aside for testing, "
+        f"say --exclude 'GLOB' of {their_names} instead"
     )

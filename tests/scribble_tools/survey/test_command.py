@@ -439,7 +439,7 @@ def test_images_without_strokes_and_dense_references_are_in_the_line(tmp_path):
             write(root / "outlines" / f"c{k}_gt.nii.gz", dense())
     report = inspect_path(root)
     assert "--mixed" in report["command"]
-    assert "1 image has no strokes (c2), and --mixed trains on them, too" in report["advice"]
+    assert "1 image has no strokes (c2), and --mixed trains on it, too" in report["advice"]
     assert f"--dense {root}/outlines" in report["command"]
     assert paste(report, tmp_path) == 0
     assert len([*(tmp_path / "raw/Dataset100_Own/labelsTr_dense").iterdir()]) == 3
@@ -476,6 +476,19 @@ def test_further_channels_are_pointed_at_with_the_words_that_take_them(tmp_path,
     assert both != one and paste({**report, "command": both}, tmp_path) == 0
     names = json.loads((tmp_path / "raw/Dataset100_Own/dataset.json").read_text())["channel_names"]
     assert [*names.values()] == channels.split()
+
+
+def test_channels_that_the_line_takes_for_cases_are_no_images_kept_aside(tmp_path):
+    root = tmp_path / "data"
+    for k in range(4):
+        write(root / "images" / f"p{k}.nii.gz", image(1))
+        write(root / "images" / f"p{k}_flair.nii.gz", image(2))
+        if k < 2:
+            write(root / "strokes" / f"p{k}.nii.gz", scribble(0, 5))
+    advice = inspect_path(root)["advice"]
+    assert "{case}_flair.nii.gz, which the line takes for cases without strokes. For" in advice
+    assert "instead; to pass over what is none, --exclude '*_flair.nii.gz'\n" in advice
+    assert "2 images have no strokes (p2, p3), and --mixed trains on them, too" in advice
 
 
 def test_where_nothing_pairs_patterns_are_asked_for(tmp_path):
