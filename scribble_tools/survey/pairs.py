@@ -73,7 +73,7 @@ def patterns_of(image: Mapping, labels: Mapping) -> tuple[str | None, str | None
     if "#" in common or "*" in common:
         return tuple("{case}" + path.name[len(common) :].replace("#", "*") for path in (a, b))
     if "#" in a.parent.name and "#" in b.parent.name:
-        return tuple("{case}/" + path.name for path in (a, b))
+        return tuple("{case}/" + path.name.replace("#", "*") for path in (a, b))
     if a.name.count("#") == b.name.count("#") == 1:
         return tuple(path.name.replace("#", "{case}") for path in (a, b))
     return None
@@ -146,7 +146,9 @@ def find_pairing(
     else:
         return None, []
     best = max(works, key=lambda pairing: pairing.cases)
-    others = {p.labels: p for p in reversed(works) if p.labels != best.labels}
+    # a folder within that of the labels is one case's
+    outside = [p for p in works if best.labels not in (p.labels, *p.labels.parents)]
+    others = {p.labels: p for p in reversed(outside)}
     return _with_dense(best, images, dense), list(others.values())
 
 

@@ -491,6 +491,20 @@ def test_channels_that_the_line_takes_for_cases_are_no_images_kept_aside(tmp_pat
     assert "2 images have no strokes (p2, p3), and --mixed trains on them, too" in advice
 
 
+@pytest.mark.parametrize("channels", [("T1",), ("T1", "T2")])
+def test_folders_of_cases_pair_whose_images_names_hold_a_number(tmp_path, channels):
+    root = tmp_path / "data"
+    for case in ("p1", "p2", "p3"):
+        for k, name in enumerate(channels):
+            write(root / case / f"{name}.nii.gz", image(k))
+        write(root / case / "scribble.nii.gz", scribble(0, 5))
+    report = inspect_path(root)
+    assert "--scribble-pattern '{case}/scribble.nii.gz'" in report["command"]
+    assert "other scribbles" not in report["advice"]
+    assert paste(report, tmp_path) == 0
+    assert len([*(tmp_path / "raw/Dataset100_Own/labelsTr").iterdir()]) == 3
+
+
 def test_where_nothing_pairs_patterns_are_asked_for(tmp_path):
     for k in range(2):
         write(tmp_path / f"img_{k}_1.nrrd", image())
