@@ -170,12 +170,13 @@ def evaluate_folders(
             f"{counted(len(lost), 'reference has no prediction', 'references have no prediction')}"
             f" of their name, but {hint}"
         )
-    near = {case.casefold(): f", only of {case}" for case in given if case not in wanted}
+    near = {c.casefold(): f", only of {c}: rename it" for c in given if c not in wanted}
     problems = [
         f"{path}: no prediction of {case} in {prediction}{near.get(case.casefold(), '')}"
         for case, path in lost.items()
     ]
-    remedy = ["predict these cases too" + SOME_CASES * (cases is None)] if problems else []
+    unpredicted = any(case.casefold() not in near for case in lost)
+    remedy = ["predict these cases too" + SOME_CASES * (cases is None)] * unpredicted
     notes: dict[str, list[str]] = {}
     if extra := [case for case in given if case not in wanted]:
         why = "no reference" if cases is None else "not among the cases asked for"

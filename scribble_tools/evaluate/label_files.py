@@ -24,7 +24,7 @@ def find_label_files(
         file_ending: the files with this ending, and no others; default: those of every format.
         pattern: takes the place of the ending, see `compile_pattern`.
         other: folder of label files of the same cases. Pictures beside volumes show them, as a
-            contact sheet does, unless ``other`` has a file of that name.
+            contact sheet does, unless ``other`` has a picture of that name and no volume.
 
     Raises:
         FileNotFoundError: it is no folder, or nothing fits.
@@ -46,12 +46,12 @@ def find_label_files(
         if not pairs:
             raise FileNotFoundError(f"no *{file_ending} in {folder}: another --file-ending?")
     else:
-        readable = [p for p in files if file_ending_of(p) in READABLE]
-        volumes = [p for p in readable if file_ending_of(p) not in NATURAL]
-        known = {_name(p) for p in files_in(other)} if other else set()
-        cases = known - {_name(p) for p in volumes}
-        labels = [p for p in readable if p in volumes or _name(p) in cases]
-        pairs = [(stem_of(p), p) for p in (labels if volumes else readable)]
+        pictures, volumes = _pictures_and_volumes(files)
+        if volumes:
+            others, shown = _pictures_and_volumes(files_in(other)) if other else ([], [])
+            cases = {*map(_name, others)} - {*map(_name, [*volumes, *shown])}
+            pictures = [path for path in pictures if _name(path) in cases]
+        pairs = [(stem_of(path), path) for path in sorted([*volumes, *pictures])]
         if not pairs:
             raise FileNotFoundError(f"no label files ({' '.join(sorted(READABLE))}) in {folder}")
     return _one_of_each(pairs)
@@ -73,6 +73,13 @@ def label_files_like(folder: Path, ending: str) -> dict[str, Path]:
     return _one_of_each(
         (stem_of(path), path) for path in paths if (file_ending_of(path) in NATURAL) == natural
     )
+
+
+def _pictures_and_volumes(files: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+    """Those that can be read."""
+    readable = [path for path in files if file_ending_of(path) in READABLE]
+    pictures = [path for path in readable if file_ending_of(path) in NATURAL]
+    return pictures, [path for path in readable if file_ending_of(path) not in NATURAL]
 
 
 def _name(path: Path) -> str:

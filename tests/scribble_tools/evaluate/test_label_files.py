@@ -55,6 +55,24 @@ def test_pictures_beside_volumes_are_labels_of_cases_of_the_other_folder(folders
     assert list(find_label_files(ref, other=tmp_path / "none")) == ["a1_gt", "a2_gt", "b1_gt"]
 
 
+def test_a_picture_of_a_volume_is_no_prediction_that_is_missing(folders, tmp_path, capsys):
+    pred, ref = folders
+    (pred / "b1.mha").unlink()
+    for path in (pred / "a1.png", pred / "b1.png", ref / "b1.png"):
+        path.write_bytes(b"a contact sheet")
+    for path in ref.glob("*_gt.nii.gz"):
+        path.rename(ref / path.name.replace("_gt", ""))
+    for other in (ref / "b1.png", None):
+        assert list(find_label_files(pred, other=ref)) == ["a1", "a2"]
+        assert list(find_label_files(ref, other=pred)) == ["a1", "a2", "b1"]
+        if other:
+            other.unlink()
+    assert cli.main(["evaluate", str(pred), str(ref), "-np", "1"]) == 1
+    error = capsys.readouterr().err
+    assert f"{ref / 'b1.nii.gz'}: no prediction of b1 in {pred}\n" in error
+    assert "1 problem, " in error and "b1.png" not in error
+
+
 def test_what_cannot_be_is_refused(folders, tmp_path):
     pred, ref = folders
     with pytest.raises(FileNotFoundError, match="is not a folder"):
@@ -94,7 +112,9 @@ def test_folders_of_mixed_formats_are_paired_by_case(tmp_path, capsys):
     assert f"{ref / 'lost.nrrd'}: no prediction of lost in {pred}\n" in capsys.readouterr().err
     save(pred / "Lost.nrrd")
     assert cli.main(words) == 1
-    assert f"no prediction of lost in {pred}, only of Lost\n" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"no prediction of lost in {pred}, only of Lost: rename it\n" in error
+    assert "predict these cases too" not in error
 
 
 def test_a_suffix_is_named_and_the_pattern_works(folders, capsys):
