@@ -269,6 +269,13 @@ def test_which_file_is_which_channel_is_said_before_anything_is_read(tmp_path, c
             predict_images(model, tmp_path, tmp_path / "out", options)
     with pytest.raises(ValueError, match=r"If each channel .* '{case}_T1w.nii.gz' '{case}_FLAIR"):
         predict_images(model, tmp_path, tmp_path / "out", CPU)
+    for name in ("p1/T1", "p1/FLAIR", "p2/T1", "p2/FLAIR"):
+        (tmp_path / "new" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "new" / f"{name}.nii").touch()
+    with pytest.raises(
+        ValueError, match=r"would both be .*\n.* '{case}/T1.nii' '{case}/FLAIR.nii'"
+    ):
+        predict_images(model, tmp_path / "new", tmp_path / "out", CPU)
     said = "channels: T1 = {case}_T1w.nii.gz, FLAIR = {case}_FLAIR.nii.gz\n"
     assert capsys.readouterr().out == said
 
