@@ -2,7 +2,7 @@
 
 Both cases lie on grids of one size then, so that no header tells. What tells is that the file has
 the strokes which the data set has of another case, and not those of its own. Of other values are
-files that have another class at most of these.
+files that have another class at most of these, or at most of those of a class.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from scribble_tools.images.image_io import image_grid
 from scribble_tools.images.segmentation_files import read_labels
 from scribble_tools.parallel import threaded_map
+from scribble_tools.problems import once_per_kind
 
 FEWEST = 20  # voxels, that say something
 OWN = 0.5  # of a case's earlier strokes: a file with more of them is this case's
@@ -57,22 +58,69 @@ def unlike_its_case(
     return Strokes(case, path, new.shape, where, new.reshape(-1)[where])
 
 
-def contradiction(before: np.ndarray, new: np.ndarray, ignore: int) -> str:
-    """A question, where a file has other classes at most of its case's earlier strokes.
+def count_pairs(before: np.ndarray, new: np.ndarray, ignore: int) -> np.ndarray:
+    """Voxels that had a stroke, by class before (rows) and in the file (the last: no stroke).
 
     Args:
         before, new: labels of the data set (*spatial).
     """
-    earlier = before != ignore
-    number = np.count_nonzero(earlier)
-    other = np.count_nonzero(earlier & (new != ignore) & (new != before))
-    if other < max(FEWEST, MOST * number):
+    earlier = before < ignore
+    pairs = before[earlier].astype(np.int64) * (ignore + 1) + new[earlier]
+    return np.bincount(pairs, minlength=ignore * (ignore + 1)).reshape(ignore, ignore + 1)
+
+
+def _exchanged(pairs: np.ndarray, names: Sequence[str]) -> str:
+    """Which classes' strokes are mostly of another one now, in words; else nothing.
+
+    A class may be corrected to one that stays: with other values, that would be gone, too.
+    """
+    found = []
+    number, met = pairs.sum(axis=1), pairs[:, :-1]
+    for own, row in enumerate(met):
+        other = int(row.argmax())
+        stays = met[other, other] > MOST * met[other].sum()
+        if other == own or stays or row[other] < MOST * number[own] or number[own] < FEWEST:
+            continue
+        found.append(
+            f"{row[other]} of {number[own]} voxels of {names[own]} would be {names[other]}"
+        )
+    return ", ".join(found)
+
+
+def _contradiction(pairs: np.ndarray, names: Sequence[str]) -> str:
+    number, met = pairs.sum(), pairs[:, :-1]
+    other = met.sum() - met.trace()
+    if what := _exchanged(pairs, names):
+        what = f"{what}: are values or names exchanged?"
+    elif other >= max(FEWEST, MOST * number):
+        what = f"of {number} voxels that had a stroke, {other} would be of another class."
+    else:
         return ""
     return (
-        f"of {number} voxels that had a stroke, {other} would be of another class. Is the file of "
-        "this case, and are its values those of the data set's first files? If it is right as it "
-        "is, say --not-mixed-up"
+        f"{what} Is the file of this case, and are its values those of the data set's first files? "
+        "If it is right as it is, say --not-mixed-up"
     )
+
+
+def contradictions(pairs: Mapping[Path, np.ndarray], names: Sequence[str]) -> list[str]:
+    """Questions, where files have other classes at most of the earlier strokes, or of a class'.
+
+    Args:
+        pairs: of every file, see `count_pairs`.
+        names: of the classes, in the order of their labels.
+    """
+    asked = [(path, text) for path, own in pairs.items() if (text := _contradiction(own, names))]
+    if asked or not pairs:
+        return once_per_kind(asked)
+    # many files with few strokes each
+    what = _exchanged(sum(pairs.values()), names)
+    if not what:
+        return []
+    return [
+        f"in all {len(pairs)} files together, {what}: are values or names exchanged? Are they "
+        "those of the data set's first files? If the files are right as they are, say "
+        "--not-mixed-up"
+    ]
 
 
 def mixed_up(

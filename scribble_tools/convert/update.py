@@ -16,7 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from scribble_tools.convert.conversion import convert_case
-from scribble_tools.convert.mixed_up import Strokes, contradiction, mixed_up, unlike_its_case
+from scribble_tools.convert.mixed_up import (
+    Strokes,
+    contradictions,
+    count_pairs,
+    mixed_up,
+    unlike_its_case,
+)
 from scribble_tools.convert.pairing import CaseFiles, Place, pair_with_dataset
 from scribble_tools.convert.source import Source, SourceCase
 from scribble_tools.convert.stroke_changes import (
@@ -36,7 +42,7 @@ from scribble_tools.images.mismatches import GridMismatch, Mismatch
 from scribble_tools.images.segmentation_files import read_labels
 from scribble_tools.json_files import read_json
 from scribble_tools.parallel import threaded_map
-from scribble_tools.problems import once_per_kind, refuse
+from scribble_tools.problems import refuse
 from scribble_tools.storage.file_sets import write_json
 from scribble_tools.storage.folders import list_entries, written_folder
 from scribble_tools.storage.workshop import discard, workshop
@@ -124,14 +130,12 @@ def _update(
         one = partial(_update_case, dataset, ending, ignore, drawn.mapping, reader, staged, options)
         outcomes = [*threaded_map(one, [*files.items()], options.num_threads, "reading")]
         problems = [problem for own in outcomes for problem in own.problems]
-        unlike = [own.unlike for own in outcomes if own.unlike and not options.not_mixed_up]
-        asked = [
-            (path, own.question)
-            for path, own in zip(files.values(), outcomes, strict=True)
-            if own.question and not options.not_mixed_up
-        ]
-        problems += once_per_kind(asked)
-        problems += mixed_up(unlike, known, ignore, options.num_threads)
+        if not options.not_mixed_up:
+            read = zip(files.values(), outcomes, strict=True)
+            pairs = {path: own.pairs for path, own in read if own.pairs is not None}
+            problems += contradictions(pairs, drawn.mapping.names)
+            unlike = [own.unlike for own in outcomes if own.unlike]
+            problems += mixed_up(unlike, known, ignore, options.num_threads)
         patients = patients_of(added) if patients_of and added else {}
         cases, source = _new_cases(added, patients, content, drawn.mapping, reader)
         for case in cases:
@@ -150,7 +154,7 @@ def _update(
             [case for case in files if case not in changed],
             [case.name for case in cases],
             sum(own.kept for own in outcomes),
-            sum(own.met for own in outcomes),
+            sum(int(own.pairs[:, :-1].sum()) for own in outcomes if own.pairs is not None),
             earlier,
             reader.passed_over,
         )
@@ -177,15 +181,14 @@ class _Outcome:
     """What an update finds in one case, see `Update`.
 
     Attributes:
-        question: see `contradiction`.
+        pairs: see `count_pairs`; None where the file cannot be used.
         unlike: perhaps another case's strokes.
     """
 
     changes: Sequence[ClassChange] = ()
     kept: int = 0
-    met: int = 0
+    pairs: np.ndarray | None = None
     problems: Sequence[str] = ()
-    question: str = ""
     unlike: Strokes | None = None
 
 
@@ -209,10 +212,9 @@ def _update_case(
             changes = count_changes(case, before, after, mapping.labels, ignore)
             if changes:
                 write_labels(after, grid, staged / "labelsTr" / f"{case}{ending}")
-            met = int(((new != ignore) & (before != ignore)).sum())
             unlike = unlike_its_case(case, path, before, new, ignore)
-            question = contradiction(before, new, ignore)
-            return _Outcome(changes, kept, met, question=question, unlike=unlike)
+            pairs = count_pairs(before, new, ignore)
+            return _Outcome(changes, kept, pairs, unlike=unlike)
         problem = f"{path} holds no stroke at all, and --erase would leave none"
     except Mismatch as error:
         remedy = error.remedy if isinstance(error, GridMismatch) else ""

@@ -518,6 +518,68 @@ def test_strokes_that_contradict_most_of_the_earlier_ones_are_asked_about(raw, c
     assert "WARNING" not in capsys.readouterr().err
 
 
+CASES = ("p1_a", "p1_b", "p2_a", "p2_b", "p3_a", "p3_b")
+
+
+@pytest.fixture
+def organs(raw):
+    """The data set with less of the organs, 24 voxels each, than of the background around them."""
+    values = strokes()
+    values[1, 1:3, 1:13], values[1, 5:7, 1:13], values[2, 2:11, 1:13] = 1, 2, 4
+    write(raw.parents[1] / "own" / "p1_a.nii.gz", values)
+    assert update(raw, "--erase", scribbles="own") == 0
+    return raw, values
+
+
+def exchanged(values, classes=(1, 2)):
+    one, other = classes
+    return np.where(values == one, other, np.where(values == other, one, values))
+
+
+@pytest.mark.parametrize("organs_only", [False, True])
+def test_organs_that_are_exchanged_are_asked_about_though_the_background_stays(
+    organs, organs_only, capsys
+):
+    raw, values = organs
+    new = exchanged(values)
+    if organs_only:
+        new[new == 4] = 0
+    write(raw.parents[1] / "next" / "p1_a.nii.gz", new)
+    files = snapshot(raw)
+    assert update(raw) == 1
+    error = capsys.readouterr().err
+    assert "29 of 29 voxels of RV would be LV, 29 of 29 voxels of LV would be RV: are" in error
+    assert "values or names exchanged?" in error and "say --not-mixed-up" in error
+    assert snapshot(raw) == files
+    assert update(raw, "--not-mixed-up") == 0
+    assert (labels_of(raw, "p1_a")[0, 2, 1:6] == 2).all()
+
+
+def test_organs_that_are_exchanged_are_asked_about_where_each_file_has_few_strokes(raw, capsys):
+    for case in CASES:
+        write(raw.parents[1] / "next" / f"{case}.nii.gz", exchanged(strokes()))
+    files = snapshot(raw)
+    assert update(raw) == 1
+    error = capsys.readouterr().err
+    assert "in all 6 files together, 30 of 30 voxels of RV would be LV, 30 of 30" in error
+    assert snapshot(raw) == files
+    assert update(raw, "--not-mixed-up") == 0
+
+
+@pytest.mark.parametrize("classes", [(1, 2), (1, 4)])
+def test_a_structure_corrected_in_one_file_is_not_asked_about(organs, classes, capsys):
+    raw, values = organs
+    for case in CASES:
+        write(raw.parents[1] / "next" / f"{case}.nii.gz", strokes())
+    # all of it, and some strokes of the other
+    new = np.where(values == classes[0], classes[1], values)
+    new[0, 5, 1:6] = 1
+    write(raw.parents[1] / "next" / "p1_a.nii.gz", new)
+    capsys.readouterr()
+    assert update(raw) == 0
+    assert "WARNING" not in capsys.readouterr().err
+
+
 def test_strokes_that_contradict_all_that_they_meet_of_many_are_doubted(raw, capsys):
     values = np.zeros(SHAPE, np.uint8)
     values[1:, 2:8] = 1
