@@ -19,6 +19,7 @@ from scribble_tools.images.slicer_segmentation import ENDING, is_segmentation, s
 CHANNEL = re.compile(r"(.+)_(\d{4})")
 IMAGE, SCRIBBLE, DENSE = "image", "scribble", "dense"  # as in --image-pattern
 LOOKED_INTO = 1000  # files of a folder that holds none with a known ending
+ONE_FILE = "--update takes one file a case: join masks into one label map, or convert all anew"
 LISTED = 5  # of the files with the same problem, so many are shown
 
 
@@ -196,7 +197,7 @@ def _pattern_hint(
         return f" Say how both are called with --image-pattern and --{place.option}-pattern"
     if len({case for case in case_of.values() if case}) < additions.total():
         if update:
-            return " Several files belong to one case: keep one (--exclude)"
+            return f" Several files belong to one case. {ONE_FILE}, or keep one (--exclude)"
         words = dict.fromkeys(
             f"NAME='{before}{PLACEHOLDER}{re.sub(r'[0-9]+', '*', after)}.*'"
             for before, after in additions

@@ -12,6 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from scribble_tools.convert.label_words import values_of_classes
+from scribble_tools.convert.pairing import ONE_FILE
 from scribble_tools.convert.swapped import fills_as_unlabelled
 from scribble_tools.dataset.drawn_labels import DrawnLabels
 from scribble_tools.dataset.label_mapping import BACKGROUND, LabelMapping
@@ -280,9 +281,10 @@ def _what_values_mean(drawn: DrawnLabels) -> str:
     words = " ".join(quote(f"{name}=VALUE") for name in drawn.mapping.names)
     segments = ", ".join(drawn.segment_of.values())
     return (
-        "is a label map, but the data set was drawn by names, so that nobody has said what the "
-        f"values mean. Say it: --labels {words} --unlabelled VALUE. Or save the file as a "
-        f"segmentation of 3D Slicer (.seg.nrrd) with the segments {segments}"
+        "is a label map, but the data set was drawn by names, so that it keeps these and no "
+        f"values. Say what the values mean: --labels {words} --unlabelled VALUE. Or save the file "
+        f"as a segmentation of 3D Slicer (.seg.nrrd) with the segments {segments}. Is it a mask? "
+        f"{ONE_FILE}"
     )
 
 

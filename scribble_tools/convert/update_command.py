@@ -10,8 +10,9 @@ from shlex import quote
 
 from scribble_tools.convert.case_patients import OWN_PATIENTS, REGEX, assign_new_patients
 from scribble_tools.convert.folder_options import Options
+from scribble_tools.convert.masks import is_mask_pattern
 from scribble_tools.convert.mixed_up import FEWEST, MOST
-from scribble_tools.convert.pairing import IMAGE, SCRIBBLE, CaseFiles, Place
+from scribble_tools.convert.pairing import IMAGE, ONE_FILE, SCRIBBLE, CaseFiles, Place
 from scribble_tools.convert.stroke_changes import UpdateOptions
 from scribble_tools.convert.update import Update, update_dataset
 from scribble_tools.dataset.drawn_labels import read_drawn_labels
@@ -36,6 +37,8 @@ def run_update(options: Options) -> int:
     if wrong := [name for name in NOT_WITH_UPDATE if getattr(options, name)]:
         words = ", ".join(f"--{name.removeprefix('num_').replace('_', '-')}" for name in wrong)
         raise ValueError(f"--update keeps what the data set says: leave out {words}")
+    if any(is_mask_pattern(word.partition("=")[2]) for word in options.labels):
+        raise ValueError(f"--labels names masks. {ONE_FILE}")
     _refuse_folder_above(options.scribbles)
     dataset = find_dataset(options.out, str(options.dataset_id))
     patterns = (options.image_pattern or (None,)) if options.images else ()

@@ -397,7 +397,8 @@ def test_the_values_of_a_label_map_for_a_data_set_of_segments_are_asked_for(of_s
         error = capsys.readouterr().err
         assert "a.nii.gz is a label map, but the data set was drawn by names" in error
         assert "--labels background=VALUE RV=VALUE --unlabelled VALUE. Or save" in error
-        assert "(.seg.nrrd) with the segments Outside, Right ventricle\n" in error
+        assert "(.seg.nrrd) with the segments Outside, Right ventricle. Is it a mask" in error
+        assert "drawn by names, so that it keeps these and no values. Say what" in error
     for words, what in (
         (["RV=1", "--unlabelled", "0"], "no background"),
         (["background=2", "LV=1", "--unlabelled", "0"], "has the classes background, RV: name"),
@@ -410,6 +411,20 @@ def test_the_values_of_a_label_map_for_a_data_set_of_segments_are_asked_for(of_s
     assert update(raw, "--labels", "background=2", "RV=1", "--unlabelled", "0") == 0
     after = labels_of(raw, "a")
     assert (after[2, 4, 3:8] == 1).all() and (after[0, 9, 1:12] == 0).all()
+
+
+def test_that_masks_are_to_be_joined_is_said_wherever_they_are_tried(of_segments, capsys):
+    raw, _, layer = of_segments
+    for value, name in ((1, "rv"), (2, "bg")):
+        write(raw.parents[1] / "next" / f"a_{name}.nii.gz", (layer == value).astype(np.uint8))
+    joined = "--update takes one file a case: join masks into one label map, or"
+    for words in (
+        [],
+        ["--labels", "background={case}_bg.nii.gz", "RV={case}_rv.nii.gz"],
+        ["--scribble-pattern", "{case}_bg.*"],
+    ):
+        assert update(raw, *words) == 1
+        assert joined in capsys.readouterr().err
 
 
 def test_what_suggest_wrote_as_label_maps_for_a_data_set_of_segments_is_known(of_segments, capsys):
