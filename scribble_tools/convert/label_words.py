@@ -141,7 +141,7 @@ def _value_mapping(files: LabelFiles, order: Sequence[str]) -> LabelMapping:
                 raise ValueError
             return int(word)
         except ValueError:
-            what = "a value or a name of the description"
+            what = "a value" + " or a name of the description" * bool(files.names)
             if in_colours:
                 what = "a colour such as '#ff8000' or transparent"
             elif files.names is None:
@@ -153,7 +153,8 @@ def _value_mapping(files: LabelFiles, order: Sequence[str]) -> LabelMapping:
     unlabelled = (*map(value_of, files.unlabelled), *nan) if files.role == SCRIBBLE else ()
     mapping = LabelMapping(classes, unlabelled)
     if files.role == SCRIBBLE and not mapping.unlabelled:
-        raise ValueError(f"no value is said to mean unlabelled{_fills_most(files.survey)}")
+        remedy = _fills_most(files.survey) or ": say --unlabelled VALUE"
+        raise ValueError(f"no value is said to mean unlabelled{remedy}")
     mapped = {value for values in classes.values() for value in values} | {*mapping.unlabelled}
     if unknown := sorted(set(files.survey.voxels) - mapped):
         many = files.survey.many
@@ -182,7 +183,8 @@ def values_of_classes(
         ValueError: the words are no values, or not of all these classes.
     """
     survey = LabelSurvey(VALUE, 0, reading=reading)
-    return _value_mapping(LabelFiles(SCRIBBLE, survey, words, unlabelled), names)
+    # names of a description are for a first conversion
+    return _value_mapping(LabelFiles(SCRIBBLE, survey, words, unlabelled, names={}), names)
 
 
 def _read_otherwise(files: LabelFiles, classes: Mapping[str, Sequence[int]]) -> str:

@@ -40,6 +40,7 @@ from scribble_tools.images.image_files import cases_in
 from scribble_tools.images.image_io import write_labels
 from scribble_tools.images.mismatches import GridMismatch, Mismatch
 from scribble_tools.images.segmentation_files import read_labels
+from scribble_tools.images.slicer_segmentation import is_segmentation
 from scribble_tools.json_files import read_json
 from scribble_tools.parallel import threaded_map
 from scribble_tools.problems import refuse
@@ -124,6 +125,12 @@ def _update(
     known = cases_in(labels_folder, ending)
     files, added = pair_with_dataset(known, images, scribbles, options.exclude)
     reader = StrokeReader(drawn, scribbles.folder, options)
+    paths = [*files.values(), *(own.scribble for own in added.values())]
+    if options.labels and all(map(is_segmentation, paths)):
+        raise ValueError(
+            "--labels is for label maps, and all files are segmentations of 3D Slicer, which are "
+            "read by name: leave it out"
+        )
     with workshop(dataset.parent, f"{dataset.name}.update", discard) as (staged, _):
         (staged / "labelsTr").mkdir()
         (staged / "imagesTr").mkdir()

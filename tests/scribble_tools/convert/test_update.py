@@ -402,11 +402,14 @@ def test_the_values_of_a_label_map_for_a_data_set_of_segments_are_asked_for(of_s
     for words, what in (
         (["RV=1", "--unlabelled", "0"], "no background"),
         (["background=2", "LV=1", "--unlabelled", "0"], "has the classes background, RV: name"),
-        (["background=2", "RV=1"], "no value is said to mean unlabelled"),
-        (["background=Outside", "RV=1"], "need none here"),
+        (["background=2", "RV=1"], "is said to mean unlabelled: say --unlabelled VALUE. Files"),
+        (["background=Outside", "RV=1"], "'Outside' is not a value. Files .seg.nrrd of 3D Slicer"),
     ):
         assert update(raw, "--labels", *words) == 1
         assert what in capsys.readouterr().err
+    words = ["--labels", "background=2", "RV=1", "--unlabelled", "0"]
+    assert update(raw, *words, scribbles="drawn") == 1
+    assert "--labels is for label maps, and all files are seg" in capsys.readouterr().err
     assert snapshot(raw) == files
     assert update(raw, "--labels", "background=2", "RV=1", "--unlabelled", "0") == 0
     after = labels_of(raw, "a")
