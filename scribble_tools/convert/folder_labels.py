@@ -43,13 +43,18 @@ def _mask_patterns(words: Sequence[str]) -> dict[str, list[str]]:
     return {w.partition("=")[0]: said[w].split(",") for w in words if w in patterns}
 
 
+def name_colours(words: Sequence[str], unlabelled: Sequence[str]) -> bool:
+    """Whether ``NAME=VALUE[,VALUE]``, or what is unlabelled, say colours."""
+    values = [value for word in words for value in word.partition("=")[2].split(",")]
+    return any(parse_colour(value) is not None for value in (*values, *unlabelled))
+
+
 def _reading(
     role: str, words: Sequence[str], options: FolderOptions, colours: bool
 ) -> LabelReading:
-    values = [value for word in words for value in word.partition("=")[2].split(",")]
     unlabelled = options.unlabelled if role == SCRIBBLE else ()
     pictures = INDEX if options.palette else GREY
-    if colours or any(parse_colour(value) is not None for value in (*values, *unlabelled)):
+    if colours or name_colours(words, unlabelled):
         pictures = COLOUR
         if options.palette:
             raise ValueError("--palette index takes numbers, not colours: leave one of them out")

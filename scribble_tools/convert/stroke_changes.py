@@ -11,6 +11,7 @@ from shlex import quote
 import numpy as np
 import SimpleITK as sitk
 
+from scribble_tools.convert.folder_labels import name_colours
 from scribble_tools.convert.label_words import values_of_classes
 from scribble_tools.convert.pairing import ONE_FILE
 from scribble_tools.convert.swapped import fills_as_unlabelled
@@ -138,15 +139,16 @@ class StrokeReader:
 
     def __init__(self, drawn: DrawnLabels, folder: Path, options: UpdateOptions) -> None:
         beside = read_not_strokes(folder)
+        # `suggest` wrote values of its own, which it lists
+        unknown = drawn.by_name and not beside.aliases
         reading = options.reading
         if reading.pictures == GREY:
-            reading = replace(reading, pictures=drawn.pictures)
+            colours = unknown and name_colours(options.labels, options.unlabelled)
+            reading = replace(reading, pictures=COLOUR if colours else drawn.pictures)
         value_of = parse_colour if reading.pictures == COLOUR else _number
         said = {v for word in options.unlabelled if (v := value_of(word)) is not None}
         said |= {reading.nan} - {None}
         self._drawn, self._options, self._reading = drawn, options, reading
-        # `suggest` wrote values of its own, which it lists
-        unknown = drawn.by_name and not beside.aliases
         self._unexplained = unknown and not options.labels
         own = _own_values(drawn, options, reading, unknown)
         self._in_files = _in_files(own, beside, said)

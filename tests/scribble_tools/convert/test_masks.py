@@ -129,6 +129,19 @@ def test_without_patterns_the_error_says_how_to_join(tmp_path, capsys):
     assert "--labels NAME='{case}-bg-*.*' NAME='{case}-cell-*.*'" in message
 
 
+def test_an_update_takes_colours_in_the_place_of_masks(tmp_path):
+    make(tmp_path)
+    assert convert(tmp_path) == 0
+    drawn = np.zeros((*SHAPE, 3), np.uint8)
+    drawn[12, 3:20] = 255, 0, 0
+    save(tmp_path / "next" / "a_1.png", drawn)
+    words = ["--labels", "background=#00ff00", "cell=#ff0000", "--unlabelled", "#000000"]
+    folders = ["--scribbles", str(tmp_path / "next"), "--out", str(tmp_path / "raw")]
+    command = ["convert", "folder", "--update", "--dataset-id", "900", *folders, *words]
+    assert cli.main(command) == 0
+    assert np.array_equal(labels_of(tmp_path, "a_1"), np.where(mask(12) > 0, 1, EXPECTED))
+
+
 def test_overlapping_masks_are_refused_or_decided(tmp_path, capsys):
     make(tmp_path)
     save(tmp_path / "masks" / "a_1-cell-0.png", mask(3, 8))
