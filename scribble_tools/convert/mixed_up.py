@@ -117,9 +117,8 @@ def contradictions(pairs: Mapping[Path, np.ndarray], names: Sequence[str]) -> li
     if not what:
         return []
     return [
-        f"in all {len(pairs)} files together, {what}: are values or names exchanged? Are they "
-        "those of the data set's first files? If the files are right as they are, say "
-        "--not-mixed-up"
+        f"in all files together, {what}: are values or names exchanged? Are they those of the data "
+        "set's first files? If the files are right as they are, say --not-mixed-up"
     ]
 
 

@@ -579,7 +579,7 @@ def test_organs_that_are_exchanged_are_asked_about_where_each_file_has_few_strok
     files = snapshot(raw)
     assert update(raw) == 1
     error = capsys.readouterr().err
-    assert "in all 6 files together, 30 of 30 voxels of RV would be LV, 30 of 30" in error
+    assert "in all files together, 30 of 30 voxels of RV would be LV, 30 of 30" in error
     assert snapshot(raw) == files
     assert update(raw, "--not-mixed-up") == 0
 
