@@ -234,9 +234,9 @@ def _score(options: Options) -> tuple[list[Evaluation], str]:
     )
     if missing := [folder for folder in folders if not folder.is_dir()]:
         raise FileNotFoundError(f"{missing[0]} is not a folder")
-    if options.ref_pattern == options.pred_pattern:  # else the names tell the files apart
-        for doubt in doubts_of(folders, options.reference):
-            print(f"WARNING: {doubt}", file=sys.stderr)
+    apart = options.ref_pattern != options.pred_pattern
+    for doubt in doubts_of(folders, options.reference, apart):
+        print(f"WARNING: {doubt}", file=sys.stderr)
     evaluations, problems = [], []
     for folder in folders:
         try:

@@ -34,12 +34,16 @@ def unfinished_notes(folder: Path, cases: Collection[str]) -> dict[str, list[str
     return notes
 
 
-def doubts_of(predictions: Sequence[Path], reference: Path) -> list[str]:
-    """What to ask of folders: one and the same (right as a test only), or perhaps exchanged."""
+def doubts_of(predictions: Sequence[Path], reference: Path, apart: bool = False) -> list[str]:
+    """What to ask of folders: one and the same (right as a test only), or perhaps exchanged.
+
+    Args:
+        apart: patterns tell the files of one folder apart.
+    """
     doubts = [
         f"{own} is compared with itself: give a folder of predictions and one of references"
         for own in predictions
-        if reference.is_dir() and own.samefile(reference)
+        if not apart and reference.is_dir() and own.samefile(reference)
     ]
     if (command := predicted_by(reference)) and not predicted_by(predictions[0]):
         doubts.append(

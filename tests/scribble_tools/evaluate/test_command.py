@@ -400,6 +400,9 @@ def test_exchanged_folders_and_a_folder_beside_itself_are_asked_about(folders, c
     assert main(["evaluate", str(reference), str(prediction)]) == 0
     asked = f"WARNING: {RECORDS[record]} wrote the labels in REF ({prediction}). Are PRED and REF"
     assert asked in capsys.readouterr().err
+    words = ["--pred-pattern", "{case}.nii.gz"]
+    assert main(["evaluate", str(reference), str(prediction), *words]) == 0
+    assert "Are PRED and REF exchanged?" in capsys.readouterr().err
     assert main(["evaluate", str(prediction), str(prediction)]) == 0
     assert f"WARNING: {prediction} is compared with itself" in capsys.readouterr().err
     (reference / "prediction.json").write_text("{}")  # two models' predictions
