@@ -60,9 +60,10 @@ def occurring(
     kept = {n: values for n, values in labels.classes.items() if not found.isdisjoint(values)}
     kept = kept or dict([*labels.classes.items()][:1])
     if len(kept) > MOST_CLASSES:
+        most = max(files, key=lambda path: len(values_in(path)))
         raise ValueError(
-            f"the files hold {len(kept)} classes, and {MOST_CLASSES} can be scored at once: name "
-            "some with evaluate --labels"
+            f"the files hold {len(kept)} classes, and {MOST_CLASSES} can be scored at once. Is "
+            f"{most} an image? If not, name some classes with evaluate --labels"
         )
     left_out = len(labels.classes) - len(kept)
     words = f"{left_out} classes of dataset.json that none of these files holds were left out"
