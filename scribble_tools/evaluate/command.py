@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,9 @@ from scribble_tools.evaluate.confusion import (
 )
 from scribble_tools.evaluate.confusion_report import format_confusion, write_confusion_picture
 from scribble_tools.evaluate.folders import evaluate_folders
+from scribble_tools.evaluate.label_files import find_label_files
 from scribble_tools.evaluate.origin import doubts_of
+from scribble_tools.evaluate.reference_values import OPTION, parse_reference_values
 from scribble_tools.evaluate.scores import TOLERANCE_MM
 from scribble_tools.evaluate.summary import (
     MISSING_HD95,
@@ -38,6 +40,7 @@ from scribble_tools.evaluate.summary import (
     summarise,
     write_report,
 )
+from scribble_tools.images.file_kind import normal_form
 from scribble_tools.images.units import PIXELS
 from scribble_tools.json_files import read_json
 from scribble_tools.storage.file_sets import written_into
@@ -59,6 +62,7 @@ class Options:
     reference: Path
     compare: Path | None
     labels: Sequence[str] | None
+    ref_labels: Sequence[str] | None
     splits: Path | None
     fold: int | None
     ignore_label: int | None
@@ -118,6 +122,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LABEL",
         help="classes to score: 2, RV=1 or heart=1,2,3 (default: those of the dataset.json in or "
         "above REF, then PRED; without one, every label found in REF)",
+    )
+    parser.add_argument(
+        OPTION,
+        nargs="+",
+        metavar="NAME=VALUE",
+        help="what the values of REF mean, where PRED has others: RV=600 LV=500 background=7",
     )
     parser.add_argument(
         "--splits", type=Path, help="splits_final.json: score a fold's validation cases only"
@@ -210,6 +220,16 @@ def _read_splits(splits: Path, fold: int) -> list[str]:
     return folds[fold]["val"]
 
 
+def _refuse_wrong_regex(options: Options, cases: Collection[str] | None) -> None:
+    """Refuse a --patient-regex that does not fit, before all is scored."""
+    found = find_label_files(
+        options.reference, options.file_ending, options.ref_pattern, options.prediction
+    )
+    if cases is not None:
+        found = [case for case in found if case in {*map(normal_form, cases)}]
+    find_patients(found, options.reference, options.patient_regex)
+
+
 def _score(options: Options) -> tuple[list[Evaluation], str]:
     """Evaluations of PRED and, if given, OTHER, and where their classes are from."""
     dataset_json = find_dataset_json((options.reference, options.prediction))
@@ -228,12 +248,16 @@ def _score(options: Options) -> tuple[list[Evaluation], str]:
         labels = parse_label_set(options.labels, ignore)
     elif labels is not None:
         labels = LabelSet(labels.classes, ignore)
+    if options.ref_labels and labels is None:
+        raise ValueError(f"{OPTION} needs the values of PRED, too: name the classes with --labels")
+    ref_values = parse_reference_values(options.ref_labels, labels) if options.ref_labels else None
     cases = None if options.splits is None else _read_splits(options.splits, options.fold or 0)
     folders = (
         [options.prediction] if options.compare is None else [options.prediction, options.compare]
     )
     if missing := [folder for folder in folders if not folder.is_dir()]:
         raise FileNotFoundError(f"{missing[0]} is not a folder")
+    _refuse_wrong_regex(options, cases)
     apart = options.ref_pattern != options.pred_pattern
     for doubt in doubts_of(folders, options.reference, apart):
         print(f"WARNING: {doubt}", file=sys.stderr)
@@ -252,6 +276,7 @@ def _score(options: Options) -> tuple[list[Evaluation], str]:
                 ignore,
                 options.ref_pattern,
                 options.pred_pattern,
+                ref_values,
             )
             evaluations.append(evaluation)
         except ValueError as error:
@@ -296,6 +321,7 @@ def _evaluate(options: Options, out: Path | None, files: Sequence[str] = ()) -> 
         "prediction": str(options.prediction),
         "reference": str(options.reference),
         "labels_from": source,
+        "reference_labels": list(options.ref_labels or ()),
         "missing_hd95": options.missing_hd95,
         "unit": unit,
         "tolerance_mm": options.tolerance_mm,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from scribble_tools.evaluate.confusion import (
 from scribble_tools.evaluate.label_files import addition_hint, find_label_files
 from scribble_tools.evaluate.occurring import occurring, refuse_unreadable, values_in
 from scribble_tools.evaluate.origin import unfinished_notes
+from scribble_tools.evaluate.reference_values import as_predicted
 from scribble_tools.evaluate.scores import TOLERANCE_MM, ClassScore, evaluate_case
 from scribble_tools.evaluate.summary import (
     Evaluation,
@@ -44,7 +45,11 @@ def _listed(values: Sequence[int]) -> str:
 
 
 def _evaluate_files(
-    labels: LabelSet, tolerance_mm: float, keep_largest: bool, files: tuple[str, Path, Path]
+    labels: LabelSet,
+    tolerance_mm: float,
+    keep_largest: bool,
+    ref_values: Mapping[int, int] | None,
+    files: tuple[str, Path, Path],
 ) -> tuple[list[ClassScore], np.ndarray | None, list[str], list[str], str]:
     """Scores, confusion, remarks, problems and unit of one case; problems to report all at once."""
     case, predicted_file, reference_file = files
@@ -70,6 +75,8 @@ def _evaluate_files(
         )
     (prediction, reference), spacing_r = arrays, images[1].GetSpacing()[::-1]
     remarks = []
+    if ref_values:
+        reference, remarks = as_predicted(reference, ref_values, labels.ignore)
     unit = unit_of(reference_file, spacing_r)
     if natural and unit == MILLIMETRES:
         remarks.append("mm by the resolution that the picture states: is it that of the object?")
@@ -104,7 +111,7 @@ def _doubtful_values(confusion: np.ndarray, notes: Iterable[str]) -> list[str]:
     if not confusion[:, 1:].any() and any(note.startswith(NOT_SCORED) for note in notes):
         doubts.append(
             "no value that was predicted is a class of the references: do both mean the same by "
-            "their values? If not, the scores mean nothing"
+            "their values? If not, the scores mean nothing; say the references' with --ref-labels"
         )
     return doubts
 
@@ -121,6 +128,7 @@ def evaluate_folders(
     ignore: int | None = None,
     ref_pattern: str | None = None,
     pred_pattern: str | None = None,
+    ref_values: Mapping[int, int] | None = None,
 ) -> Evaluation:
     """Score every case of the folder ``reference`` against the file of that name in ``prediction``.
 
@@ -133,6 +141,8 @@ def evaluate_folders(
         file_ending: score the files with this ending alone; default: those of every format.
         ref_pattern, pred_pattern: names of the files, where they are not the same: see
             `find_label_files`.
+        ref_values: the references' values to the predictions', of `parse_reference_values`, which
+            needs ``labels``.
 
     Raises:
         FileNotFoundError: a folder is missing or holds no reference.
@@ -190,11 +200,14 @@ def evaluate_folders(
         raise ValueError(f"no class to score in {reference}: name some with --labels")
     files = [(case, given[case], path) for case, path in wanted.items() if case in given]
     problems += value_conflicts(path for _, *pair in files for path in pair)
-    labels, left_out = occurring(labels, (p for _, *pair in files for p in pair), num_processes)
+    left_out = ""
+    if not ref_values:
+        paths = (path for _, *pair in files for path in pair)
+        labels, left_out = occurring(labels, paths, num_processes)
     if left_out:
         notes[left_out] = ["all cases"]
     scores, confusion, units = [], {}, {}
-    score = partial(_evaluate_files, labels, tolerance_mm, keep_largest)
+    score = partial(_evaluate_files, labels, tolerance_mm, keep_largest, ref_values)
     results = parallel_map(score, files, num_processes, "scoring")
     for (case, *_), result in zip(files, results, strict=True):
         case_scores, confusion[case], remarks, case_problems, units[case] = result
