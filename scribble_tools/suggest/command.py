@@ -18,7 +18,7 @@ from scribble_tools.dataset.raw import FILE, RawDataset, read_label_names, read_
 from scribble_tools.dataset.writing import find_raw_dataset
 from scribble_tools.draw.contact_sheet import save_png, scaled
 from scribble_tools.draw.display_plane import display_plane
-from scribble_tools.draw.shown_case import grey_or_colours
+from scribble_tools.draw.shown_case import grey_or_colours, title_of_channel
 from scribble_tools.images.image_files import channel_problems
 from scribble_tools.images.image_io import read_image
 from scribble_tools.images.segmentation_files import read_labels
@@ -231,7 +231,16 @@ def _write(
     ]
     names = read_label_names(dataset / FILE)
     head = f"Where to draw next: the first {len(first)} of {counted(len(ranked), 'place')}"
+    head += channel_shown(found.judged[first[0].place.case].case, dataset)
     save_png(overview_figure(first, names, titles, head), out / OVERVIEW)
+
+
+def channel_shown(case: CaseToDraw, dataset: Path) -> str:
+    """Which channel the picture shows, of images that have a file for each; else nothing."""
+    if len(case.images) == 1:
+        return ""
+    raw = RawDataset.read(dataset, tolerate=("splits", "record"))
+    return f". Shown is {title_of_channel(raw.channels)}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from scribble_tools.dataset.label_set import LabelSet
 from scribble_tools.draw.display_plane import display_plane
-from scribble_tools.suggest.command import training_cases
+from scribble_tools.suggest.command import channel_shown, training_cases
 from scribble_tools.suggest.listing import in_words, row_of, table_of
 from scribble_tools.suggest.search import (
     CaseToDraw,
@@ -135,6 +135,9 @@ def test_a_colour_picture_is_all_channels_in_one_file(tmp_path):
     (tmp_path / "dataset.json").write_text(json.dumps(content | {"numTraining": 1}))
     (case,) = training_cases(tmp_path)
     assert case.images == (tmp_path / "imagesTr" / "a_0000.png",)
+    assert channel_shown(case, tmp_path) == ""
+    each = CaseToDraw("a", tuple(tmp_path / f"a_{k:04d}.png" for k in range(3)))
+    assert channel_shown(each, tmp_path) == ". Shown is R (channel 0 of 3)"
     for name in ("imagesTr/b_0000.png", "imagesTr/b_0001.png", "labelsTr/b.png"):
         (tmp_path / name).touch()
     with pytest.raises(FileNotFoundError, match="a_0001.png"):  # other cases have a second file
