@@ -20,7 +20,7 @@ from scribble_tools.images.itksnap_labels import read_label_description
 from scribble_tools.images.label_appearance import DENSE, IMAGE, SCRIBBLES, SEGMENTS, SLICES
 from scribble_tools.images.name_patterns import compile_pattern
 from scribble_tools.images.slicer_segmentation import stem_of
-from scribble_tools.survey.channels import images_in_words
+from scribble_tools.survey.channels import ct_in_words, images_in_words
 from scribble_tools.survey.mask_advice import is_labels, mask_words
 from scribble_tools.survey.pairs import Pairing, find_pairing
 from scribble_tools.survey.rehearsal import rehearse
@@ -198,6 +198,7 @@ def _any_files(folder: Path, groups: Sequence[Mapping]) -> tuple:
         )
     if pairing:  # images of other folders take no part
         images = [g for g in images if _below(g, pairing.images)]
+    notes = [*notes, *ct_in_words(images)]
     labels = _guessed_labels(chosen, paired, folder)
     words = ["convert folder", *words, *_patient_regex(images), labels, *options, "--name NAME"]
     return (
@@ -243,6 +244,7 @@ def _joined_masks(
         "several masks make up a case, one or more for each class; what lies in none is unlabelled"
         + "; what the classes are is guessed from names: correct it"
         + mend
+        + "".join(f"\n{note}" for note in ct_in_words(images))
         + _why_no_line(refused),
         "" if refused or mend else _command(*words, "--name NAME", target()),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shlex import quote
 
@@ -15,6 +15,9 @@ from scribble_tools.images.slicer_segmentation import is_segmentation, stem_of
 from scribble_tools.survey.file_facts import examine
 from scribble_tools.survey.pairs import Pairing
 from scribble_tools.wording import counted, some_of
+
+AIR_HU = (-3100, -900)  # lowest value of a CT image: air, or what scanners fill corners with
+LEAST_HIGHEST_HU = 100  # and the highest one is above soft tissue
 
 
 def _paired(pairing: Pairing, patterns: Sequence[str | None]) -> dict[str, CaseFiles]:
@@ -101,6 +104,24 @@ def _channels_in_words(patterns: Sequence[str], taken: bool) -> str:
         + f"; to pass over what is none, --exclude {globs}"
         * taken
     )
+
+
+def ct_in_words(images: Sequence[Mapping]) -> list[str]:
+    """That a line may lack CT as the name of the channel, where values look like it.
+
+    Args:
+        images: groups of images, see `command`.
+    """
+    ranges = [group["range"] for group in images if "range" in group]
+    if not ranges:
+        return []
+    low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+    if not AIR_HU[0] <= low <= AIR_HU[1] or high < LEAST_HIGHEST_HU:
+        return []
+    return [
+        f"the images' values go from {low:g} to {high:g}, as those of CT do. If they are, say "
+        "--channel-names CT: nnU-Net normalises CT in another way than all else"
+    ]
 
 
 def _without_strokes(cases: Sequence[str]) -> str:

@@ -478,6 +478,19 @@ def test_further_channels_are_pointed_at_with_the_words_that_take_them(tmp_path,
     assert [*names.values()] == channels.split()
 
 
+@pytest.mark.parametrize(
+    "lowest, highest, is_ct", [(-1024, 1800, True), (0, 900, False), (-3, 3, False)]
+)
+def test_values_of_ct_are_pointed_at(tmp_path, lowest, highest, is_ct):
+    for k in range(3):
+        values = image(k).astype(float) / image(k).max() * (highest - lowest) + lowest
+        write(tmp_path / "images" / f"case{k}.nii.gz", values.astype(np.int16))
+        write(tmp_path / "drawn" / f"case{k}.nii.gz", scribble(unlabelled=0, background=3))
+    report = inspect_path(tmp_path)
+    assert ("--channel-names CT" in report["advice"]) == is_ct
+    assert "--channel-names" not in report["command"]  # it may be MR
+
+
 def test_channels_that_the_line_takes_for_cases_are_no_images_kept_aside(tmp_path):
     root = tmp_path / "data"
     for k in range(4):
