@@ -35,10 +35,8 @@ def read_patients(path: Path) -> dict[str, str]:
     table = csv_table(lines)
     if not {"case", "patient"} <= set(table.fieldnames or ()):
         raise ValueError(f"{path} needs the columns case,patient; found {table.fieldnames}")
-    rows = [
-        (normal_form(plain_cell(row["case"] or "")), plain_cell(row["patient"] or ""))
-        for row in table
-    ]
+    cells = [[plain_cell(row[name] or "").strip() for name in ("case", "patient")] for row in table]
+    rows = [(normal_form(case), patient) for case, patient in cells]
     if len(dict(rows)) < len(rows):
         raise ValueError(f"{path} names a case twice")
     return dict(rows)

@@ -21,6 +21,7 @@ from scribble_tools.images.image_files import files_in
 from scribble_tools.images.image_io import save_image, write_labels
 from scribble_tools.images.picture_labels import picture_of, word_of
 from scribble_tools.images.segmentation_files import COLOUR, read_labels
+from scribble_tools.images.slicer_segmentation import is_segmentation
 from scribble_tools.json_files import Record, read_json
 from scribble_tools.parallel import threaded_map
 from scribble_tools.problems import refuse
@@ -165,6 +166,11 @@ def restore_labels(
         raise ValueError(f"{out} holds the predictions themselves: give another --out")
     endings = NATURAL | VOLUMES | {".nii"}
     files = [p for p in files_in(predictions) if file_ending_of(p) in endings]
+    if named := [path for path in files if is_segmentation(path)]:
+        raise ValueError(
+            f"{named[0]} is a segmentation of 3D Slicer, which has the names of its segments: "
+            "there is nothing to restore"
+        )
     if not files:
         raise FileNotFoundError(f"no label map in {predictions}: is it nnU-Net's output folder?")
     with written_into(out, "restored labels") as work:

@@ -18,6 +18,7 @@ from scribble_tools.convert.swapped import fills_as_unlabelled
 from scribble_tools.dataset.drawn_labels import DrawnLabels
 from scribble_tools.dataset.label_mapping import BACKGROUND, LabelMapping
 from scribble_tools.dataset.not_strokes import PREDICTION, NotStrokes, read_not_strokes
+from scribble_tools.images.file_kind import normal_form
 from scribble_tools.images.label_files import GridRules, read_on_grid
 from scribble_tools.images.picture_labels import parse_colour
 from scribble_tools.images.segmentation_files import (
@@ -152,7 +153,7 @@ class StrokeReader:
         self._unexplained = unknown and not options.labels
         own = _own_values(drawn, options, reading, unknown)
         self._in_files = _in_files(own, beside, said)
-        self._names = (*beside.segments, *options.unlabelled)
+        self._unlabelled_names = {*map(normal_form, options.unlabelled)}
         # what the user calls unlabelled is passed over on purpose
         values = tuple(sorted({*beside.values} & {*self._in_files.unlabelled} - said))
         self._beside = replace(beside, values=values)
@@ -179,7 +180,8 @@ class StrokeReader:
                 self._options.overlaps,
                 image_path,
                 rules,
-                self._names,
+                tuple(self._beside.segments),
+                self._unlabelled_names,
             )
             if self._is_recorded(path):
                 self._note_drawn(path, count_segment_voxels(path)[0])

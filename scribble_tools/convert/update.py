@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -124,6 +124,12 @@ def _update(
     labels_folder = dataset / "labelsTr"
     known = cases_in(labels_folder, ending)
     files, added = pair_with_dataset(known, images, scribbles, options.exclude)
+    linked = [dataset / name for name in ("labelsTr", "imagesTr") if (dataset / name).is_symlink()]
+    if linked and (added or linked[0].name == "labelsTr"):
+        raise ValueError(
+            f"{linked[0]} is a link to another folder, in which nothing is changed: put a folder "
+            "with its files in its place"
+        )
     reader = StrokeReader(drawn, scribbles.folder, options)
     paths = [*files.values(), *(own.scribble for own in added.values())]
     if options.labels and all(map(is_segmentation, paths)):
@@ -145,8 +151,15 @@ def _update(
             problems += mixed_up(unlike, known, ignore, options.num_threads)
         patients = patients_of(added) if patients_of and added else {}
         cases, source = _new_cases(added, patients, content, drawn.mapping, reader)
+        dimension = read_labels(next(iter(known.values())))[1].GetDimension() if known else 0
         for case in cases:
-            problems += convert_case(staged, ending, source, case)[1]
+            own, found = convert_case(staged, ending, source, case)
+            problems += found
+            if dimension and own not in (0, dimension):
+                problems.append(
+                    f"{case.images[0]} is {own}D, but the data set's images are {dimension}D, and "
+                    "no network is shared between the two: convert it apart"
+                )
         problems += reader.problems()
         refuse(problems)
         changes = [change for own in outcomes for change in own.changes]
@@ -176,7 +189,7 @@ def _update(
         if record:
             extended = _extended(record, scribbles.folder, cases, found)
             if FILES in record:
-                own = {str(entry) for entry in list_entries(staged)}
+                own = {*map(str, _files_in(staged))}
                 extended[FILES] = sorted({*record[FILES], *own})
             write_json(extended, staged / RECORD)
         _publish(staged, dataset, found, ending)
@@ -310,14 +323,18 @@ def _next_folder(dataset: Path) -> Path:
     return folder
 
 
+def _files_in(staged: Path) -> set[PurePosixPath]:
+    """Without a folder in which nothing new lies: the data set's may be a link to another."""
+    return {entry for entry in list_entries(staged) if (staged / entry).is_file()}
+
+
 def _publish(staged: Path, dataset: Path, found: Update, ending: str) -> None:
     """Put every new file into its place, all in one step, and keep the earlier labels apart."""
-    changed = set(list_entries(staged))
+    changed = _files_in(staged)
     with written_folder(dataset, lambda folder: changed) as new:
         for entry in changed:
             (new / entry).parent.mkdir(exist_ok=True)
-            if (staged / entry).is_file():
-                os.replace(staged / entry, new / entry)
+            os.replace(staged / entry, new / entry)
         if found.earlier is not None:
             copies = new / found.earlier.name
             copies.mkdir()

@@ -217,6 +217,8 @@ def _read_splits(splits: Path, fold: int) -> list[str]:
     folds = read_splits(splits)
     if not 0 <= fold < len(folds):
         raise ValueError(f"{splits} has {counted(len(folds), 'fold')}, no fold {fold}")
+    if not folds[fold]["val"]:
+        raise ValueError(f"{splits}: fold {fold} validates on no case")
     return folds[fold]["val"]
 
 
@@ -250,7 +252,11 @@ def _score(options: Options) -> tuple[list[Evaluation], str]:
         labels = LabelSet(labels.classes, ignore)
     if options.ref_labels and labels is None:
         raise ValueError(f"{OPTION} needs the values of PRED, too: name the classes with --labels")
-    ref_values = parse_reference_values(options.ref_labels, labels) if options.ref_labels else None
+    ref_values = None
+    if options.ref_labels:
+        # the ignore label of dataset.json is a value of the predictions'
+        labels = LabelSet(labels.classes, options.ignore_label)
+        ref_values = parse_reference_values(options.ref_labels, labels)
     cases = None if options.splits is None else _read_splits(options.splits, options.fold or 0)
     folders = (
         [options.prediction] if options.compare is None else [options.prediction, options.compare]

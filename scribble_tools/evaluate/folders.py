@@ -18,6 +18,7 @@ from scribble_tools.evaluate.occurring import occurring, refuse_unreadable, valu
 from scribble_tools.evaluate.origin import unfinished_notes
 from scribble_tools.evaluate.reference_values import as_predicted
 from scribble_tools.evaluate.scores import TOLERANCE_MM, ClassScore, evaluate_case
+from scribble_tools.evaluate.segment_names import numbered_otherwise
 from scribble_tools.evaluate.summary import (
     Evaluation,
 )
@@ -200,6 +201,8 @@ def evaluate_folders(
         raise ValueError(f"no class to score in {reference}: name some with --labels")
     files = [(case, given[case], path) for case, path in wanted.items() if case in given]
     problems += value_conflicts(path for _, *pair in files for path in pair)
+    references = None if ref_values else [path for *_, path in files]
+    problems += numbered_otherwise([path for _, path, _ in files], references, labels)
     left_out = ""
     if not ref_values:
         paths = (path for _, *pair in files for path in pair)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -202,6 +202,7 @@ def read_segments_on_grid(
     image_path: Path | None = None,
     rules: GridRules | None = None,
     passed_over: tuple[str, ...] = (),
+    left_out: Collection[str] = (),
 ) -> np.ndarray:
     """Read a segmentation as labels (*spatial) on the voxel grid of ``image``.
 
@@ -214,6 +215,7 @@ def read_segments_on_grid(
         rules: what to do with a segmentation whose voxels do not coincide with the image's;
             default: it is refused.
         passed_over: beginnings of the names of segments that are as if they were not there.
+        left_out: whole names of such segments.
 
     Raises:
         FileNotFoundError, ValueError: see `read_segmentation`; overlaps; segments that have
@@ -223,7 +225,11 @@ def read_segments_on_grid(
     """
     rules = rules or GridRules()
     segmentation, segments = read_segmentation(path)
-    segments = [segment for segment in segments if not segment.name.startswith(passed_over)]
+    segments = [
+        segment
+        for segment in segments
+        if not segment.name.startswith(passed_over) and segment.name not in left_out
+    ]
     labels = np.full(image.GetSize()[::-1], elsewhere, np.int32)
     if _has_no_voxels(segmentation):
         return labels

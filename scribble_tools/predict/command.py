@@ -31,6 +31,7 @@ from scribble_tools.predict.label_writer import (
     LABEL_FORMATS,
     label_ending,
     names_as_drawn,
+    names_of_regions,
     uncertainty_of,
     write_prediction,
     write_uncertainty,
@@ -120,14 +121,19 @@ def predict_images(
     files_of = {case.name: _files_of(case, options) for case in cases}
     new = [name for own in files_of.values() for name in own]
     obsolete: list[str] = []
-    names = {v: name for v, name in read_label_names(dataset_json).items() if name != IGNORE}
+    labels = read_label_set(dataset_json)
+    regions = any(len(values) > 1 for values in labels.classes.values())
+    names = names_of_regions(labels) if regions else read_label_names(dataset_json)
+    names = {value: name for value, name in names.items() if name != IGNORE}
     drawn = names_as_drawn(dataset, names)
-    regions = any(len(values) > 1 for values in read_label_set(dataset_json).classes.values())
     with (
         written_into(out, "prediction", obsolete) as work,
         tempfile.TemporaryDirectory(prefix=".inputs.", dir=work) as inputs,
     ):
         earlier = read_earlier(out)
+        # an earlier run's files of these cases go with it, though they may be called otherwise
+        of_cases = [name for case in files_of for name in earlier[FILES_OF].get(case, ())]
+        new = [*dict.fromkeys([*new, *of_cases])]
         refuse_to_replace(out, new, earlier, options.overwrite)
         read, problems = read_new_images(
             cases, images, channel_names, content["file_ending"], Path(inputs)

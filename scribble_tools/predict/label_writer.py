@@ -9,8 +9,10 @@ import numpy as np
 import SimpleITK as sitk
 
 from scribble_tools.dataset.label_mapping import LabelMapping
+from scribble_tools.dataset.label_set import LabelSet
 from scribble_tools.dataset.raw import read_record
 from scribble_tools.draw.contact_sheet import colour_of
+from scribble_tools.evaluate.confusion import parts_of
 from scribble_tools.images.image_files import NATURAL, TIFF, VOLUMES, file_ending_of
 from scribble_tools.images.image_io import save_image, write_labels
 from scribble_tools.images.slicer_segmentation import ENDING
@@ -58,6 +60,20 @@ def names_as_drawn(dataset: Path | None, names: Mapping[int, str]) -> dict[int, 
     return {value: of_label.get(value, name) for value, name in names.items()}
 
 
+def names_of_regions(labels: LabelSet) -> dict[int, str]:
+    """Label values to the regions that they lie in, such as ``whole + core``.
+
+    >>> names_of_regions(LabelSet({"whole": (1, 2), "core": (2,)}))
+    {0: 'background', 1: 'whole', 2: 'whole + core'}
+    """
+    parts = parts_of(labels)
+    return {
+        value: name if len(values) == 1 else f"{name} ({value})"
+        for name, values in parts.items()
+        for value in values
+    }
+
+
 def write_prediction(
     labels: np.ndarray, image: sitk.Image, path: Path, names: Mapping[int, str]
 ) -> None:
@@ -65,15 +81,17 @@ def write_prediction(
 
     Args:
         labels: (z, y, x), also of a picture, with z = 1.
-        names: of the label values, for the segments of a ``.seg.nrrd``; 0 gets no segment.
+        names: of the label values, for the segments of a ``.seg.nrrd``; 0 gets no segment, and
+            each other value has one of its own.
 
     Raises:
         ValueError: the format cannot hold the labels.
     """
     if path.name.lower().endswith(ENDING):
+        unnamed = {value: f"label {value}" for value in np.unique(labels).tolist()}
         segments = [
-            NewSegment(name, colour_of(value), labels == value)
-            for value, name in sorted(names.items())
+            NewSegment(name, colour_of(value), labels == value, value=value)
+            for value, name in sorted({**unnamed, **names}.items())
             if value != 0
         ]
         write_segmentation(segments, image, path)

@@ -52,6 +52,8 @@ def test_tables_of_patients_and_colours_read_it_back(tmp_path):
     rows = [{"case": f"{text}", "patient": f"-p{k}"} for k, text in enumerate(FORMULAS[:4])]
     write_csv(rows, tmp_path / "p.csv", ("case", "patient"))
     assert read_patients(tmp_path / "p.csv") == {row["case"]: row["patient"] for row in rows}
+    (tmp_path / "p.csv").write_text("case,patient\na,anna\nb,anna \nc , anna\nd,  \n")
+    assert read_patients(tmp_path / "p.csv") == {"a": "anna", "b": "anna", "c": "anna", "d": ""}
     write_csv([{"colour": "#ff0000", "name": "=x"}], tmp_path / "c.csv", ("colour", "name"))
     assert "'=x" in (tmp_path / "c.csv").read_text()
     assert read_colour_table(tmp_path / "c.csv") == {"=x": 0xFF0000}

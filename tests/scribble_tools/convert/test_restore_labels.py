@@ -12,6 +12,7 @@ from PIL import Image
 from scribble_tools import cli
 from scribble_tools.convert.restore_labels import read_mapping, restore_labels
 from scribble_tools.dataset.label_mapping import LabelMapping
+from scribble_tools.images.slicer_writer import NewSegment, write_segmentation
 
 SHAPE = (2, 5, 4)
 MAPPING = LabelMapping({"background": (5,), "RV": (1, 7), "LV": (600,)}, (0,))
@@ -98,6 +99,15 @@ def test_all_problems_are_reported_at_once_and_nothing_is_written(root):
     assert "case1.nrrd holds the values [9]; labels are 0 to 3" in message
     assert "case2.nrrd cannot be read as an image" in message
     assert sorted(p.name for p in root.iterdir()) == ["conversion.json", "pred"]
+
+
+def test_segmentations_of_slicer_have_names_already(root):
+    image = sitk.GetImageFromArray(np.zeros(SHAPE, np.uint8))
+    segments = [NewSegment("RV", (1, 0, 0), np.ones(SHAPE, bool))]
+    write_segmentation(segments, image, root / "pred" / "case9.seg.nrrd")
+    with pytest.raises(ValueError, match="case9.seg.nrrd is a segmentation of 3D Slicer.*nothing"):
+        restore_labels(root / "pred", MAPPING, root / "out")
+    assert not (root / "out").exists()
 
 
 def test_nothing_is_overwritten_unasked(root):

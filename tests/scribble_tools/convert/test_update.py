@@ -387,6 +387,53 @@ def test_a_segmentation_of_slicer_passes_over_predictions_and_marks(of_segments)
     assert (after[2] != 2).sum() == 5 and (after[2, 4, 3:8] == 0).all()
 
 
+def test_an_unlabelled_segment_takes_no_class_along_whose_name_begins_alike(tmp_path):
+    image = sitk.GetImageFromArray(np.random.default_rng(0).normal(0, 1, SHAPE))
+    layer = np.zeros(SHAPE, np.uint8)
+    layer[0, 2, 1:6], layer[0, 9, 1:12] = 1, 2
+    (tmp_path / "images").mkdir()
+    sitk.WriteImage(image, str(tmp_path / "images" / "a.nii.gz"))
+    segments = [("bone marrow", 1, 0), ("Outside", 2, 0)]
+    write_seg(tmp_path / "drawn" / "a.seg.nrrd", image, layer, segments)
+    words = ["--labels", "background=Outside", "marrow=bone marrow", "--name", "Hearts"]
+    assert main(convert(tmp_path, "images", "drawn", *words)) == 0
+    layer[1, 4, 2:8], layer[2, 4, 2:8] = 1, 3
+    segments.append(("bone", 3, 0))
+    write_seg(tmp_path / "next" / "a.seg.nrrd", image, layer, segments)
+    raw = tmp_path / "raw" / "Dataset130_Hearts"
+    assert update(raw) == 1, "nobody says what bone is"
+    assert update(raw, "--unlabelled", "bone") == 0
+    after = labels_of(raw, "a")
+    assert (after[1, 4, 2:8] == 1).all() and (after[2] == 2).all()
+
+
+def test_images_that_are_a_link_stay_so_and_get_no_new_ones(raw, capsys):
+    root = raw.parents[1]
+    (raw / "imagesTr").rename(root / "shared")
+    (raw / "imagesTr").symlink_to(root / "shared", target_is_directory=True)
+    new = strokes()
+    new[2, 4, 2:8] = 1
+    write(root / "next" / "p1_a.nii.gz", new)
+    assert update(raw) == 0
+    assert (raw / "imagesTr").is_symlink() and (labels_of(raw, "p1_a")[2, 4, 2:8] == 1).all()
+    add_case(root, "p2_c")
+    files = snapshot(raw)
+    assert update(raw, images="more") == 1
+    assert f"{raw / 'imagesTr'} is a link to another folder" in capsys.readouterr().err
+    assert snapshot(raw) == files
+
+
+def test_a_new_image_of_another_dimension_is_refused(raw, capsys):
+    root = raw.parents[1]
+    for folder, array in (("more", np.ones((12, 14), np.int16)), ("next", strokes()[0])):
+        (root / folder).mkdir(exist_ok=True)
+        sitk.WriteImage(sitk.GetImageFromArray(array), str(root / folder / "p2_c.nii.gz"))
+    files = snapshot(raw)
+    assert update(raw, images="more") == 1
+    assert "p2_c.nii.gz is 2D, but the data set's images are 3D" in capsys.readouterr().err
+    assert snapshot(raw) == files
+
+
 def test_the_values_of_a_label_map_for_a_data_set_of_segments_are_asked_for(of_segments, capsys):
     raw, _, layer = of_segments
     layer[2, 4, 3:8] = 1

@@ -8,7 +8,9 @@ import SimpleITK as sitk
 
 from scribble_tools.cli import main
 from scribble_tools.dataset.label_set import parse_label_set
+from scribble_tools.evaluate.folders import evaluate_folders
 from scribble_tools.evaluate.reference_values import as_predicted, parse_reference_values
+from scribble_tools.images.slicer_writer import NewSegment, write_segmentation
 
 LABELS = parse_label_set(["RV=1", "LV=3"])
 
@@ -99,3 +101,65 @@ def test_a_wrong_patient_regex_is_told_before_anything_is_scored(folders, capsys
     monkeypatch.setattr("scribble_tools.evaluate.command.evaluate_folders", scored)
     assert run(folders, "--patient-regex", "patient") == 1
     assert "does not match c0, c1" in capsys.readouterr().err
+
+
+def write_segments(path, labels, names):
+    """Segments of these names with the values 1, 2, ..., of (z, y, x) labels that are these."""
+    path.parent.mkdir(exist_ok=True)
+    segments = [NewSegment(name, (1, 0, 0), labels == k) for k, name in enumerate(names, 1)]
+    write_segmentation(segments, sitk.GetImageFromArray(labels), path)
+
+
+def test_segments_that_bear_another_class_name_are_refused(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    labels = parse_label_set(["A=1", "B=2", "left_C=3"])
+    for case in ("c0", "c1"):
+        array = rng.integers(0, 4, (3, 8, 8)).astype(np.uint8)
+        write(tmp_path / "pred" / f"{case}.nii.gz", array)
+        exchanged = np.array([0, 2, 1, 3], np.uint8)[array]
+        names = ["B", "A", "left C"]
+        write_segments(tmp_path / "ref" / f"{case}.seg.nrrd", exchanged, names)
+    folders = tmp_path / "pred", tmp_path / "ref"
+    with pytest.raises(ValueError) as caught:
+        evaluate_folders(*folders, labels, num_processes=1)
+    text = str(caught.value)
+    assert text.startswith("2 problems")
+    assert "segment 'B' has the value 1, but the class of that name has 2 (so in 2 files)" in text
+    assert "say --ref-labels A=2 B=1 left_C=3" in text
+    values = parse_reference_values(["A=2", "B=1", "left_C=3"], labels)
+    found = evaluate_folders(*folders, labels, num_processes=1, ref_values=values)
+    assert {score.dice for score in found.scores} == {1.0}
+    with pytest.raises(ValueError, match="bring them to label values by their names"):
+        evaluate_folders(*folders[::-1], labels, num_processes=1)
+
+
+def test_segments_numbered_as_the_classes_are_scored(tmp_path):
+    labels = np.random.default_rng(0).integers(0, 3, (3, 8, 8)).astype(np.uint8)
+    write(tmp_path / "pred" / "c0.nii.gz", labels)
+    write_segments(tmp_path / "ref" / "c0.seg.nrrd", labels, ["a", "cyst"])
+    found = evaluate_folders(
+        tmp_path / "pred", tmp_path / "ref", parse_label_set(["A=1", "B=2"]), num_processes=1
+    )
+    assert {score.dice for score in found.scores} == {1.0}
+
+
+def test_the_ignore_label_of_the_predictions_is_a_value_like_others_in_references(folders, capsys):
+    for case in ("c0", "c1"):
+        path = folders / "ref" / f"{case}.nii.gz"
+        array = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+        array[:2][array[:2] == 0] = 4
+        write(path, array)
+    content = {"labels": {"background": 0, "RV": 1, "MYO": 2, "LV": 3, "ignore": 4}}
+    content |= {"channel_names": {"0": "MRI"}, "numTraining": 1, "file_ending": ".nii.gz"}
+    (folders / "dataset.json").write_text(json.dumps(content))
+    words = ["--ref-labels", "RV=600", "LV=500", "background=7"]
+    assert run(folders, *words) == 0
+    assert "without a name in --ref-labels counted as background: 4" in capsys.readouterr().out
+    assert run(folders, *words, "--ignore-label", "4") == 0
+    assert "without a name" not in capsys.readouterr().out
+
+
+def test_a_fold_without_validation_cases_is_refused(folders, capsys):
+    (folders / "splits.json").write_text(json.dumps([{"train": ["c0", "c1"], "val": []}]))
+    assert run(folders, "--splits", str(folders / "splits.json")) == 1
+    assert "fold 0 validates on no case" in capsys.readouterr().err

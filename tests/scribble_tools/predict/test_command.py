@@ -12,6 +12,7 @@ import SimpleITK as sitk
 import torch
 
 from scribble_tools import cli
+from scribble_tools.dataset.label_set import LabelSet
 from scribble_tools.dataset.raw import read_label_set
 from scribble_tools.images.slicer_segmentation import read_segmentation
 from scribble_tools.predict import command
@@ -24,6 +25,7 @@ from scribble_tools.predict.command import (
 from scribble_tools.predict.label_writer import (
     label_ending,
     names_as_drawn,
+    names_of_regions,
     uncertainty_of,
     write_prediction,
 )
@@ -132,6 +134,38 @@ def test_a_second_run_replaces_its_own_cases_and_keeps_the_others(trained, image
     record = json.loads((out / "prediction.json").read_text())
     assert [list(own["cases"]) for own in record["earlier"]] == [["anna"], ["ben"]]
     assert set(record["files_of"]) == {"anna", "ben", "carl"}
+
+
+def test_labels_in_another_format_are_not_replaced_unasked(trained, images, tmp_path):
+    model, out = find_model(trained[0]), tmp_path / "out"
+    predict_images(model, images, out, CPU)
+    (out / "ben.nii.gz").write_bytes(b"corrected by hand")
+    files = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(FileExistsError, match="2 files exist.*--overwrite"):
+        predict_images(model, images, out, replace(CPU, label_format=".seg.nrrd"))
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == files
+
+
+def test_every_value_of_regions_is_a_segment(tmp_path):
+    regions = LabelSet({"whole": (1, 2, 3), "core": (2, 3), "both": (4, 5)})
+    names = names_of_regions(regions)
+    assert names == {
+        0: "background",
+        1: "whole",
+        2: "whole + core (2)",
+        3: "whole + core (3)",
+        4: "both (4)",
+        5: "both (5)",
+    }
+    labels = np.random.default_rng(0).integers(0, 7, (3, 8, 8)).astype(np.uint8)
+    path = tmp_path / "a.seg.nrrd"
+    write_prediction(labels, sitk.GetImageFromArray(labels), path, names)
+    image, segments = read_segmentation(path)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image), labels)
+    assert {segment.value: segment.name for segment in segments} == {
+        **{value: name for value, name in names.items() if value},
+        6: "label 6",
+    }
 
 
 def test_an_error_in_the_last_case_leaves_nothing(trained, images, tmp_path, monkeypatch):
