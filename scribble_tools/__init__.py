@@ -7,5 +7,5 @@ What the trainer's package, and other programs, may import from: `arguments`,
 `problems`, `storage.file_sets`, `storage.folders`, `storage.interruptions`, `storage.locks`,
 `storage.overlap`, `storage.workshop`, `storage.written_record`, `subcommands`, `trust.checkpoint`,
 `trust.printable`, `wording`.
-Everything else may move.
+What docs/api.md names stays, too. Everything else may move.
 """

@@ -53,6 +53,7 @@ def test_every_step_names_its_command_and_the_commands_exist(committed):
     wanted = "demo-data inspect convert check preview predict evaluate report".split()
     assert {name for (name,) in steps} == set(wanted)
     assert not [line for line in lines if unknown_options(line)]
+    assert not re.search(r"\\\\$", text, re.M), "a shell takes the second one for a word"
 
 
 LENGTH = "trainer.num_iterations_per_epoch, trainer.num_val_iterations_per_epoch = 100, 5"
