@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from statistics import median
 
@@ -254,6 +255,18 @@ def slice_findings(facts: Sequence[CaseFacts]) -> list[Finding]:
     )
     remedy = "Nothing, if it is meant. If 2d is poor there, annotate some: background is enough"
     return [Finding("note", "slices-without-annotation", "data set", message, remedy)]
+
+
+def dimension_findings(facts: Sequence[CaseFacts]) -> list[Finding]:
+    """One error where some cases are 2D and others 3D."""
+    first = {f.dimension: f.case for f in reversed(facts) if f.dimension}
+    if len(first) < 2:
+        return []
+    counts = Counter(f.dimension for f in facts)
+    words = [f"{counts[d]} {d}D, such as {case}" for d, case in sorted(first.items())]
+    message = f"cases of different dimensions ({'; '.join(words)}): no network is shared between"
+    remedy = "Make a data set of each, or take the odd ones out"
+    return [Finding("error", "dimension-mixed", "data set", message, remedy)]
 
 
 def agreement_findings(facts: Sequence[CaseFacts]) -> list[Finding]:

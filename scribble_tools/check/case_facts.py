@@ -36,6 +36,7 @@ class CaseFacts:
         compared: annotated voxels that also have a dense label, ``contradicting`` of them another.
         slices: of a volume of which something is annotated, as nnU-Net's 2d configuration cuts it;
             ``bare_slices`` of them hold no annotation.
+        dimension: of the labels; 0 when they cannot be read.
     """
 
     case: str
@@ -47,6 +48,7 @@ class CaseFacts:
     contradicting: int = 0
     slices: int = 0
     bare_slices: int = 0
+    dimension: int = 0
 
 
 def _channels(image: sitk.Image) -> tuple[int, sitk.Image]:
@@ -159,7 +161,7 @@ def examine_case(about: Description, files: TrainingCase) -> CaseFacts:
     values, numbers = np.unique(array, return_counts=True)
     counts = dict(zip(values.tolist(), numbers.tolist(), strict=True))
     _judge_values(add, counts, about)
-    facts = {"counts": counts, "voxels": voxels}
+    facts = {"counts": counts, "voxels": voxels, "dimension": array.ndim}
     if about.labels is not None:
         ignore = about.labels.ignore
         annotated = np.full(array.shape, True) if ignore is None else array != ignore

@@ -18,6 +18,7 @@ from scribble_tools.check.annotations import (
     annotation_findings,
     classes_of,
     coverage_table,
+    dimension_findings,
     slice_findings,
 )
 from scribble_tools.check.case_facts import examine_case
@@ -193,6 +194,7 @@ def check_dataset(
     cases, file_findings = find_case_files(folder, about)
     facts = [*parallel_map(partial(examine_case, about), cases, num_processes, "checking")]
     findings += file_findings + [finding for f in facts for finding in f.findings]
+    findings += dimension_findings(facts)
     counts = {f.case: f.counts for f in facts}
     coverage = ()
     if about.labels is not None:

@@ -132,6 +132,15 @@ def test_clean_data_set_has_no_error_or_warning(data, capsys):
     assert "not planned yet" in data.finding("resampling-unknown").message
 
 
+def test_cases_of_different_dimensions_are_found(data):
+    case = next(iter(CASES))
+    for path in (data.image(case), data.label(case)):
+        sitk.WriteImage(sitk.ReadImage(str(path))[:, :, 2], str(path))
+    (data.folder / "labelsTr_dense" / f"{case}.nii.gz").unlink()
+    message = data.finding("dimension-mixed").message
+    assert message.startswith(f"cases of different dimensions (1 2D, such as {case}; 5 3D, such")
+
+
 def test_coverage_table_by_hand(data):
     rows = {c.name: c for c in data.check().coverage}
     assert list(rows) == ["background", "RV", "LV", "(unlabelled)"]
