@@ -29,6 +29,7 @@ from torch.distributed.rendezvous import rendezvous
 from nnunetv2_pclmix import discovery
 from nnunetv2_pclmix.training.checkpoint_files import set_aside
 from nnunetv2_pclmix.training.distributed import bare
+from nnunetv2_pclmix.training.requirements import CannotTrain
 from nnunetv2_pclmix.training.session import FolderGuard, one_last_message
 from nnunetv2_pclmix.training.train_arguments import (
     TrainOptions,
@@ -160,6 +161,13 @@ def train(options: TrainOptions) -> None:
         )
         trainer.disable_checkpointing = options.disable_checkpointing
         new = not (go_on or options.val or options.disable_checkpointing)
+        if new and options.pretrained_weights:
+            weights, own = Path(options.pretrained_weights), Path(trainer.output_folder)
+            if weights.resolve().parent == own.resolve():
+                raise CannotTrain(
+                    f"{weights} lies in this training's own folder, whose files are moved aside "
+                    "before a new training begins: copy it elsewhere, and name the copy"
+                )
         if new and trainer.local_rank == 0:
             # not only in `on_train_start`: a worker that is lost until then makes all go on, which
             # would be with the training that was here before

@@ -28,7 +28,7 @@ from nnunetv2_pclmix.training.dense_validation import dense_labels_of, score_val
 from nnunetv2_pclmix.training.finite_watch import FiniteWatch, stop_for
 from nnunetv2_pclmix.training.patch_sampling import PatchesAnywhere, tell_padding
 from nnunetv2_pclmix.training.preprocessed_age import age_warnings
-from nnunetv2_pclmix.training.session import VALIDATE_AGAIN, FolderGuard, alone, finish_workers
+from nnunetv2_pclmix.training.session import FolderGuard, alone, finish_workers, validation_in_words
 from nnunetv2_pclmix.training.step import Descent, make_step
 from nnunetv2_pclmix.training.worker_end import EndsWithParent
 from nnunetv2_pclmix.watching.clock import TrainingClock
@@ -152,15 +152,15 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
             self.print_to_log_file(line)
         if not self.was_initialized:
             self.initialize()
-        if self.local_rank == 0 and self.current_epoch == 0 and not self.disable_checkpointing:
-            # before anything that takes long: --c after a kill would go on with the earlier one
-            folder, log = Path(self.output_folder), Path(self.log_file)
-            checkpoint_files.set_aside(folder, self.print_to_log_file, [log])
         # one process writes the splits where there are none: another would read half a file
         with distributed.first_process_first(self.is_ddp, self.local_rank):
             cases, others = self.do_split()
         folder, content = self.preprocessed_dataset_folder, self.dataset_json
         check_annotations(self.dataset_class, folder, cases, content["labels"], others)
+        if self.local_rank == 0 and self.current_epoch == 0 and not self.disable_checkpointing:
+            # before anything that takes long: --c after a kill would go on with the earlier one
+            output, log = Path(self.output_folder), Path(self.log_file)
+            checkpoint_files.set_aside(output, self.print_to_log_file, [log])
         super().on_train_start()
         distributed.draw_otherwise(self.local_rank, self.current_epoch)
         self.print_to_log_file(
@@ -290,7 +290,7 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
         """nnU-Net's final validation, then dense scores where dense labels exist."""
-        with self._alone(lambda: VALIDATE_AGAIN):
+        with self._alone(lambda: validation_in_words(self.disable_checkpointing)):
             super().perform_actual_validation(save_probabilities)
             if self.local_rank == 0:
                 text = score_validation(

@@ -7,10 +7,11 @@ import math
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nnunetv2_pclmix.commands.plan_sizes import (
     Choice,
@@ -39,6 +40,32 @@ from scribble_tools.storage.interruptions import error_in_words
 ABOUT = 1.05  # what is measured varies by more than a training may take beyond its time
 
 
+def refuse_sizes(plans: dict, configuration: str, given: Mapping[str, Any]) -> None:
+    """Refuse sizes that no plans can have, whatever the others are.
+
+    Args:
+        given: some of ``patch``, ``batch``, ``features``, ``spacing``.
+
+    Raises:
+        ValueError: there is no such configuration, or a size is wrong.
+    """
+    if configuration not in plans["configurations"]:
+        raise ValueError(
+            f"the plans have no configuration {configuration}, only "
+            f"{', '.join(plans['configurations'])}"
+        )
+    reduced = plans["configurations"][configuration]
+    if "architecture" not in reduced:
+        raise ValueError(f"{configuration} inherits from another configuration: name that one")
+    sizes = [own for own in given.values() if own is not None]
+    if any(n <= 0 for own in sizes for n in ([own] if isinstance(own, int) else own)):
+        raise ValueError("patch, batch, features and spacing must be above 0")
+    axes = len(reduced["patch_size"])
+    for name in ("patch", "spacing"):
+        if given.get(name) is not None and len(given[name]) != axes:
+            raise ValueError(f"{configuration} has {axes} axes: give {axes} numbers as {name}")
+
+
 def small_plans(
     plans: dict,
     name: str,
@@ -59,25 +86,15 @@ def small_plans(
     Raises:
         ValueError: the sizes do not fit the plans; the message says which and how.
     """
+    given = {"patch": patch, "batch": batch, "features": features, "spacing": spacing}
+    refuse_sizes(plans, configuration, given)
     plans = deepcopy(plans)
-    if configuration not in plans["configurations"]:
-        raise ValueError(
-            f"the plans have no configuration {configuration}, only "
-            f"{', '.join(plans['configurations'])}"
-        )
     reduced = plans["configurations"][configuration]
-    if "architecture" not in reduced:
-        raise ValueError(f"{configuration} inherits from another configuration: name that one")
-    if min(*patch, *features, batch, *(spacing or ())) <= 0:
-        raise ValueError("patch, batch, features and spacing must be above 0")
     network = reduced["architecture"]["arch_kwargs"]
     stages = len(features)
     # of the deep supervision levels, one fewer than stages, nnU-Net gives the coarsest no weight
     if not 3 <= stages <= network["n_stages"]:
         raise ValueError(f"{stages} features given, the plans allow 3 to {network['n_stages']}")
-    axes = len(reduced["patch_size"])
-    if len(patch) != axes or len(spacing or patch) != axes:
-        raise ValueError(f"{configuration} has {axes} axes: give {axes} numbers")
     for axis, size in enumerate(patch):
         step = 1
         for stride in network["strides"][:stages]:
@@ -121,6 +138,7 @@ def choose(
         ValueError: there is no such trainer, given sizes do not fit the plans, or nothing fits the
             memory.
     """
+    refuse_sizes(plans, configuration, given)
     import torch
 
     from nnunetv2_pclmix.commands.machine import build_network, seconds_per_iteration

@@ -27,11 +27,14 @@ class LabelEncoding(ABC):
             value K itself stands for "no class", that is, not annotated or not certain.
         target_channels: T.
         foreground_from: first of the C channels of logits that is foreground.
+        not_grown: classes that stand for voxels of several combinations of regions, so that a
+            stroke of theirs cannot grow.
     """
 
     num_classes: int
     target_channels: int
     foreground_from: int
+    not_grown: tuple[int, ...] = ()
 
     @abstractmethod
     def probabilities(self, logits: Tensor) -> Tensor:
@@ -185,12 +188,19 @@ class Regions(LabelEncoding):
 
     foreground_from = 0
 
-    def __init__(self, num_regions: int, members: Sequence[Sequence[bool]] | None = None) -> None:
+    def __init__(
+        self,
+        num_regions: int,
+        members: Sequence[Sequence[bool]] | None = None,
+        not_grown: Sequence[int] = (),
+    ) -> None:
         """Args:
         num_regions: R.
         members: for each exclusive class but the background which of the regions it is part of.
             Without it class i + 1 is part of regions 0..i, as in regions nested from the outside.
+        not_grown: see `LabelEncoding`.
         """
+        self.not_grown = tuple(not_grown)
         self.num_classes = self.target_channels = num_regions + 1
         if members is None:
             members = np.tri(num_regions, dtype=bool).tolist()
@@ -266,8 +276,14 @@ def label_encoding(label_manager: Any) -> LabelEncoding:
     if label_manager.has_regions:
         regions = [np.atleast_1d(region) for region in label_manager.foreground_regions]
         order = label_manager.regions_class_order
-        members = [[bool(np.isin(label, region)) for region in regions] for label in order]
-        return Regions(len(regions), members)
+
+        def regions_of(label: int) -> list[bool]:
+            return [bool(np.isin(label, region)) for region in regions]
+
+        members = [regions_of(label) for label in order]
+        last = {int(v): np.flatnonzero(regions_of(v))[-1] for v in np.concatenate(regions)}
+        several = {int(i) + 1 for v, i in last.items() if regions_of(v) != members[i]}
+        return Regions(len(regions), members, sorted(several))
     return ExclusiveLabels(label_manager.ignore_label)
 
 

@@ -33,16 +33,22 @@ def age_warnings(folder: Path, content: Mapping, fold: Collection[str]) -> list[
 def _warnings(folder: Path, raw: Path, ending: str, fold: Collection[str]) -> list[str]:
     done = cases_in(folder)
     labels = files_by_case(raw / "labelsTr", ending)
-    old = [c for c in labels if c in done and c in fold and is_older(done[c], labels[c])]
+    first = {case: raw / f"imagesTr/{case}_0000{ending}" for case in labels}
+
+    def is_old(case: str) -> bool:
+        files = (labels[case], first[case])
+        return any(path.is_file() and is_older(done[case], path) for path in files)
+
+    old = [case for case in labels if case in done and case in fold and is_old(case)]
     # nnU-Net leaves out a label without an image
-    new = [c for c in labels if c not in done and (raw / f"imagesTr/{c}_0000{ending}").exists()]
+    new = [case for case in labels if case not in done and first[case].exists()]
     command = preprocess_command(folder.parent, folder.name) if old or new else ""
     lines = []
     if old:
         lines.append(
-            f"WARNING: {counted(len(old), 'label file is', 'label files are')} newer than the "
+            f"WARNING: labels or images of {counted(len(old), 'case')} are newer than the "
             f"preprocessed data (by modification time): {some_of(old)}. This training uses the old "
-            f"strokes. Unless the files were only copied, run: {command}"
+            f"ones. Unless the files were only copied, run: {command}"
         )
     if new:
         lines.append(

@@ -24,10 +24,6 @@ from scribble_tools.storage.interruptions import (
 from scribble_tools.storage.locks import Busy, locked
 from scribble_tools.storage.workshop import lock_path
 
-VALIDATE_AGAIN = (
-    "The training is finished and saved; its validation is not. Run it again with the same command "
-    "and --val"
-)
 DEAD_WORKERS = "background workers are no longer alive"  # batchgenerators' words
 STOPPED = (exit_code_of(KeyboardInterrupt()), exit_code_of(Terminated()))
 PATIENCE_S = 10  # for a worker of this training that torchrun has just ended
@@ -158,6 +154,20 @@ def _is_of_compiler(error: BaseException) -> bool:
         return False
     compilers = ("torch._dynamo", "torch._inductor", "triton.")
     return any(kind.__module__.startswith(compilers) for kind in type(error).__mro__)
+
+
+def validation_in_words(nothing_saved: bool) -> str:
+    """What is left of a training whose validation was stopped.
+
+    Args:
+        nothing_saved: checkpoints were switched off.
+    """
+    if nothing_saved:
+        return "The training is finished; checkpoints were switched off, so nothing of it is saved"
+    return (
+        "The training is finished and saved; its validation is not. Run it again with the same "
+        "command, without --c, and with --val"
+    )
 
 
 @contextlib.contextmanager

@@ -171,7 +171,7 @@ def examine_case(about: Description, files: TrainingCase) -> CaseFacts:
             mostly_zero and foreground.any() and array.ndim > 1 and _is_thin(foreground)
         )
         if array.ndim == 3 and annotated.any():
-            across = int(np.argmax(label.GetSpacing()[::-1]))
+            across = int(np.argmax(np.round(label.GetSpacing()[::-1], 3)))
             held = annotated.any(axis=tuple({0, 1, 2} - {across}))
             facts |= {"slices": held.size, "bare_slices": int(np.count_nonzero(~held))}
         if files.dense is not None:

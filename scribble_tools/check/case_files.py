@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,12 +10,15 @@ from pathlib import Path
 from scribble_tools.check.description import Description
 from scribble_tools.check.file_names import alike_findings, hidden_findings, same_form
 from scribble_tools.check.findings import Finding
+from scribble_tools.images.file_kind import normal_form
 from scribble_tools.images.image_files import files_in
 from scribble_tools.images.slicer_segmentation import value_conflicts
 from scribble_tools.wording import counted
 
 # what nnU-Net reads without regard to spacing, origin and direction in the file
 WITHOUT_GEOMETRY = (".png", ".bmp", ".tif", ".tiff")
+
+DENSE = "labelsTr_dense"
 
 
 @dataclass(frozen=True)
@@ -114,11 +116,10 @@ def find_case_files(folder: Path, about: Description) -> tuple[list[TrainingCase
         message = f"numTraining is {expected}, imagesTr holds {counted(len(images), 'case')}"
         remedy = f'Write "numTraining": {len(images)}, or add the missing cases'
         findings.append(Finding("error", "num-training", "dataset.json", message, remedy))
-    dense = folder / "labelsTr_dense"
+    dense = {normal_form(p.name.removesuffix(ending)): p for p in files_in(folder / DENSE, ending)}
     cases = [
-        TrainingCase(case, images[case], labels[case], path if os.path.lexists(path) else None)
+        TrainingCase(case, images[case], labels[case], dense.get(case))
         for case in sorted(images.keys() & labels.keys())
-        for path in [dense / f"{case}{ending}"]
     ]
     if not cases:
         message = "no case has both image and label"
@@ -143,6 +144,6 @@ def find_case_files(folder: Path, about: Description) -> tuple[list[TrainingCase
             "Nothing, unless you want to score this case",
         )
         for c in cases
-        if dense.is_dir() and c.dense is None
+        if (folder / DENSE).is_dir() and c.dense is None
     ]
     return cases, findings

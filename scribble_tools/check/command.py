@@ -6,7 +6,7 @@ import argparse
 import os
 import shlex
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -126,6 +126,11 @@ def _unscribbled(folder: Path, cases: Collection[str]) -> set[str]:
         return set()
 
 
+def _is_bare(counts: Mapping[int, int], about: Description) -> bool:
+    """Whether nothing of a case is annotated."""
+    return about.labels is not None and counts.keys() <= {about.labels.ignore}
+
+
 def _declared(folder: Path) -> set[str]:
     """Cases that were converted without a file of strokes, which needs --mixed."""
     try:
@@ -205,7 +210,10 @@ def check_dataset(
     patients, patient_findings = patients_of(folder, [*counts], patient_regex)
     findings += patient_findings
     voxels = {f.case: f.voxels for f in facts}
-    findings += split_findings(folder, preprocessed, counts, patients, about.labels, voxels)
+    bare = {case for case in _unscribbled(folder, counts) if _is_bare(counts[case], about)}
+    names = {files.label.name.removesuffix(about.file_ending): files.case for files in cases}
+    about_splits = (counts, patients, about.labels, voxels, bare, names)
+    findings += split_findings(folder, preprocessed, *about_splits)
     findings += ct_findings(preprocessed, about)
     if preprocessed is not None:
         findings += preprocessed_findings(preprocessed, about.content, cases)

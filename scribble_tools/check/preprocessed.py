@@ -17,6 +17,7 @@ from scribble_tools.dataset.preprocessed_plans import (
     preprocess_command,
 )
 from scribble_tools.dataset.raw import FILE, read_dataset_json
+from scribble_tools.images.file_kind import normal_form
 from scribble_tools.json_files import Record, read_json
 
 AGAIN = "Preprocess again (see the line below)"
@@ -45,6 +46,10 @@ def ct_findings(preprocessed: Path | None, about: Description) -> list[Finding]:
     return [Finding("warning", "ct-statistics", "dataset.json", message, remedy)]
 
 
+def _is_newer(path: Path, old: Path) -> bool:
+    return path.is_file() and is_older(old, path)
+
+
 def preprocessed_findings(
     preprocessed: Path, content: Mapping, cases: Sequence[TrainingCase]
 ) -> list[Finding]:
@@ -71,14 +76,18 @@ def preprocessed_findings(
         line = preprocess_command(preprocessed, folder.name)
         for files in cases:
             where = f"{folder.name}/{files.case}"
-            old = done.pop(files.case, None)
+            # as the files write it: nnU-Net compares bytes
+            name = files.label.name.removesuffix(content.get("file_ending", ""))
+            old = done.pop(name if normal_form(name) == files.case else files.case, None)
             if old is None:
                 message = "the case is not preprocessed: it cannot be trained on"
                 findings.append(Finding("warning", "not-preprocessed", where, message, AGAIN, line))
-            elif files.label.is_file() and is_older(old, files.label):
+            elif newer := [p for p in (files.label, *files.images) if _is_newer(p, old)]:
+                of_label = newer[0] == files.label  # the same words for many cases
+                file, what = ("the label file", "scribbles") if of_label else ("an image", "image")
                 message = (
-                    "the label file is newer than the preprocessed case (by modification time): "
-                    "training would use the old scribbles"
+                    f"{file} is newer than the preprocessed case (by modification time): training "
+                    f"would use the old {what}"
                 )
                 remedy = f"{AGAIN}, unless the files were only copied"
                 kind = ("warning", "preprocessed-old", where)

@@ -75,6 +75,8 @@ def split_findings(
     patients: Mapping[str, str],
     labels: LabelSet | None,
     voxels: Mapping[str, str],
+    unscribbled: Collection[str] = (),
+    names: Mapping[str, str] | None = None,
 ) -> list[Finding]:
     """Judge the splits that a training would use.
 
@@ -83,14 +85,21 @@ def split_findings(
         counts: voxels of every label value, by case; every case of the data set.
         patients: see `patients_of`.
         voxels: of every case's image, see `CaseFacts`.
+        names: of files to the cases, where files write them in another Unicode form.
+        unscribbled: cases that are there to be validated on, and have no strokes.
     """
-    findings, splits = [], []
+    findings, splits, names = [], [], names or {}
     for folder in (preprocessed, raw):
         path = folder and folder / FILE
         if path and path.is_file():
             try:
                 folds = read_splits(path)
-                splits.append([{side: set(fold[side]) for side in fold} for fold in folds])
+                splits.append(
+                    [
+                        {side: {names.get(case, case) for case in fold[side]} for side in fold}
+                        for fold in folds
+                    ]
+                )
             except (OSError, ValueError, TypeError) as error:
                 findings.append(Finding("error", "splits-unusable", FILE, str(error), INSTALL))
     if not splits:
@@ -117,7 +126,15 @@ def split_findings(
             )
             findings.append(Finding("warning", "splits-differ", FILE, message, INSTALL))
     for number, fold in enumerate(folds):
-        findings += _fold_findings(f"{FILE}, fold {number}", fold, counts, patients, labels)
+        where = f"{FILE}, fold {number}"
+        findings += _fold_findings(where, fold, counts, patients, labels)
+        if bare := sorted(fold["train"] & set(unscribbled)):
+            message = (
+                f"trains on {counted(len(bare), 'case')} that generate left without scribbles: "
+                f"{some_of(bare)}"
+            )
+            remedy = "Move them to val, or generate without --keep-unscribbled"
+            findings.append(Finding("error", "splits-unscribbled", where, message, remedy))
     findings += _copy_findings(voxels, patients, folds)
     named = _cases(folds)
     message = "is in no fold: it will neither be trained nor validated on"
@@ -198,6 +215,10 @@ def _fold_findings(
 ) -> list[Finding]:
     findings = []
     train, val = fold["train"], fold["val"]
+    for side, cases in (("train", train), ("val", val)):
+        if not cases:
+            message = f"has no case under {side!r}"
+            findings.append(Finding("error", "splits-empty", where, message, INSTALL))
     if unknown := sorted((train | val) - set(counts)):
         message = f"names cases that the data set does not have: {some_of(unknown)}"
         findings.append(Finding("error", "splits-unknown-case", where, message, INSTALL))

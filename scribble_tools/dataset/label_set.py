@@ -23,6 +23,16 @@ class LabelSet:
         """Every value that may stand in a prediction: background and the classes'."""
         return {0}.union(*self.classes.values())
 
+    @property
+    def by_value(self) -> list[str]:
+        """Names of the classes in the order of a network's channels, without the background.
+
+        nnU-Net sorts labels by their values; regions stay in the order of dataset.json.
+        """
+        if any(len(own) > 1 for own in self.classes.values()):
+            return [*self.classes]
+        return sorted(self.classes, key=lambda name: self.classes[name])
+
 
 def label_set_of(labels: Mapping[str, int | Sequence[int]]) -> LabelSet:
     """The classes and the ignore value that the ``labels`` of dataset.json name."""

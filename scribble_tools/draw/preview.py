@@ -86,6 +86,9 @@ def _refuse_no_slices(max_slices: int | None) -> None:
         raise ValueError(f"{max_slices} slices: at least 1 must be shown")
 
 
+OWN_TITLES = ("image", "scribble", "reference")
+
+
 def distinct_titles(paths: Sequence[Path]) -> list[str]:
     """Short titles that tell paths apart: what differs of ``MODEL/fold_0/validation`` is MODEL.
 
@@ -102,7 +105,9 @@ def distinct_titles(paths: Sequence[Path]) -> list[str]:
     depth = 1
     while len({p[-depth:] for p in parts}) < len(parts):
         depth += 1
-    return ["/".join(p[-depth:]) for p in parts]
+    titles = ["/".join(p[-depth:]) for p in parts]
+    # beside them there are columns of these titles
+    return [f"{title} (prediction)" if title in OWN_TITLES else title for title in titles]
 
 
 def find_case_files(

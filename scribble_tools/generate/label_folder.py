@@ -19,7 +19,7 @@ from scribble_tools.generate.strokes import BACKGROUND
 from scribble_tools.images.file_kind import READABLE, file_ending_of
 from scribble_tools.images.image_files import files_in
 from scribble_tools.images.image_io import largest_label
-from scribble_tools.images.slicer_segmentation import stem_of, value_conflicts
+from scribble_tools.images.slicer_segmentation import ENDING, stem_of, value_conflicts
 from scribble_tools.parallel import parallel_map
 from scribble_tools.problems import refuse
 from scribble_tools.storage.folders import written_folder
@@ -43,6 +43,16 @@ def find_label_files(folder: Path) -> list[Path]:
     if not files:
         raise FileNotFoundError(f"no label files ({' '.join(sorted(READABLE))}) in {folder}")
     return files
+
+
+def target_name(path: Path) -> str:
+    """Of the scribble file: scribbles of 3D Slicer's segments are label values, without segments.
+
+    >>> target_name(Path("anna.seg.nrrd")), target_name(Path("anna.nii.gz"))
+    ('anna.nrrd', 'anna.nii.gz')
+    """
+    is_named_so = path.name.lower().endswith(ENDING)
+    return f"{stem_of(path)}.nrrd" if is_named_so else path.name
 
 
 def generate_folder(
@@ -103,7 +113,9 @@ def generate_folder(
         problems.append(f"no background (0) in {source}: are these dense labels?")
     if len(found) > MOST_LABELS:
         problems = [f"{source} holds {len(found)} different values: are these images?"]
-    refuse([*problems, *alike_problems(path.name for path in files)])
+    names = [target_name(path) for path in files]
+    problems += [f"{name}: of two files" for name, n in Counter(names).items() if n > 1]
+    refuse([*problems, *alike_problems(names)])
     highest = min(2**16 - 1, *map(largest_label, files))
     if unlabelled is None:
         unlabelled = max(found) + 1
@@ -117,7 +129,7 @@ def generate_folder(
     refuse_other_classes(plan, found, source)
     job = Job(tuple(sorted(found)), unlabelled, False, plan)
     with written_folder(out, _written_before if overwrite else None) as folder:
-        items = [Item(stem_of(path), path, folder / path.name) for path in files]
+        items = [Item(stem_of(path), path, folder / target_name(path)) for path in files]
         counts = scribble_files(job, items, num_processes)
         record = record_of(source, plan, {str(value): value for value in job.classes})
         write_record({**record, "unlabelled": unlabelled}, folder / FOLDER_RECORD)

@@ -83,7 +83,7 @@ def slice_axis(shape: Sequence[int], spacing_mm: Sequence[float]) -> int:
     """The axis across which slices are cut: the one of size 1, else that of largest spacing."""
     if 1 in shape:
         return list(shape).index(1)
-    return int(np.argmax(spacing_mm))
+    return int(np.argmax(np.round(spacing_mm, 3)))  # float32 headers are not exact
 
 
 def seed_words(seed: int, name: str) -> list[int]:

@@ -189,7 +189,7 @@ def render(data: ReportData, command: str) -> str:
         distribution = _distribution(data)
         confusion = _confusion(data)
         comparison = _comparison(data)
-        trained = training and _training(training, [*data.labels.classes])
+        trained = training and _training(training, data.labels.by_value)
     summary_metrics, summary = summary_of(data)
     ranked_by, extremes = extremes_of(data, cases)
     environment = Environment(

@@ -15,24 +15,27 @@ from PIL import Image
 
 QUALITY = 60  # WebP's: more shows nothing more of label maps over images
 SMALLEST_SCALE = 0.75  # the letters of a contact sheet cannot be read below that
+MOST_PIXELS = 16383  # of a side, of WebP
 EFFORT = 2  # of 6: files a few per cent larger, in half the time
 
 
 def encode(picture: Image.Image, max_bytes: int | None = None) -> bytes:
     """A picture as WebP of at most ``max_bytes``, scaled down as far as it needs.
 
-    One that cannot be made that small without becoming unreadable stays larger.
+    One that cannot be made that small without becoming unreadable stays larger; no side is longer
+    than `MOST_PIXELS`.
     """
     picture = picture.convert("RGB")
-    scale = 1.0
+    largest = min(1.0, MOST_PIXELS / max(picture.size))
+    smallest, scale = min(SMALLEST_SCALE, largest), largest
     while True:
         buffer = io.BytesIO()
         smaller = picture.resize([max(1, round(scale * side)) for side in picture.size])
         smaller.save(buffer, "WEBP", quality=QUALITY, method=EFFORT)
-        if max_bytes is None or buffer.tell() <= max_bytes or scale == SMALLEST_SCALE:
+        if max_bytes is None or buffer.tell() <= max_bytes or scale == smallest:
             return buffer.getvalue()
         # the size grows about as the number of pixels does
-        scale = max(SMALLEST_SCALE, 0.95 * scale * math.sqrt(max_bytes / buffer.tell()))
+        scale = max(smallest, 0.95 * scale * math.sqrt(max_bytes / buffer.tell()))
 
 
 def encode_figure(figure: Figure, dots_per_inch: float, max_bytes: int | None = None) -> bytes:

@@ -19,6 +19,7 @@ from scribble_tools.dataset.writing import find_raw_dataset
 from scribble_tools.draw.contact_sheet import save_png, scaled
 from scribble_tools.draw.display_plane import display_plane
 from scribble_tools.draw.shown_case import grey_or_colours, title_of_channel
+from scribble_tools.images.file_kind import normal_form
 from scribble_tools.images.image_files import channel_problems
 from scribble_tools.images.image_io import read_image
 from scribble_tools.images.segmentation_files import read_labels
@@ -92,12 +93,14 @@ def training_cases(dataset: Path, cases: Sequence[str] | None = None) -> list[Ca
         ValueError: dataset.json cannot be used.
     """
     raw = RawDataset.read(dataset, tolerate=("splits", "record"))  # of no use here
-    ending, there = raw.file_ending, raw.images()
+    ending, there, drawn = raw.file_ending, raw.images(), raw.files("labelsTr")
     files = max(map(len, there.values()), default=1)  # per case; a colour picture has its channels
     found, missing = [], []
     for name in there if cases is None else dict.fromkeys(cases):
-        images = tuple(dataset / "imagesTr" / f"{name}_{k:04d}{ending}" for k in range(files))
-        strokes = dataset / "labelsTr" / f"{name}{ending}"
+        known = {normal_form(path.name): path for path in there.get(name, ())}
+        wanted = [f"{name}_{k:04d}{ending}" for k in range(files)]
+        images = tuple(known.get(own, dataset / "imagesTr" / own) for own in wanted)
+        strokes = drawn.get(name, dataset / "labelsTr" / f"{name}{ending}")
         missing += [str(path) for path in (*images, strokes) if not path.is_file()]
         found.append(CaseToDraw(name, images, strokes))
     if missing:
@@ -146,7 +149,8 @@ def _suggest(
 ) -> Suggestions:
     # before the first hour: of NaN the network makes NaN everywhere
     refuse([problem for c in cases for path in c.images for problem in channel_problems(path)])
-    labels = read_label_set(dataset / FILE)
+    # the model's: of regions the order is that of its channels
+    labels = read_label_set(model.folder / FILE)
     style = style_of(dataset, options.label_format and FORMATS[options.label_format])
     network = NNUNetModel(model, options.device, options.mirroring)
     with tempfile.TemporaryDirectory(prefix=".predicted.", dir=out) as folder:

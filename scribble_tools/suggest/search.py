@@ -131,7 +131,7 @@ def judge(
     cut = (as_cut(plane, own, grey.shape) for own in members)
     doubt: Doubt = combine(cut, region_values)
     maps = evidence_maps(doubt, strokes, labels, spacing_mm)
-    names = [BACKGROUND, *labels.classes]
+    names = [BACKGROUND, *labels.by_value]
     places = find_places(
         case.name,
         gain(maps, spacing_mm),

@@ -69,7 +69,13 @@ def _array_facts(array: np.ndarray) -> dict:
         return {**facts, "kind": OTHER}
     if is_label_map(array):
         return {**facts, **_labels_facts(array.astype(np.int64), 0)}
-    return {**facts, "kind": IMAGE, "range": [float(array.min()), float(array.max())]}
+    finite = array[np.isfinite(array)]
+    facts |= {"kind": IMAGE}
+    if finite.size:
+        facts["range"] = [float(finite.min()), float(finite.max())]
+    if lost := array.size - finite.size:
+        facts["remark"] = f"{counted(lost, 'voxel is', 'voxels are')} NaN or infinite"
+    return facts
 
 
 def _h5_facts(file: h5py.File, name: str) -> dict:
@@ -88,14 +94,21 @@ def _segmentation_facts(path: Path) -> dict:
         "spacing_mm": list(image.GetSpacing()),
         "channels": image.GetNumberOfComponentsPerPixel(),
         "kind": SEGMENTS,
-        "values": {**counts, "(no segment)": voxels - sum(counts.values())},
+        "values": {**counts, "(no segment)": _in_no_segment(image) if voxels else 0},
         "segments": [{"name": s.name, "value": s.value, "layer": s.layer} for s in segments],
     }
 
 
+def _in_no_segment(image: sitk.Image) -> int:
+    """Voxels that are 0 in every layer, of which segments may share some."""
+    array = sitk.GetArrayViewFromImage(image)
+    several = image.GetNumberOfComponentsPerPixel() > 1
+    return int(np.count_nonzero((array == 0).all(-1) if several else array == 0))
+
+
 def _label_facts_of(image: sitk.Image, array: np.ndarray) -> dict:
     spacing = image.GetSpacing()[::-1]
-    return _labels_facts(array, int(np.argmax(spacing)) if len(spacing) == 3 else 0)
+    return _labels_facts(array, int(np.argmax(np.round(spacing, 3))) if len(spacing) == 3 else 0)
 
 
 def _in_colours(facts: Mapping, image: sitk.Image, path: Path) -> dict | None:

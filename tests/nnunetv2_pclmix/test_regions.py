@@ -38,6 +38,7 @@ from nnunetv2_pclmix.method.partial_cross_entropy import partial_binary_cross_en
 from nnunetv2_pclmix.method.pixel_embedding import PixelEmbedding
 from nnunetv2_pclmix.method.pixel_memory import PixelMemory
 from nnunetv2_pclmix.method.schedules import certainty_threshold
+from nnunetv2_pclmix.method.stroke_growth import grow_strokes
 from nnunetv2_pclmix.method.stroke_support import stroke_support
 from nnunetv2_pclmix.method.term_weights import term_weights, weighted_sum
 from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
@@ -503,6 +504,22 @@ def test_training_validation_and_prediction_by_stock_tools(root, tmp_path):
     x = torch.randn(1, 1, 32, 32)
     trainer.set_deep_supervision_enabled(False)
     assert torch.equal(predictor.network.eval()(x), trainer.network.eval()(x))
+
+
+def test_strokes_of_several_combinations_of_regions_do_not_grow():
+    """A voxel of both regions would grow into voxels of the second alone."""
+    content = {"background": 0, "A": [1, 2], "B": [2, 3], "ignore": 4}
+    labels = label_encoding(LabelManager(content, [1, 3]))
+    assert labels.not_grown == (2,)
+    nested = {"background": 0, "whole": [1, 2], "core": [2], "ignore": 3}
+    assert label_encoding(LabelManager(nested, [1, 2])).not_grown == ()
+    logits = torch.full((1, 2, 40, 40), -9.0)
+    logits[:, :, 8:32, 8:32] = 9.0
+    scribble = torch.zeros(1, 3, 40, 40, dtype=torch.int16)
+    scribble[:, 2] = 1
+    scribble[:, :, 18:22, 12:28] = torch.tensor([1, 1, 0], dtype=torch.int16).view(1, 3, 1, 1)
+    grown = grow_strokes(labels, logits, scribble, 2 / 3, [1, 1])
+    assert torch.equal(grown, scribble)
 
 
 def test_it_learns_both_regions(root):

@@ -745,7 +745,12 @@ def test_cases_of_the_splits_that_are_not_preprocessed_are_named(nnunet):
         match="^1 case of the splits is not preprocessed in .*/nnUNetPlans_2d: new1. "
         "Run: nnUNetv2_preprocess -d 901 -plans_name nnUNetPlans -c 2d$",
     ):
-        make_trainer(nnunet).run_training()
+        trainer = make_trainer(nnunet)
+        earlier = Path(trainer.output_folder) / "checkpoint_final.pth"
+        earlier.parent.mkdir(parents=True, exist_ok=True)
+        earlier.write_text("of a finished training")
+        trainer.run_training()
+    assert earlier.exists(), "a training that is refused leaves what is there"
 
 
 def test_missing_background_scribbles_are_named(nnunet):

@@ -11,7 +11,7 @@ from nnunetv2_pclmix import cli
 from nnunetv2_pclmix.commands import machine
 from nnunetv2_pclmix.commands import small_plans as small_plans_module
 from nnunetv2_pclmix.commands.plan_sizes import Choice, Sizes, training_seconds
-from nnunetv2_pclmix.commands.small_plans import small_plans
+from nnunetv2_pclmix.commands.small_plans import choose, small_plans
 from tests.conftest import DATASET
 
 
@@ -50,6 +50,18 @@ def test_a_stage_that_is_not_kept_is_not_asked_for(plans):
     configuration = PlansManager(small).get_configuration("2d")
     assert configuration.next_stage_names is None
     assert configuration.previous_stage_name is None
+
+
+def test_given_sizes_are_looked_at_before_the_others_are_chosen(plans):
+    plans["configurations"]["cascade"] = {"inherits_from": "2d"}
+    for configuration, given, message in (
+        ("cascade", {}, "cascade inherits from another configuration: name that one"),
+        ("2d", {"spacing": (0.0, 0.0)}, "above 0"),
+        ("2d", {"spacing": (3.0,)}, "2d has 2 axes: give 2 numbers as spacing"),
+        ("2d", {"patch": (16, 128, 128)}, "2d has 2 axes: give 2 numbers as patch"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            choose(plans, configuration, {}, given, 30, 8.0, "cpu", "nnUNetTrainerPCLMix")
 
 
 @pytest.mark.parametrize(

@@ -41,13 +41,13 @@ def test_strokes_drawn_since_are_named(data):
     raw, done = data
     write(raw / "labelsTr" / "b.nii.gz", 2000)
     (line,) = age_warnings(done, CONTENT, CASES)
-    assert "1 label file is newer" in line and ": b. This training uses the old strokes" in line
+    assert "of 1 case are newer" in line and ": b. This training uses the old ones" in line
     assert line.endswith("only copied, run: nnUNetv2_plan_and_preprocess -d 130")
     assert age_warnings(done, CONTENT, ["a", "c"]) == []  # of another fold
     for case in CASES:
         write(raw / "labelsTr" / f"{case}.nii.gz", 2000)
     (line,) = age_warnings(done, CONTENT, CASES)
-    assert "5 label files are newer" in line and ": a, b, c and 2 more." in line
+    assert "of 5 cases are newer" in line and ": a, b, c and 2 more." in line
 
 
 def test_other_plans_are_preprocessed_by_their_own_command(data):
@@ -97,4 +97,4 @@ def test_the_log_of_a_training_begins_with_it(nnunet):
     assert "newer than" not in Path(trainer.log_file).read_text()
     os.utime(label, (4e9, 4e9))
     trainer.on_train_start()
-    assert "WARNING: 1 label file is newer" in Path(trainer.log_file).read_text()
+    assert "WARNING: labels or images of 1 case are newer" in Path(trainer.log_file).read_text()

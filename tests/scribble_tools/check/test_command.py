@@ -430,6 +430,7 @@ def test_cases_that_generate_was_told_to_leave_unscribbled(data):
         data.change_label(case, lambda a: np.full_like(a, IGNORE))
     scribbled = [case for case in CASES if case not in unscribbled]
     data.change_json("conversion.json", scribbled_cases=scribbled)
+    data.write_splits([{"train": scribbled, "val": unscribbled}])
     report = data.check()
     assert (report.count("error"), report.count("warning")) == (0, 0)
     finding = data.finding("case-kept-unscribbled")
@@ -693,6 +694,41 @@ def test_preprocessed_data_that_is_older(data):
         ("labels-changed", "dataset.json", "error"),
     ):
         assert data.finding(code, where, preprocessed=data.pre).severity == severity
+
+
+def test_an_image_that_is_newer_than_the_preprocessed_case(data):
+    preprocess(data)
+    late = data.image("p1_frame1").stat().st_mtime + 3600
+    os.utime(data.image("p1_frame1"), (late, late))
+    where = "nnUNetPlans_2d/p1_frame1"
+    finding = data.finding("preprocessed-old", where, preprocessed=data.pre)
+    assert finding.message.startswith("an image is newer than the preprocessed case")
+
+
+def test_folds_that_train_on_nothing_or_on_cases_left_without_strokes(data):
+    first, *others = CASES
+    data.change_label(first, lambda array: np.full_like(array, IGNORE))
+    record = {"patients": CASES, "scribbled_cases": others}
+    (data.folder / "conversion.json").write_text(json.dumps(record))
+    sides = [case for case in others if CASES[case] != CASES[first]]
+    data.write_splits([{"train": [first, *others], "val": []}, {"train": sides, "val": [first]}])
+    assert "'val'" in data.finding("splits-empty", "splits_final.json, fold 0").message
+    finding = data.finding("splits-unscribbled", "splits_final.json, fold 0")
+    assert finding.message.endswith(f"without scribbles: {first}")
+    found = [f.where for f in data.check().findings if f.code == "splits-unscribbled"]
+    assert found == ["splits_final.json, fold 0"]
+
+
+def test_names_in_another_unicode_form_are_judged_like_others(data):
+    apart = {case: case.replace("frame", "e\u0301tat") for case in CASES}
+    for path in sorted(data.folder.rglob("*.nii.gz")):
+        path.rename(path.with_name(path.name.replace("frame", "e\u0301tat")))
+    record = {"patients": {apart[case]: patient for case, patient in CASES.items()}}
+    (data.folder / "conversion.json").write_text(json.dumps(record))
+    data.write_splits(patient_grouped_splits(record["patients"], 3))
+    codes = {f.code for f in data.check().findings}
+    assert "dense-agreement" in codes and "dense-missing" not in codes
+    assert not {code for code in codes if code.startswith(("splits", "case-in-no"))}
 
 
 def test_small_plans_are_preprocessed_by_their_own_command(data):

@@ -37,6 +37,11 @@ def test_all_that_is_said(folder):
     assert read_label_names(folder / "dataset.json") == {0: "background", 1: "RV", 3: "ignore"}
 
 
+def test_channels_of_a_network_are_in_the_order_of_values_or_of_regions():
+    assert LabelSet({"MYO": (2,), "RV": (1,)}, 3).by_value == ["RV", "MYO"]
+    assert LabelSet({"core": (2,), "whole": (1, 2)}, 3).by_value == ["core", "whole"]
+
+
 def test_splits_and_record_need_not_be_there(folder):
     for name in ("splits_final.json", "conversion.json"):
         (folder / name).unlink()

@@ -315,6 +315,12 @@ def single(root, **other):
     )
 
 
+def test_titles_of_the_sheets_own_columns_are_no_titles_of_predictions(tmp_path):
+    folders = [tmp_path / name for name in ("scribble", "reference", "dense")]
+    titles = ["scribble (prediction)", "reference (prediction)", "dense"]
+    assert distinct_titles(folders) == titles
+
+
 def test_one_case_with_the_ignore_label_of_dataset_json(root, capsys):
     assert single(root) == 0
     assert "c.png" in capsys.readouterr().out

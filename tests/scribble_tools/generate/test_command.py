@@ -17,6 +17,7 @@ from scribble_tools.generate.plan import PRESETS, ScribblePlan, generate_scribbl
 from scribble_tools.generate.scribble_dataset import generate_dataset
 from scribble_tools.generate.strokes import STYLES, StrokeSettings
 from scribble_tools.images.segmentation_files import read_labels
+from scribble_tools.images.slicer_writer import NewSegment, write_segmentation
 
 pytestmark = pytest.mark.slow
 
@@ -483,3 +484,22 @@ def test_images_in_the_place_of_labels_are_asked_about(tmp_path, capsys):
     assert main(["generate", str(tmp_path / "dense"), "--out", str(tmp_path / "out")]) == 1
     assert "holds 512 different values: are these images?" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_slices_of_an_isotropic_volume_are_cut_across_z_whatever_is_rounded():
+    assert slice_axis((40, 64, 64), (1.0, 1.0000001, 1.0)) == 0
+    assert slice_axis((40, 64, 64), (1.0, 1.2, 1.0)) == 1
+
+
+def test_scribbles_of_segmentations_of_slicer_are_label_files(tmp_path):
+    labels = heart()
+    segments = [NewSegment(name, (1, 0, 0), labels == k) for k, name in enumerate("ab", 1)]
+    (tmp_path / "dense").mkdir()
+    image = sitk.GetImageFromArray(labels)
+    write_segmentation(segments, image, tmp_path / "dense" / "anna.seg.nrrd")
+    generate_folder(tmp_path / "dense", tmp_path / "drawn", ScribblePlan(), num_processes=1)
+    assert {path.name for path in (tmp_path / "drawn").glob("*.nrrd")} == {"anna.nrrd"}
+    assert set(np.unique(read_labels(tmp_path / "drawn" / "anna.nrrd")[0])) == {0, 1, 2, 3}
+    write(tmp_path / "dense" / "anna.nrrd", labels)
+    with pytest.raises(ValueError, match="anna.nrrd: of two files"):
+        generate_folder(tmp_path / "dense", tmp_path / "more", ScribblePlan(), num_processes=1)

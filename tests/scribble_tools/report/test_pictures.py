@@ -33,6 +33,13 @@ def test_a_picture_that_does_not_fit_becomes_smaller():
     assert SMALLEST_SCALE * 300 <= width < 300 and abs(width / height - 1.5) < 0.02
 
 
+def test_no_side_is_longer_than_webp_takes():
+    wide = Image.new("RGB", (40_000, 4))
+    for most in (None, 10):
+        with Image.open(io.BytesIO(encode(wide, most))) as picture:
+            assert 12_000 < picture.width <= 16_383
+
+
 def test_a_picture_does_not_become_unreadable():
     assert decoded(encode(noise(300, 200), 10)).size == (225, 150)
 

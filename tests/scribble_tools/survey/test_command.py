@@ -155,6 +155,27 @@ def test_slicer_segments_by_name(tmp_path):
     assert "Right ventricle" in format_report(report)
 
 
+def test_segments_that_overlap_count_once_in_what_is_in_none(tmp_path):
+    volume = sitk.GetImageFromArray(image())
+    layers = np.zeros((2, *SHAPE), np.uint8)
+    layers[:, :, 5:60, 5:60] = 1
+    path = tmp_path / "a.seg.nrrd"
+    write_seg(path, volume, layers, [("A", 1, 0), ("B", 1, 1)])
+    values = examine(path)[""]["values"]
+    assert values == {"A": 3 * 55**2, "B": 3 * 55**2, "(no segment)": 3 * (64**2 - 55**2)}
+
+
+def test_an_h5_with_nan_has_a_range_all_the_same(tmp_path):
+    array = np.random.default_rng(0).normal(0, 1, SHAPE)
+    array[0, 0, 0] = np.nan
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["image"] = array
+    report = json.loads(json.dumps(inspect_path(tmp_path), allow_nan=False))
+    found = group(report, "a.h5", "image")
+    assert found["range"] == pytest.approx([np.nanmin(array), np.nanmax(array)])
+    assert found["remarks"] == ["1 voxel is NaN or infinite"]
+
+
 def test_h5_keys(tmp_path):
     with h5py.File(tmp_path / "patient021_frame01_slice_4.h5", "w") as file:
         file["image"] = image()[0] / 900
