@@ -138,6 +138,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     train(options)
 
 
+def refuse_own_weights(weights: Path, folder: Path) -> None:
+    """Refuse weights that lie where a new training moves everything aside.
+
+    Raises:
+        CannotTrain: they do.
+    """
+    if weights.resolve().parent == folder.resolve():
+        raise CannotTrain(
+            f"{weights} lies in this training's own folder, whose files are moved aside before a "
+            "new training begins: copy it elsewhere, and name the copy"
+        )
+
+
 def train(options: TrainOptions) -> None:
     """Train and validate in one process of those that torchrun has started."""
     device = torch.device("cpu")
@@ -162,12 +175,7 @@ def train(options: TrainOptions) -> None:
         trainer.disable_checkpointing = options.disable_checkpointing
         new = not (go_on or options.val or options.disable_checkpointing)
         if new and options.pretrained_weights:
-            weights, own = Path(options.pretrained_weights), Path(trainer.output_folder)
-            if weights.resolve().parent == own.resolve():
-                raise CannotTrain(
-                    f"{weights} lies in this training's own folder, whose files are moved aside "
-                    "before a new training begins: copy it elsewhere, and name the copy"
-                )
+            refuse_own_weights(Path(options.pretrained_weights), Path(trainer.output_folder))
         if new and trainer.local_rank == 0:
             # not only in `on_train_start`: a worker that is lost until then makes all go on, which
             # would be with the training that was here before

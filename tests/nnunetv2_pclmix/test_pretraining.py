@@ -26,8 +26,9 @@ from torch import distributed as dist
 from torch._dynamo import OptimizedModule
 from torch.nn.parallel import DistributedDataParallel as DDP
 
-from nnunetv2_pclmix.train import load_weights
+from nnunetv2_pclmix.train import load_weights, refuse_own_weights
 from nnunetv2_pclmix.training.distributed import bare
+from nnunetv2_pclmix.training.requirements import CannotTrain
 from tests.conftest import DATASET
 from tests.nnunetv2_pclmix.test_trainer import make_trainer
 
@@ -165,3 +166,15 @@ def test_in_a_group_a_file_that_carries_code_is_not_executed(nnunet, alone, tmp_
     with pytest.raises(Exception, match="holds more than plain data"):
         load_weights(make_trainer(nnunet), str(path))
     assert not (tmp_path / "executed").exists()
+
+
+def test_weights_that_a_new_training_would_move_aside_are_refused(tmp_path):
+    folder, elsewhere = tmp_path / "fold_0", tmp_path / "fold_1"
+    for path in (folder, elsewhere):
+        path.mkdir()
+        (path / "checkpoint_final.pth").touch()
+    (tmp_path / "link").symlink_to(folder, target_is_directory=True)
+    refuse_own_weights(elsewhere / "checkpoint_final.pth", folder)
+    for weights in (folder, tmp_path / "link"):
+        with pytest.raises(CannotTrain, match="checkpoint_final.pth lies in this training's own"):
+            refuse_own_weights(weights / "checkpoint_final.pth", folder)

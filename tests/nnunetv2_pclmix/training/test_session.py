@@ -13,7 +13,12 @@ import torch
 from batchgenerators.dataloading.nondet_multi_threaded_augmenter import results_loop
 
 from nnunetv2_pclmix.training.checkpoint_files import save_whole, write_checkpoint
-from nnunetv2_pclmix.training.session import FolderGuard, alone, one_last_message
+from nnunetv2_pclmix.training.session import (
+    FolderGuard,
+    alone,
+    one_last_message,
+    validation_in_words,
+)
 from scribble_tools.storage.interruptions import Terminated
 from scribble_tools.storage.locks import Busy
 from tests.nnunetv2_pclmix.training.test_resume import (
@@ -26,6 +31,14 @@ from tests.nnunetv2_pclmix.training.test_resume import (
 )
 from tests.scribble_tools.storage.killing import kill_everywhere
 from tests.scribble_tools.storage.test_locks import end, hold_in_child
+
+
+def test_a_validation_that_was_stopped_is_repeated_only_where_a_training_was_saved():
+    # --c and --val exclude each other
+    assert "finished and saved" in validation_in_words(False)
+    assert "without --c, and with --val" in validation_in_words(False)
+    assert "nothing of it is saved" in validation_in_words(True)
+    assert "--val" not in validation_in_words(True)
 
 
 def stop_in(trainer, epoch, error):
