@@ -158,7 +158,7 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         folder, content = self.preprocessed_dataset_folder, self.dataset_json
         check_annotations(self.dataset_class, folder, cases, content["labels"], others)
         if self.local_rank == 0 and self.current_epoch == 0 and not self.disable_checkpointing:
-            # before anything that takes long: --c after a kill would go on with the earlier one
+            # nothing refuses the training now; --c after a kill would go on with the earlier one
             output, log = Path(self.output_folder), Path(self.log_file)
             checkpoint_files.set_aside(output, self.print_to_log_file, [log])
         super().on_train_start()

@@ -74,7 +74,7 @@ def grow_strokes(
     predicted = labels.exclusive(labels.predict(logits))
     reach = share * half_thickness(drawn, predicted, labels.num_classes, periods)
     for number in labels.not_grown:
-        reach[:, number] = 0
+        reach.select(1, number).zero_()  # a number that is assigned would be copied and waited for
     grown = grown_classes(drawn, reach, list(periods))
     foreground = labels.probabilities(logits)[:, labels.foreground_from :].amax(1)
     grown = grown.masked_fill((grown == 0) & (foreground >= SURE), labels.num_classes)
