@@ -201,16 +201,15 @@ def check_dataset(
     findings += file_findings + [finding for f in facts for finding in f.findings]
     findings += dimension_findings(facts)
     counts = {f.case: f.counts for f in facts}
-    coverage = ()
+    coverage, unscribbled = (), _unscribbled(folder, counts)
     if about.labels is not None:
         coverage = coverage_table(facts, about.labels)
-        known = (_unscribbled(folder, counts), _declared(folder))
-        findings += annotation_findings(facts, about.labels, *known)
+        findings += annotation_findings(facts, about.labels, unscribbled, _declared(folder))
         findings += slice_findings(facts) + agreement_findings(facts)
     patients, patient_findings = patients_of(folder, [*counts], patient_regex)
     findings += patient_findings
     voxels = {f.case: f.voxels for f in facts}
-    bare = {case for case in _unscribbled(folder, counts) if _is_bare(counts[case], about)}
+    bare = {case for case in unscribbled if _is_bare(counts[case], about)}
     names = {files.label.name.removesuffix(about.file_ending): files.case for files in cases}
     about_splits = (counts, patients, about.labels, voxels, bare, names)
     findings += split_findings(folder, preprocessed, *about_splits)
