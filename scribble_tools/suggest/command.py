@@ -240,11 +240,11 @@ def _write(
 
 
 def channel_shown(case: CaseToDraw, dataset: Path) -> str:
-    """Which channel the picture shows, of images that have a file for each; else nothing."""
+    """A line on the channel that is shown, of images that have a file for each; else nothing."""
     if len(case.images) == 1:
         return ""
     raw = RawDataset.read(dataset, tolerate=("splits", "record"))
-    return f". Shown is {title_of_channel(raw.channels)}"
+    return f"\nShown is {title_of_channel(raw.channels)}"
 
 
 @dataclass(frozen=True, kw_only=True)

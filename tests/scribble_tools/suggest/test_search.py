@@ -137,7 +137,7 @@ def test_a_colour_picture_is_all_channels_in_one_file(tmp_path):
     assert case.images == (tmp_path / "imagesTr" / "a_0000.png",)
     assert channel_shown(case, tmp_path) == ""
     each = CaseToDraw("a", tuple(tmp_path / f"a_{k:04d}.png" for k in range(3)))
-    assert channel_shown(each, tmp_path) == ". Shown is R (channel 0 of 3)"
+    assert channel_shown(each, tmp_path) == "\nShown is R (channel 0 of 3)"
     for name in ("imagesTr/b_0000.png", "imagesTr/b_0001.png", "labelsTr/b.png"):
         (tmp_path / name).touch()
     with pytest.raises(FileNotFoundError, match="a_0001.png"):  # other cases have a second file
