@@ -36,7 +36,7 @@ def run(options: Options) -> int:
     """Train; return the exit status."""
     from nnunetv2_pclmix.training.requirements import CannotTrain
 
-    if problem := train_arguments.contradiction(options):
+    if problem := train_arguments.contradiction(options) or _here_impossible(options):
         print(f"nnunetv2_pclmix train: error: {problem}", file=sys.stderr)
         return 2
     train_arguments.refuse_unreadable(options)
@@ -46,6 +46,18 @@ def run(options: Options) -> int:
         print(f"nnunetv2_pclmix train: error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _here_impossible(options: Options) -> str:
+    """What nnU-Net's own training refuses, torchrun's processes not; or nothing."""
+    if "LOCAL_RANK" in os.environ:
+        return ""
+    problems = []
+    if options.c and options.pretrained_weights:
+        problems.append("--c and -pretrained_weights exclude each other")
+    if options.num_gpus > 1 and options.device != "cuda":
+        problems.append(f"-num_gpus {options.num_gpus} needs -device cuda, not {options.device}")
+    return "; ".join(problems)
 
 
 def _train(options: Options) -> None:

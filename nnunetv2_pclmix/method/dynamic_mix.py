@@ -114,9 +114,9 @@ def draw_mix(
 class PreviousBatch:
     """Keeps the latest batch's tensors as partners for a batch of one.
 
-    Called with an iteration's tensors, each (B, C, *spatial), it returns them with those of the
-    previous call appended, (2 B, C, *spatial). The first call appends the tensors themselves, so
-    that shapes never change.
+    Called with an iteration's tensors, each (B, ...), it returns them with those of the previous
+    call appended, (2 B, ...). The first call appends the tensors themselves, so that shapes never
+    change.
     """
 
     def __init__(self) -> None:

@@ -57,6 +57,7 @@ class MixedBatch:
         scribbles: (B, T, *patch).
         labels: the decoders' pseudo labels, (B, T, *patch).
         implied: masks (B, 1, *patch) of what is background by implication; None without.
+        trust: how far labels and implied background are trusted.
     """
 
     mix: Mix
@@ -64,6 +65,7 @@ class MixedBatch:
     scribbles: Tensor
     labels: Tensor
     implied: Tensor | None
+    trust: Tensor | float
 
 
 class Descent:
@@ -199,11 +201,11 @@ class TrainingStep:
             self.memory.enqueue(*gathered(queued, self.largest_share))
         if mixing:
             labels = self.objective.pseudo_labels(output, scribble, support, progress)
-            implied, trust = (None, 1.0) if support is None else (support.background, support.trust)
+            said = () if support is None else (support.background, support.trust.view(1))
             del output, support  # the first pass' memory is free before the second pass begins
-            mixed = self._mix(data, scribble, labels, implied)
-            del labels, implied
-            mixed_terms = self._second_pass(mixed, trust, pictures)
+            mixed = self._mix(data, scribble, labels, *said)
+            del labels, said
+            mixed_terms = self._second_pass(mixed, pictures)
             loss = weighted_sum(mixed_terms, weights)
             head = bare(self.network).embedding_head
             if distributed and head is not None:
@@ -237,33 +239,32 @@ class TrainingStep:
         data: Tensor,
         scribble: Tensor,
         labels: tuple[Tensor, Tensor],
-        implied: Tensor | None,
+        *said: Tensor,
     ) -> MixedBatch:
         """Draw a mix, and mix images, scribbles, the decoders' labels and implied background.
 
         What strokes imply of an image holds in each part of it, so it is mixed like all else.
+
+        Args:
+            said: implied background and trust, (1,); nothing without stroke support.
         """
-        sources, alone = [data, scribble, *labels], len(data) == 1
-        sources += [] if implied is None else [implied]
+        sources, alone = [data, scribble, *labels, *said], len(data) == 1
         if alone:
             sources = self._previous_batch(sources)
         area = self.config.mix_area
         mix = draw_mix(len(data), data.shape[2:], area, self.device, with_previous=alone)
-        images, scribbles, main, auxiliary, *rest = sources
-        implied = mix(*rest) if rest else None
-        return MixedBatch(mix, mix(images), mix(scribbles), mix(main, auxiliary), implied)
+        images, scribbles, main, auxiliary, *said = sources
+        # a batch of one is mixed with the one before, which may be trusted less
+        implied, trust = (mix(said[0]), said[1].amin()) if said else (None, 1.0)
+        return MixedBatch(mix, mix(images), mix(scribbles), mix(main, auxiliary), implied, trust)
 
     def _second_pass(
-        self, mixed: MixedBatch, trust: float | Tensor, pictures: TrainingPictures | None
+        self, mixed: MixedBatch, pictures: TrainingPictures | None
     ) -> dict[str, Tensor]:
-        """The terms of a mixed batch.
-
-        Args:
-            trust: how far its pseudo labels and implied background are trusted.
-        """
+        """The terms of a mixed batch."""
         output = self.forward(mixed.images, embed=False)
         terms = self.objective.second_pass(
-            output, mixed.scribbles, mixed.labels, mixed.implied, trust
+            output, mixed.scribbles, mixed.labels, mixed.implied, mixed.trust
         )
         if pictures is not None:
             used = mixed.labels if self.config.lambda_pseudo else None

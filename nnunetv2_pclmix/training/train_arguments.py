@@ -19,6 +19,7 @@ from scribble_tools.predict.verify import refuse_foreign_code
 TRAINABLE = Record(
     required={key: PLANNED.required[key] for key in ("batch_size", "patch_size", "spacing")}
 )
+FOLDERS = ("nnUNet_preprocessed", "nnUNet_results")
 EXCLUSIVE = (("c", "val"), ("val_best", "disable_checkpointing"))
 
 
@@ -68,14 +69,14 @@ def contradiction(options: TrainOptions) -> str:
 def refuse_unreadable(options: TrainOptions) -> None:
     """Look at the JSON files that nnU-Net is about to read, which itself would stop anywhere.
 
-    Of what else is missing nothing is said: nnU-Net does.
-
     Raises:
-        OSError, ValueError: the data set was not planned, one is no such file, there are no such
-            plans, or the plans make nnU-Net call other code.
+        OSError, ValueError: nnU-Net's folders are not set, the data set was not planned, one is no
+            such file, there are no such plans, or the plans make nnU-Net call other code.
     """
-    if not (root := os.environ.get("nnUNet_preprocessed")):
-        return
+    if unset := [name for name in FOLDERS if not os.environ.get(name)]:
+        commands = " ".join(f"{name}=/your/folder" for name in unset)
+        raise ValueError(f"{' and '.join(unset)} not set. Set first: export {commands}")
+    root = os.environ["nnUNet_preprocessed"]
     plan = shlex.join(
         ("nnUNetv2_plan_and_preprocess", "-d", number_of(options.dataset))
         + ("-c", options.configuration)

@@ -12,16 +12,26 @@ from nnunetv2_pclmix.cli import main
 
 
 @pytest.fixture
-def started(monkeypatch):
+def started(monkeypatch, tmp_path):
+    """A planned data set, and the calls of nnU-Net's training."""
     calls = []
+    folder = tmp_path / "planned" / "Dataset130_Hearts"
+    folder.mkdir(parents=True)
+    configuration = {"spacing": [1, 1], "patch_size": [8, 8], "batch_size": 2, "architecture": {}}
+    for name in ("nnUNetPlans", "Plans"):
+        configurations = dict.fromkeys(("2d", "3d_fullres"), configuration)
+        plans = {"plans_name": name, "configurations": configurations}
+        (folder / f"{name}.json").write_text(json.dumps(plans))
+    monkeypatch.setenv("nnUNet_preprocessed", str(folder.parent))
+    monkeypatch.setenv("nnUNet_results", str(tmp_path / "results"))
+
     signature = inspect.signature(nnunets.run_training)
 
     def run_training(*args, **kwargs):
         calls.append(signature.bind(*args, **kwargs).arguments)
 
     monkeypatch.setattr(nnunets, "run_training", run_training)
-    for name in ("LOCAL_RANK", "nnUNet_preprocessed"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
     threads = torch.get_num_threads()
     yield calls
     torch.set_num_threads(threads)
@@ -57,11 +67,24 @@ def test_all_folds_and_another_trainer(started):
 
 @pytest.mark.parametrize(
     "words, message",
-    [("--c --val", "--c and --val exclude each other"), ("--val_best --disable_checkpointing", "")],
+    [
+        ("--c --val", "--c and --val exclude each other"),
+        ("--val_best --disable_checkpointing", "exclude each other"),
+        ("--c -pretrained_weights w.pth", "--c and -pretrained_weights exclude each other"),
+        ("-num_gpus 2 -device cpu", "-num_gpus 2 needs -device cuda, not cpu"),
+    ],
 )
 def test_contradictions(started, capsys, words, message):
     assert main(["train", "130", "2d", "0", *words.split()]) == 2
     assert message in capsys.readouterr().err and not started
+
+
+def test_folders_that_are_not_set_are_named_together(started, monkeypatch, capsys):
+    for name in ("nnUNet_preprocessed", "nnUNet_results"):
+        monkeypatch.delenv(name)
+    assert main("train 130 2d 0 -device cpu".split()) == 1
+    words = "export nnUNet_preprocessed=/your/folder nnUNet_results=/your/folder\n"
+    assert capsys.readouterr().err.endswith(words) and not started
 
 
 def test_plans_that_are_not_there_are_refused_with_those_that_are(

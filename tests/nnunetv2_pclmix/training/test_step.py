@@ -105,6 +105,26 @@ def test_a_batch_of_one_is_mixed_with_the_one_before():
     assert images.shape == (1, 1, *PATCH) and len(mix.second) == 1
 
 
+@pytest.mark.parametrize("size, trusted", [(1, [0.2, 0.2, 0.3]), (4, [0.2, 0.7, 0.3])])
+def test_a_batch_of_one_is_trusted_as_far_as_the_one_before(size, trusted, monkeypatch):
+    step, descent = make()
+    told, taken, own = iter([0.2, 0.7, 0.3]), [], step.support
+    second_pass = step.objective.second_pass
+
+    def support(*args):
+        return replace(own(*args), trust=torch.tensor(next(told)))
+
+    def second(*args):
+        taken.append(args[-1].item())
+        return second_pass(*args)
+
+    monkeypatch.setattr(step, "support", support)
+    monkeypatch.setattr(step.objective, "second_pass", second)
+    for _ in range(3):
+        step(batch_of(size), 0.5, descent)
+    assert taken == pytest.approx(trusted)
+
+
 def test_each_pass_is_back_propagated_once_and_then_one_step_is_made(monkeypatch):
     calls = []
     for name in ("begin", "backward", "step"):
