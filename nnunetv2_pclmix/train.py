@@ -35,6 +35,7 @@ from nnunetv2_pclmix.training.train_arguments import (
     TrainOptions,
     add_arguments,
     contradiction,
+    is_torchruns,
     refuse_unreadable,
 )
 from scribble_tools.arguments import options_of
@@ -127,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Read the command line and `train`."""
     parser = build_parser()
     options = options_of(TrainOptions, parser.parse_args(argv))
-    if "LOCAL_RANK" not in os.environ:
+    if not is_torchruns():
         parser.error("start this with torchrun, see above, or use nnunetv2_pclmix train")
     if problem := contradiction(options):
         parser.error(problem)

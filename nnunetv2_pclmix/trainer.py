@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from nnunetv2.configuration import default_num_processes
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.collate_outputs import collate_outputs
@@ -26,7 +25,7 @@ from nnunetv2_pclmix.training import checkpoint_files, checkpoint_state, distrib
 from nnunetv2_pclmix.training.check_annotations import check_annotations
 from nnunetv2_pclmix.training.dense_validation import dense_labels_of, score_validation
 from nnunetv2_pclmix.training.finite_watch import FiniteWatch, stop_for
-from nnunetv2_pclmix.training.patch_sampling import PatchesAnywhere, tell_padding
+from nnunetv2_pclmix.training.patch_sampling import PatchesAnywhere, telling_padding
 from nnunetv2_pclmix.training.preprocessed_age import age_warnings
 from nnunetv2_pclmix.training.session import FolderGuard, alone, finish_workers, validation_in_words
 from nnunetv2_pclmix.training.step import Descent, make_step
@@ -71,9 +70,11 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
             self.grad_scaler = self.grad_scaler if device.type == "cuda" else None
         if self.epochs is not None:
             self.num_epochs = self.epochs
+        padded_as = self.label_manager.ignore_label if self.config.ignore_padding else None
+        self.get_training_transforms = telling_padding(self.get_training_transforms, padded_as)
         self.folder_guard = FolderGuard(Path(self.output_folder))
         self.saved = checkpoint_files.SavedEpochs()
-        self.iteration = 0
+        self.iteration, self._refusal = 0, None
         self._finite = FiniteWatch()
         self.epoch_log = EpochLog(self.config, self.logger, self.print_to_log_file)
         self.epoch_log.announce(self.current_epoch)
@@ -96,7 +97,8 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
                 self.configuration_manager.batch_size,
                 self.configuration_manager.batch_dice,
                 self.preprocessed_dataset_folder,
-            ),
+            )
+            + requirements.replaced_hooks(type(self), nnUNetTrainerPCLMix),
         )
         # nnU-Net builds the network through this name: on the instance for training, on the class
         # for prediction. Only training gets the auxiliary parts. Between network and loss nnU-Net
@@ -183,13 +185,6 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         patch_size, share = self.configuration_manager.patch_size, self.config.patches_anywhere
         return PatchesAnywhere(training, annotated, patch_size, share), validation
 
-    def get_training_transforms(self, *args: Any, **kwargs: Any) -> ComposeTransforms:
-        """nnU-Net's augmentation, in which what it pads becomes ignored, see `tell_padding`."""
-        transforms = super().get_training_transforms(*args, **kwargs)
-        ignored = self.label_manager.ignore_label
-        tell_padding(transforms, ignored if self.config.ignore_padding else None)
-        return transforms
-
     # ---------------------------------------------------------------- training
 
     def run_training(self) -> None:
@@ -198,6 +193,8 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
         Raises:
             SystemExit: after a message, when it was stopped, the disk is full or the folder in use.
         """
+        if self._refusal is not None:
+            raise self._refusal
         with self._alone(self.saved.in_words):
             if self.local_rank == 0:
                 checkpoint_files.remove_half_written(Path(self.output_folder))
@@ -325,25 +322,28 @@ class nnUNetTrainerPCLMix(nnUNetTrainer):
 
     def on_train_end(self) -> None:
         """Save the final checkpoint; earlier and half written ones are of no more use."""
-        super().on_train_end()
-        if self.local_rank == 0:
-            checkpoint_files.remove_leftovers(Path(self.output_folder))
+        folder = Path(self.output_folder) if self.local_rank == 0 else None
+        with checkpoint_files.tidied(folder, not self.disable_checkpointing):
+            super().on_train_end()
 
     def load_checkpoint(self, filename: str) -> None:
-        """Continue a training of this trainer.
+        """Continue a training of this trainer, or validate a finished one.
 
         Raises:
             RuntimeError: the checkpoint is another trainer's, or cannot be read as plain data.
         """
         # nnU-Net loads files without restrictions; what passes here holds nothing to execute
         filename, checkpoint = checkpoint_files.read_plain(filename, self.print_to_log_file)
-        state = checkpoint_state.state_to_continue(
-            checkpoint, filename, type(self).__name__, asdict(self.config), self.print_to_log_file
-        )
-        if not self.was_initialized:
-            self.initialize()
-        # first: it says what it cannot load in words, of which the optimiser has none
-        checkpoint_state.restore(state, self.step, self.local_rank == 0)
+        name, settings, tell = type(self).__name__, asdict(self.config), self.print_to_log_file
+        try:
+            state = checkpoint_state.state_to_continue(checkpoint, filename, name, settings, tell)
+            if not self.was_initialized:
+                self.initialize()
+            # first: it says what it cannot load in words, of which the optimiser has none
+            checkpoint_state.restore(state, self.step, self.local_rank == 0)
+        except RuntimeError as refusal:
+            self._refusal = refusal  # of a training that would go on
+            return checkpoint_state.load_to_validate(self, checkpoint, refusal)
         super().load_checkpoint(filename)
         self.saved.note(filename, self.current_epoch)
         self.epoch_log.announce(self.current_epoch)

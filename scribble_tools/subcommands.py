@@ -12,6 +12,7 @@ import argparse
 import difflib
 import functools
 import importlib
+import os
 import re
 import textwrap
 import warnings
@@ -36,6 +37,7 @@ class Help(argparse.HelpFormatter):
 
 
 LAYOUT = {"formatter_class": Help}
+NOT_HERE = "this package runs on Linux and macOS. On Windows, install and run it inside WSL"
 ALIKE = 0.75  # as `difflib` counts: two spellings of one option
 OTHER_WORDS = {"--ignore": "--unlabelled", "--ignore-label": "--unlabelled"}  # as nnU-Net says it
 
@@ -117,4 +119,6 @@ def add_subcommands(
 
 
 def _run(module: ModuleType, arguments: argparse.Namespace) -> int:
+    if os.name != "posix":
+        raise OSError(NOT_HERE)
     return module.run(options_of(module.Options, arguments))

@@ -32,8 +32,7 @@ from nnunetv2_pclmix.commands.trainers import (
 )
 from nnunetv2_pclmix.discovery import TRAINER
 from nnunetv2_pclmix.watching.durations import in_words
-from scribble_tools.dataset.shapes import DATASET_JSON
-from scribble_tools.json_files import read_json
+from scribble_tools.dataset.raw import read_whole
 from scribble_tools.storage.file_sets import write_json
 from scribble_tools.storage.interruptions import error_in_words
 
@@ -312,7 +311,7 @@ def _choose(plans: dict, folder: Path, options: Options, given: dict) -> Choice:
     print(f"for {_minutes(options.minutes)} on {device}{cores}, {memory:.1f} GB of memory:")
     if device == "cpu" and (busy := busy_warning()):  # before this command computes itself
         print(f"WARNING: {busy}", file=sys.stderr)
-    dataset_json = read_json(folder / "dataset.json", DATASET_JSON)
+    dataset_json = read_whole(folder / "dataset.json")
     chosen = choose(
         plans,
         options.configuration,

@@ -50,7 +50,7 @@ def run(options: Options) -> int:
 
 def _here_impossible(options: Options) -> str:
     """What nnU-Net's own training refuses, torchrun's processes not; or nothing."""
-    if "LOCAL_RANK" in os.environ:
+    if train_arguments.is_torchruns():
         return ""
     problems = []
     if options.c and options.pretrained_weights:
@@ -64,7 +64,7 @@ def _train(options: Options) -> None:
     """Here, or as one of the processes of torchrun."""
     import torch
 
-    if "LOCAL_RANK" in os.environ:
+    if train_arguments.is_torchruns():
         from nnunetv2_pclmix.train import train
 
         train(options)

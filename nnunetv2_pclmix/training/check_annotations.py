@@ -59,7 +59,7 @@ def check_annotations(
         # look at the labels themselves. -1 is background that lies on zero intensity (outside the
         # body in cropped images); augmentation turns it back into 0.
         locations = properties["class_locations"]
-        then = next((k for k in locations if isinstance(k, tuple) and OUTSIDE in k), now)
+        then = next((k for k in locations if isinstance(k, tuple) and OUTSIDE in k), ())
         seen = {_values(k) for k, v in locations.items() if len(v)}
         if BACKGROUND in missing and bool((labels_of_case[:] <= 0).any()):
             seen.add(BACKGROUND)
@@ -67,10 +67,10 @@ def check_annotations(
     if not missing:
         if then == now:
             return
+        had = f"with the labels {_words(then)}" if then else "without an 'ignore' label"
         raise CannotTrain(
-            f"{Path(folder).name} was preprocessed with the labels {_words(then)}, dataset.json "
-            f"now has {_words(now)}. Put the old ones back, or run nnUNetv2_plan_and_preprocess "
-            "again"
+            f"{Path(folder).name} was preprocessed {had}, dataset.json now has {_words(now)} and "
+            "'ignore'. Put the old ones back, or run nnUNetv2_plan_and_preprocess again"
         )
     what = ", ".join(
         f"{names[values]} (label{'s' * (len(values) > 1)} {', '.join(map(str, sorted(values)))})"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -142,10 +143,30 @@ def remove_half_written(folder: Path) -> None:
     finish_sets(folder, "checkpoint_*")
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what a finished training has no use for: the previous file, half written ones."""
-    (folder / PREVIOUS).unlink(missing_ok=True)
-    remove_half_written(folder)
+@contextmanager
+def tidied(folder: Path | None, saving: bool) -> Iterator[None]:
+    """Around nnU-Net's end of a training, which removes the latest checkpoint.
+
+    Args:
+        folder: of the training; None in a process that writes nothing.
+        saving: whether the training has saved a final one. Then the previous one goes, too, and
+            half written ones. Otherwise what is there is another training's, and stays.
+    """
+    if folder is None:
+        yield
+        return
+    latest = folder / LATEST
+    hidden = latest.with_name(f"{LATEST}.hidden")
+    if not saving and latest.is_file():
+        latest.rename(hidden)
+    try:
+        yield
+    finally:
+        if hidden.is_file():
+            hidden.rename(latest)
+    if saving:
+        (folder / PREVIOUS).unlink(missing_ok=True)
+        remove_half_written(folder)
 
 
 def set_aside(folder: Path, tell: Callable[[str], None], keep: Collection[Path] = ()) -> None:

@@ -89,6 +89,26 @@ def state_to_continue(
     return state
 
 
+def load_to_validate(
+    trainer: nnUNetTrainer, checkpoint: Mapping[str, Any], refusal: RuntimeError
+) -> None:
+    """Load what a validation needs of a finished training that cannot go on, and say so.
+
+    Raises:
+        RuntimeError: ``refusal``, where the training is not finished, or not one of ours.
+    """
+    epochs = max(checkpoint["current_epoch"], trainer.current_epoch)
+    if KEY not in checkpoint or epochs < trainer.num_epochs:
+        raise refusal
+    trainer.print_to_log_file(f"WARNING: only its validation can be run. {refusal}")
+    if not trainer.was_initialized:
+        trainer.initialize()
+    bare(trainer.network).load_state_dict(checkpoint["network_weights"])
+    trainer.logger.load_checkpoint(checkpoint["logging"])
+    trainer.current_epoch = epochs
+    trainer.inference_allowed_mirroring_axes = checkpoint["inference_allowed_mirroring_axes"]
+
+
 def renamed(trainer_name: str, config: dict) -> str | None:
     """Today's name of the trainer that began a training before trainers were renamed, or None.
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -82,8 +83,10 @@ class PatchesAnywhere:
         ]
 
 
-def tell_padding(transforms: ComposeTransforms, padded_as: int | None) -> None:
-    """Change nnU-Net's augmentation, so that what it pads (-1) becomes a label of its own.
+def telling_padding(
+    get_transforms: Callable[..., ComposeTransforms], padded_as: int | None
+) -> Callable[..., ComposeTransforms]:
+    """nnU-Net's or a variant's ``get_training_transforms``, in which padding (-1) has a label.
 
     nnU-Net makes it background: right for dense labels, but with scribbles it would be most of
     what is annotated in a batch, and would outweigh the strokes in the partial cross-entropy.
@@ -91,8 +94,15 @@ def tell_padding(transforms: ComposeTransforms, padded_as: int | None) -> None:
     Args:
         padded_as: the ignore label; None leaves it to nnU-Net.
     """
-    steps = transforms.transforms
-    at = next(i for i, step in enumerate(steps) if isinstance(step, RemoveLabelTansform))
-    if padded_as is not None:
-        steps[at].set_to = padded_as
-    steps.insert(at, RemoveLabelTansform(ANNOTATED_OUTSIDE, 0))
+
+    @functools.wraps(get_transforms)
+    def get_training_transforms(*args: Any, **kwargs: Any) -> ComposeTransforms:
+        transforms = get_transforms(*args, **kwargs)
+        steps = transforms.transforms
+        at = next(i for i, step in enumerate(steps) if isinstance(step, RemoveLabelTansform))
+        if padded_as is not None:
+            steps[at].set_to = padded_as
+        steps.insert(at, RemoveLabelTansform(ANNOTATED_OUTSIDE, 0))
+        return transforms
+
+    return get_training_transforms

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,18 @@ from torch import nn
 
 from nnunetv2_pclmix.method.global_mean import world_size
 from scribble_tools.dataset.preprocessed_plans import preprocess_command
+from scribble_tools.subcommands import NOT_HERE
+
+HOOKS = (
+    "initialize",
+    "on_train_start",
+    "get_tr_and_val_datasets",
+    "on_train_epoch_start",
+    "train_step",
+    "on_train_epoch_end",
+    "load_checkpoint",
+)
+"""Methods of our trainer without which something else would be trained, in silence."""
 
 
 class CannotTrain(RuntimeError):
@@ -47,7 +60,7 @@ def unsupported(
         batch_size, batch_dice: of the planned configuration.
         preprocessed: folder of the preprocessed cases.
     """
-    problems = []
+    problems = [] if os.name == "posix" else [NOT_HERE]
     if preprocessed is not None and not any(Path(preprocessed).glob("*")):
         problems.append(
             f"there are no preprocessed cases in {preprocessed}. Run: "
@@ -65,6 +78,13 @@ def unsupported(
             "plans (nnunetv2_pclmix small-plans -h) and -device cpu; with one, nnunetv2_pclmix "
             "doctor says what torch sees"
         )
+    values = [value for value in labels.values() if isinstance(value, int)]
+    if len(values) == len(labels) and sorted(values) != [*range(len(values))]:
+        problems.append(
+            f"the labels of dataset.json are {', '.join(map(str, sorted(values)))}: nnU-Net needs "
+            "0, 1, 2, ... without gaps, of which 'ignore' is the highest. Change the values in the "
+            "raw data set's labels, and run nnUNetv2_plan_and_preprocess again"
+        )
     processes = world_size()
     # nnU-Net's Dice gathers tensors of all processes as if they were of one shape
     if batch_dice and batch_size % processes:
@@ -73,6 +93,27 @@ def unsupported(
             "as nnU-Net's Dice of the batch needs it: take a number of GPUs that divides "
             f"{batch_size}, or plans with another batch size (nnunetv2_pclmix small-plans -h)"
         )
+    return problems
+
+
+def replaced_hooks(trainer: type, ours: type) -> list[str]:
+    """Which classes, named before ours, would take something away from it, a sentence each.
+
+    nnU-Net's variants that call ``super()`` add to what comes after them; others replace it.
+
+    Args:
+        trainer: the class that trains.
+        ours: the one whose hooks training cannot do without.
+    """
+    problems = []
+    for name in HOOKS:
+        owner = next(cls for cls in trainer.__mro__ if name in vars(cls))
+        asks_ours = "super" in vars(owner)[name].__code__.co_names
+        if not (issubclass(owner, ours) or asks_ours):
+            problems.append(
+                f"{owner.__name__} replaces {name} of {ours.__name__}, which training needs: name "
+                f"{owner.__name__} after it among the bases of {trainer.__name__}"
+            )
     return problems
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from nnunetv2_pclmix.discovery import TRAINER
 from scribble_tools.dataset.preprocessed_plans import number_of, plans_in
-from scribble_tools.dataset.shapes import DATASET_JSON, PLANNED, PLANS, SPLITS
+from scribble_tools.dataset.raw import read_whole
+from scribble_tools.dataset.shapes import PLANNED, PLANS, SPLITS
 from scribble_tools.dataset.writing import find_dataset
 from scribble_tools.json_files import Record, in_words, problems_of, read_json
 from scribble_tools.predict.verify import refuse_foreign_code
@@ -41,6 +42,11 @@ class TrainOptions:
     device: str
 
 
+def is_torchruns() -> bool:
+    """Whether torchrun has started this process; one of these names alone may be a stranger's."""
+    return all(name in os.environ for name in ("LOCAL_RANK", "RANK", "WORLD_SIZE", "MASTER_ADDR"))
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("dataset", help="id or full name")
@@ -61,7 +67,7 @@ def contradiction(options: TrainOptions) -> str:
     """What cannot be asked for together, or nothing."""
     both = [pair for pair in EXCLUSIVE if all(getattr(options, name) for name in pair)]
     problems = [f"--{one} and --{other} exclude each other" for one, other in both]
-    if options.device == "mps" and "LOCAL_RANK" in os.environ:
+    if options.device == "mps" and is_torchruns():
         problems.append("-device mps is for one process, without torchrun")
     return "; ".join(problems)
 
@@ -90,7 +96,9 @@ def refuse_unreadable(options: TrainOptions) -> None:
     if not os.path.lexists(folder / f"{options.p}.json"):
         there = ", ".join(plans_in(folder)) or f"none. Run first: {plan}"
         raise FileNotFoundError(f"{folder} has no plans {options.p} (-p). There are: {there}")
-    shapes = {f"{options.p}.json": PLANS, "dataset.json": DATASET_JSON, "splits_final.json": SPLITS}
+    if os.path.lexists(folder / "dataset.json"):
+        read_whole(folder / "dataset.json")
+    shapes = {f"{options.p}.json": PLANS, "splits_final.json": SPLITS}
     for name, shape in shapes.items():
         if os.path.lexists(folder / name):
             content = read_json(folder / name, shape)

@@ -28,11 +28,11 @@ def end_with_parent() -> None:
 
 
 def _wait_and_end(parent: Any) -> None:
-    if os.name == "posix":
+    if os.name == "posix" and os.getppid() == parent.pid:
         # not parent.join(): workers that were forked later keep open what it waits for
         while os.getppid() == parent.pid:
             time.sleep(EVERY_SECONDS)
-    else:
+    else:  # a fork server has made this process, as is usual from Python 3.14 on; or it is Windows
         parent.join()
     os._exit(1)
 

@@ -28,6 +28,10 @@ class Component:
     is_on: Callable[[PCLMixConfig], bool]
 
 
+def _has_pseudo_labels(config: PCLMixConfig) -> bool:
+    return config.dynamic_mix and config.lambda_pseudo > 0
+
+
 COMPONENTS = (
     Component(
         "partial Dice on the strokes", (), ("partial_dice",), lambda config: config.partial_dice > 0
@@ -65,8 +69,8 @@ COMPONENTS = (
     Component(
         "pseudo labels on mixed images",
         (),
-        ("lambda_pseudo", "pseudo_dice", "pseudo_from", "pseudo_certain", "pseudo_ramp"),
-        lambda config: config.dynamic_mix and config.lambda_pseudo > 0,
+        ("lambda_pseudo", "pseudo_dice", "pseudo_certain", "pseudo_ramp"),
+        _has_pseudo_labels,
     ),
     Component(
         "agreement of the decoders",
@@ -90,11 +94,17 @@ COMPONENTS = (
             "anchors_total",
             "anchor_min_pixels",
             "contrast_background",
-            "certainty_low",
         ),
         lambda config: config.contrast,
     ),
 )
+OF_SEVERAL: dict[str, Callable[[PCLMixConfig], bool]] = {
+    "pseudo_from": lambda config: config.auxiliary_decoder and _has_pseudo_labels(config),
+    "certainty_low": lambda config: (
+        config.contrast or (config.pseudo_certain and _has_pseudo_labels(config))
+    ),
+}
+"""Settings that mean something to more than one component, or only with two; and when they do."""
 ALWAYS = ("ignore_padding", "patches_anywhere", "snapshot_every")
 """Settings that mean something whatever is on."""
 
@@ -108,7 +118,8 @@ def components(config: PCLMixConfig) -> tuple[list[str], list[str]]:
 def active_settings(config: PCLMixConfig) -> dict[str, object]:
     """The settings that decide something, by name; switches are what `components` says."""
     own = [component.settings for component in COMPONENTS if component.is_on(config)]
-    return {name: getattr(config, name) for name in (*_flat(own), *ALWAYS)}
+    shared = [name for name, decides in OF_SEVERAL.items() if decides(config)]
+    return {name: getattr(config, name) for name in (*_flat(own), *shared, *ALWAYS)}
 
 
 def _flat(names: Sequence[Sequence[str]]) -> list[str]:

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scribble_tools.dataset.preprocessed_plans import cases_in, lacking_in_words
-from scribble_tools.dataset.raw import read_record
-from scribble_tools.dataset.shapes import DATASET_JSON
+from scribble_tools.dataset.raw import read_record, read_whole
 from scribble_tools.dataset.writing import RECORD, find_dataset, read_splits
 from scribble_tools.images.image_files import files_in
-from scribble_tools.json_files import read_json
 from scribble_tools.storage.file_sets import write_json, written_atomically
 from scribble_tools.storage.folders import made_folder
 
@@ -57,7 +55,7 @@ def install_splits(
     folder = find_dataset(raw, dataset)
     splits = splits or folder / "splits_final.json"
     content = read_splits(splits)
-    ending = read_json(folder / "dataset.json", DATASET_JSON)["file_ending"]
+    ending = read_whole(folder / "dataset.json")["file_ending"]
     cases = {p.name.removesuffix(ending) for p in files_in(folder / "labelsTr", ending)}
     patients = _patients(folder)
     problems = []

@@ -90,7 +90,7 @@ class RawDataset:
                     problems.append(str(error))
                 return otherwise
 
-        content = part(FILE, lambda: _read_whole(folder / FILE), None)
+        content = part(FILE, lambda: read_whole(folder / FILE), None)
         splits = part("splits", lambda: read_splits(folder / SPLITS), None)
         record = part("record", lambda: read_record(folder), {})
         if problems:
@@ -137,7 +137,13 @@ def read_dataset_json(path: Path, shape: Shape = WITH_LABELS) -> dict[str, Any]:
     return read_json(path, shape)
 
 
-def _read_whole(path: Path) -> dict[str, Any]:
+def read_whole(path: Path) -> dict[str, Any]:
+    """Read a data set's whole dataset.json; ``channel_names`` is there under its old word, too.
+
+    Raises:
+        OSError: there is none.
+        ValueError: it does not say what nnU-Net needs; the message says what is missing.
+    """
     content = read_dataset_json(path, Record())
     if "modality" in content:  # nnU-Net still takes the old word
         content.setdefault("channel_names", content["modality"])

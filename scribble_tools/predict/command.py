@@ -11,9 +11,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from scribble_tools.dataset import shapes
 from scribble_tools.dataset.provenance import package_versions
-from scribble_tools.dataset.raw import FILE, read_dataset_json, read_label_names, read_label_set
+from scribble_tools.dataset.raw import FILE, read_label_names, read_label_set, read_whole
 from scribble_tools.dataset.writing import IGNORE, find_raw_dataset
 from scribble_tools.draw.preview import preview_case
 from scribble_tools.draw.shown_case import ShownFiles, title_of_channel
@@ -110,7 +109,7 @@ def predict_images(
     """
     options = options or PredictOptions()
     dataset_json = model.folder / FILE
-    content = read_dataset_json(dataset_json, shapes.DATASET_JSON)
+    content = read_whole(dataset_json)
     channel_names = list(content["channel_names"].values())
     refuse_exchanged_channels(channel_names, options.image_patterns)
     cases = find_new_images(

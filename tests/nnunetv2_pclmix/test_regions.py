@@ -596,7 +596,7 @@ def test_a_region_that_is_never_annotated_is_named(root):
         name: label for name, label in LABELS.items() if name in ("background", "right", "ignore")
     }
     with pytest.raises(
-        RuntimeError, match=r"preprocessed with the labels 0, 1, 2, .* now has 0, 2\."
+        RuntimeError, match=r"preprocessed with the labels 0, 1, 2, .* now has 0, 2 and 'ignore'"
     ):
         check(left)
 

@@ -17,7 +17,14 @@ import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor, predict_entry_point
 from nnunetv2.run.load_pretrained_weights import load_pretrained_weights
 from nnunetv2.run.run_training import maybe_load_checkpoint, run_training_entry
+from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainerDA5 import (
+    nnUNetTrainerDA5,
+)
+from nnunetv2.training.nnUNetTrainer.variants.data_augmentation.nnUNetTrainerNoDA import (
+    nnUNetTrainerNoDA,
+)
 
 from nnunetv2_pclmix import __version__, discovery, variants
 from nnunetv2_pclmix.config import COMPLETE, STROKE_SUPPORT
@@ -26,6 +33,7 @@ from nnunetv2_pclmix.method.network import PCLMixNetwork
 from nnunetv2_pclmix.method.stroke_support import stroke_support
 from nnunetv2_pclmix.method.term_weights import term_weights
 from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
+from nnunetv2_pclmix.training.distributed import bare
 from nnunetv2_pclmix.training.finite_watch import TOO_MANY
 from nnunetv2_pclmix.training.step import Descent
 from nnunetv2_pclmix.watching.components import describe
@@ -375,6 +383,36 @@ def test_disabled_checkpointing_writes_none(nnunet):
     assert not list(Path(trainer.output_folder).glob("*.pth*"))
 
 
+def test_disabled_checkpointing_leaves_those_of_an_earlier_training(nnunet):
+    trainer = make_trainer(nnunet, epochs=1)
+    trainer.disable_checkpointing = True
+    names = ("checkpoint_latest.pth", "checkpoint_previous.pth", "checkpoint_best.pth")
+    for name in names:
+        Path(trainer.output_folder, name).write_text(name)
+    trainer.run_training()
+    kept = {path.name: path.read_text() for path in Path(trainer.output_folder).glob("*.pth*")}
+    assert kept == dict(zip(names, names, strict=True))
+
+
+@pytest.mark.parametrize("variant", [nnUNetTrainerNoDA, nnUNetTrainerDA5])
+def test_variants_that_augment_otherwise_know_padding_from_annotation(nnunet, variant):
+    trainer = make_trainer(nnunet, type("Mixed", (variant, nnUNetTrainerPCLMix), {}))
+    transforms = trainer.get_training_transforms(
+        trainer.configuration_manager.patch_size,
+        (0.0, 0.0),
+        None,
+        None,
+        False,
+        foreground_labels=trainer.label_manager.foreground_labels,
+        ignore_label=trainer.label_manager.ignore_label,
+    )
+    size = trainer.configuration_manager.patch_size
+    labels = torch.full((1, *size), -1).short()
+    labels[:, : size[0] // 2] = -2
+    out = transforms(image=torch.randn(1, *size), segmentation=labels)["segmentation"]
+    assert set(out.unique().tolist()) == {0, trainer.label_manager.ignore_label}
+
+
 SHORT = """
 from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
 
@@ -546,6 +584,7 @@ def test_an_auxiliary_decoder_of_another_version_is_refused_in_words(trained, nn
     name = next(name for name in network if name.startswith("auxiliary_decoder."))
     network[name] = network[name][:-1]
     checkpoint["optimizer_state"]["param_groups"][0]["params"].append(999)
+    checkpoint["current_epoch"] -= 1
     path = tmp_path / "checkpoint_latest.pth"
     torch.save(checkpoint, path)
     with pytest.raises(RuntimeError, match="built otherwise than this version's. Continue with"):
@@ -765,15 +804,51 @@ def test_missing_background_scribbles_are_named(nnunet):
         make_trainer(nnunet).run_training()
 
 
+def test_cases_that_were_preprocessed_before_there_was_an_ignore_label_are_refused(nnunet):
+    class Before(nnUNetDatasetBlosc2):
+        def load_case(self, identifier):
+            data, labels, previous, properties = super().load_case(identifier)
+            places = properties["class_locations"]
+            places = {k: v for k, v in places.items() if not isinstance(k, tuple)}
+            return data, labels, previous, {**properties, "class_locations": places}
+
+    trainer = make_trainer(nnunet)
+    trainer.initialize()
+    trainer.dataset_class = Before
+    with pytest.raises(RuntimeError, match="preprocessed without an 'ignore' label, dataset.json"):
+        trainer.on_train_start()
+
+
 def test_checkpoints_of_others_are_refused_with_the_remedy(trained, nnunet):
     path = str(Path(trained.output_folder) / "checkpoint_final.pth")
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["current_epoch"] -= 1
+    torch.save(checkpoint, path)
     with pytest.raises(RuntimeError, match="other settings.*contrast = True, now False"):
         make_trainer(nnunet, variants.nnUNetTrainerPCLMix_noContrast).load_checkpoint(path)
-    checkpoint = torch.load(path, weights_only=True)
     del checkpoint["pclmix"]
     torch.save(checkpoint, path)
     with pytest.raises(RuntimeError, match="-pretrained_weights"):
         make_trainer(nnunet).load_checkpoint(path)
+
+
+def test_a_finished_training_of_other_settings_is_validated_but_not_continued(trained, nnunet):
+    path = str(Path(trained.output_folder) / "checkpoint_final.pth")
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["optimizer_state"] = {}  # of other parts than those of today
+    torch.save(checkpoint, path)
+    trainer = make_trainer(nnunet, variants.nnUNetTrainerPCLMix_noContrast)
+    trainer.num_epochs = checkpoint["current_epoch"]
+    trainer.load_checkpoint(path)
+    weights = bare(trainer.network).state_dict()
+    for name, value in checkpoint["network_weights"].items():
+        assert torch.equal(weights[name], value)
+    trainer.perform_actual_validation()
+    assert (Path(trainer.output_folder) / "validation" / "summary.json").is_file()
+    log = Path(trainer.log_file).read_text()
+    assert "WARNING: only its validation can be run." in log and "contrast = True, now False" in log
+    with pytest.raises(RuntimeError, match="other settings"):
+        trainer.run_training()
 
 
 def test_a_checkpoint_that_carries_code_is_not_executed(trained, nnunet, tmp_path):

@@ -37,6 +37,11 @@ def started(monkeypatch, tmp_path):
     torch.set_num_threads(threads)
 
 
+def as_under_torchrun(monkeypatch):
+    for name, value in {"LOCAL_RANK": 0, "RANK": 0, "WORLD_SIZE": 1, "MASTER_ADDR": "x"}.items():
+        monkeypatch.setenv(name, str(value))
+
+
 def test_here_it_is_nnunets_training_with_our_trainer(started):
     assert main("train 130 3d_fullres 2 -device cpu --c --npz".split()) == 0
     (call,) = started
@@ -79,6 +84,17 @@ def test_contradictions(started, capsys, words, message):
     assert message in capsys.readouterr().err and not started
 
 
+def test_the_old_word_for_channels_is_taken_as_nnunet_takes_it(started, tmp_path):
+    content = {"modality": {"0": "MRI"}, "labels": {"background": 0}, "file_ending": ".nii.gz"}
+    path = tmp_path / "planned" / "Dataset130_Hearts" / "dataset.json"
+    path.write_text(json.dumps(content))
+    assert main("train 130 2d 0 -device cpu".split()) == 0
+    del content["modality"]
+    path.write_text(json.dumps(content))
+    assert main("train 130 2d 0 -device cpu".split()) == 1
+    assert len(started) == 1
+
+
 def test_folders_that_are_not_set_are_named_together(started, monkeypatch, capsys):
     for name in ("nnUNet_preprocessed", "nnUNet_results"):
         monkeypatch.delenv(name)
@@ -109,7 +125,7 @@ def test_plans_that_are_not_there_are_refused_with_those_that_are(
     words = "no plans nnUNetPlans_smal (-p). There are: nnUNetPlans, nnUNetPlans_small\n"
     assert main(command) == 1
     assert capsys.readouterr().err.endswith(words)
-    monkeypatch.setenv("LOCAL_RANK", "0")  # as under torchrun
+    as_under_torchrun(monkeypatch)
     with pytest.raises(SystemExit):
         nnunetv2_pclmix.train.main(command[1:])
     assert capsys.readouterr().err.endswith(words)
@@ -118,8 +134,12 @@ def test_plans_that_are_not_there_are_refused_with_those_that_are(
 
 def test_under_torchrun_it_is_one_of_its_processes(started, monkeypatch, capsys):
     trained = []
-    monkeypatch.setenv("LOCAL_RANK", "0")
     monkeypatch.setattr(nnunetv2_pclmix.train, "train", trained.append)
+    monkeypatch.setenv("LOCAL_RANK", "0")  # of a cluster's script
+    assert main("train 130 2d 0 -device cpu".split()) == 0
+    assert len(started) == 1 and not trained
+    started.clear()
+    as_under_torchrun(monkeypatch)
     assert main("train 130 2d 0 -device cpu".split()) == 0
     assert [args.dataset for args in trained] == ["130"] and not started
     assert main("train 130 2d 0 -device mps".split()) == 2

@@ -31,6 +31,7 @@ from nnunetv2_pclmix.train import count_lives, main
 from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
 from nnunetv2_pclmix.training.distributed import bare
 from tests.conftest import DATASET, in_processes
+from tests.nnunetv2_pclmix.commands.test_train import as_under_torchrun
 
 STEPS = 3
 # strokes are spread unevenly over the processes on purpose; anchors of all pixels, so that no
@@ -439,7 +440,7 @@ def test_the_living_agree_on_their_life_whatever_the_dead_have_left():
 
 
 def test_torchrun_options_that_exclude_each_other_are_refused(monkeypatch, capsys):
-    monkeypatch.setenv("LOCAL_RANK", "0")
+    as_under_torchrun(monkeypatch)
     for pair in (["--c", "--val"], ["--val_best", "--disable_checkpointing"]):
         with pytest.raises(SystemExit):
             main(["901", "2d", "0", *pair])

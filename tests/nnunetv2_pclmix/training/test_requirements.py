@@ -8,26 +8,65 @@ import torch
 from nnunetv2.training.loss.compound_losses import DC_and_CE_loss
 from nnunetv2.training.loss.deep_supervision import DeepSupervisionWrapper
 from nnunetv2.training.loss.dice import MemoryEfficientSoftDiceLoss, SoftDiceLoss
+from nnunetv2.training.nnUNetTrainer.variants.lr_schedule.nnUNetTrainer_warmup import (
+    nnUNetTrainer_warmup,
+)
 
 from nnunetv2_pclmix import cli
 from nnunetv2_pclmix.training import requirements
-from nnunetv2_pclmix.training.requirements import levels_and_dice, unsupported
+from nnunetv2_pclmix.training.requirements import levels_and_dice, replaced_hooks, unsupported
 from tests.conftest import DATASET
 
 CPU = torch.device("cpu")
+LABELS = {"background": 0, "a": 1, "ignore": 2}
 
 
 def test_nothing_is_wrong():
-    assert unsupported({"ignore": 2}, True, CPU, 4, True) == []
+    assert unsupported(LABELS, True, CPU, 4, True) == []
+    regions = {"background": 0, "whole": [1, 3], "core": 3, "ignore": 5}
+    assert unsupported(regions, True, CPU, 4, True) == []
 
 
 def test_all_problems_at_once(monkeypatch):
     monkeypatch.setattr(requirements, "world_size", lambda: 3)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    no_ignore, no_gpu, shares = unsupported({"a": 1}, False, torch.device("cuda"), 4, True)
-    assert "no 'ignore' label (labels: {'a': 1})" in no_ignore
+    no_ignore, no_gpu, shares = unsupported(
+        {"background": 0, "a": 1}, False, torch.device("cuda"), 4, True
+    )
+    assert "no 'ignore' label (labels: {'background': 0, 'a': 1})" in no_ignore
     assert "-device cpu" in no_gpu and "small-plans" in no_gpu
     assert "batch of 4" in shares and "3 processes" in shares
+
+
+def test_labels_with_a_gap_are_refused():
+    (problem,) = unsupported({**LABELS, "b": 3, "ignore": 4}, True, CPU, 4, True)
+    assert problem.startswith("the labels of dataset.json are 0, 1, 3, 4: nnU-Net needs 0, 1, 2")
+
+
+def test_what_would_replace_our_hooks_is_named_with_the_order_that_works():
+    class Ours(nnUNetTrainer_warmup.__mro__[1]):
+        def on_train_epoch_start(self):
+            super().on_train_epoch_start()
+
+        def load_checkpoint(self, filename):
+            super().load_checkpoint(filename)
+
+        initialize = train_step = on_train_start = get_tr_and_val_datasets = load_checkpoint
+        on_train_epoch_end = load_checkpoint
+
+    class Asks:
+        def load_checkpoint(self, filename):
+            return super().load_checkpoint(filename)
+
+    def problems(*bases):
+        return replaced_hooks(type("Mine", bases, {}), Ours)
+
+    said = problems(nnUNetTrainer_warmup, Ours)
+    assert [line.split(":")[0] for line in said] == [
+        "nnUNetTrainer_warmup replaces load_checkpoint of Ours, which training needs"
+    ]
+    assert said[0].endswith("name nnUNetTrainer_warmup after it among the bases of Mine")
+    assert problems(Ours, nnUNetTrainer_warmup) == problems(Asks, Ours) == problems(Ours) == []
 
 
 def test_each_sample_with_a_dice_of_its_own_can_be_shared_by_any_number(monkeypatch):

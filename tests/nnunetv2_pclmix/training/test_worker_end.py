@@ -15,7 +15,7 @@ from nnunetv2_pclmix.training.worker_end import EndsWithParent, end_with_parent
 pytestmark = pytest.mark.slow
 
 TRAINING = """
-import os, sys
+import multiprocessing, os, sys, time
 from batchgenerators.dataloading.nondet_multi_threaded_augmenter import NonDetMultiThreadedAugmenter
 from nnunetv2_pclmix.training.worker_end import EndsWithParent
 
@@ -34,12 +34,16 @@ class Loader:
     def __next__(self):
         return {"pid": self.cases.load_case("a")}
 
-batches = NonDetMultiThreadedAugmenter(Loader(), None, 2, 2, wait_time=0.01)
-seen = set()
-while len(seen) < 2:
-    seen.add(next(batches)["pid"])
-print(*seen, flush=True)
-sys.stdin.read()  # trains on, until it is killed
+if __name__ == "__main__":
+    multiprocessing.set_start_method(sys.argv[1])
+    batches = NonDetMultiThreadedAugmenter(Loader(), None, 2, 2, wait_time=0.01)
+    seen = set()
+    while len(seen) < 2:
+        seen.add(next(batches)["pid"])
+    time.sleep(3)  # longer than a worker waits before it looks for its training
+    assert next(batches)["pid"] in seen
+    print(*seen, flush=True)
+    sys.stdin.read()  # trains on, until it is killed
 """
 
 
@@ -52,9 +56,12 @@ def is_running(pid: int) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at /proc")
-def test_workers_of_a_killed_training_end():
+@pytest.mark.parametrize("start", ["fork", "forkserver"])
+def test_workers_of_a_killed_training_end(start, tmp_path):
+    script = tmp_path / "training.py"
+    script.write_text(TRAINING)
     training = subprocess.Popen(
-        [sys.executable, "-c", TRAINING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, script, start], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     workers = [int(word) for word in training.stdout.readline().split()]
     try:

@@ -10,6 +10,7 @@ from nnunetv2_pclmix.trainer import nnUNetTrainerPCLMix
 from nnunetv2_pclmix.watching.components import (
     ALWAYS,
     COMPONENTS,
+    OF_SEVERAL,
     active_settings,
     components,
     describe,
@@ -27,7 +28,7 @@ BARE = PCLMixConfig(
 
 
 def test_every_setting_belongs_to_one_component_or_to_all():
-    named = [n for c in COMPONENTS for n in (*c.switches, *c.settings)] + list(ALWAYS)
+    named = [n for c in COMPONENTS for n in (*c.switches, *c.settings)] + [*OF_SEVERAL, *ALWAYS]
     assert sorted(named) == sorted(field.name for field in fields(PCLMixConfig))
 
 
@@ -60,6 +61,15 @@ def test_settings_of_what_is_off_are_not_listed_and_those_of_the_rest_are(off):
     for name in ("lambda_pseudo", "lambda_heterogeneous", "lambda_contrast", "lambda_background"):
         decides = term_weights(config, 0.5) != term_weights(replace(config, **{name: 7.0}), 0.5)
         assert (name in listed) == decides or getattr(config, name) == 0, name
+
+
+def test_what_two_components_share_is_listed_while_one_needs_it():
+    without = replace(WHOLE, contrast=False)
+    assert active_settings(without)["certainty_low"] == WHOLE.certainty_low
+    for off in ({"pseudo_certain": False}, {"lambda_pseudo": 0.0}, {"dynamic_mix": False}):
+        assert "certainty_low" not in active_settings(replace(without, **off))
+        assert "certainty_low" in active_settings(replace(WHOLE, **off))
+    assert "pseudo_from" not in active_settings(replace(WHOLE, auxiliary_decoder=False))
 
 
 def test_a_log_begins_with_words():
