@@ -17,23 +17,28 @@ from scribble_tools.convert.formats import Advice, Row, Seen, quote, target
 from scribble_tools.convert.source import Source, SourceCase
 from scribble_tools.convert.target import Target, add_target_arguments
 from scribble_tools.dataset.label_mapping import LabelMapping
+from scribble_tools.images.file_kind import file_ending_of
 from scribble_tools.images.image_files import files_below
+from scribble_tools.images.slicer_segmentation import stem_of
 from scribble_tools.wording import counted
 
 LABELS = LabelMapping({"background": (0,), "RV": (1,), "MYO": (2,), "LV": (3,)}, unlabelled=(4,))
 ROWS = (Row("[ACDC](#acdc) with the scribbles of Valvano et al.", "`acdc`", "4", "0"),)
+NIFTI = (".nii", ".nii.gz")
 CASE = re.compile(r"(patient\d{3})_frame\d{2}")
 
 
-def _by_name(folder: Path, pattern: str) -> dict[str, Path]:
-    """File name to file, of the files below ``folder``."""
+def _by_stem(folder: Path, pattern: str) -> dict[str, Path]:
+    """File name without ``.nii`` or ``.nii.gz`` to file, of the files below ``folder``."""
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder")
     found, twice = {}, []
     for path in files_below(folder, pattern):
-        if path.name in found:
-            twice.append(f"{found[path.name]} and {path}")
-        found[path.name] = path
+        if file_ending_of(path) not in NIFTI:
+            continue
+        if (stem := stem_of(path)) in found:
+            twice.append(f"{found[stem]} and {path}")
+        found[stem] = path
     if twice:
         raise ValueError("files of the same name, keep one of each:\n" + "\n".join(twice))
     return found
@@ -46,7 +51,7 @@ def find_images(images: Path) -> dict[str, Path]:
         FileNotFoundError: there is no such folder.
         ValueError: a file name occurs twice.
     """
-    files = {n.removesuffix(".nii.gz"): p for n, p in _by_name(images, "patient*.nii.gz").items()}
+    files = _by_stem(images, "patient*.nii*")
     return {case: path for case, path in files.items() if CASE.fullmatch(case)}
 
 
@@ -61,18 +66,18 @@ def find_cases(images: Path, scribbles: Path) -> dict[str, dict[str, Path]]:
         FileNotFoundError: a folder is missing, there is no scribble, or scribbles lack an image.
         ValueError: a file name occurs twice.
     """
-    files = _by_name(images, "patient*.nii.gz")
+    files = _by_stem(images, "patient*.nii*")
     cases, lost = {}, []
-    for name, path in _by_name(scribbles, "*_scribble.nii.gz").items():
-        case = name.removesuffix("_scribble.nii.gz")
+    for name, path in _by_stem(scribbles, "*_scribble.nii*").items():
+        case = name.removesuffix("_scribble")
         if not CASE.fullmatch(case):
             continue
-        if f"{case}.nii.gz" not in files:
+        if case not in files:
             lost.append(case)
             continue
-        cases[case] = {"image": files[f"{case}.nii.gz"], "scribble": path}
-        if f"{case}_gt.nii.gz" in files:
-            cases[case]["dense"] = files[f"{case}_gt.nii.gz"]
+        cases[case] = {"image": files[case], "scribble": path}
+        if f"{case}_gt" in files:
+            cases[case]["dense"] = files[f"{case}_gt"]
     if lost:
         raise FileNotFoundError(
             f"{counted(len(lost), 'scribble has no', 'scribbles have no')}"

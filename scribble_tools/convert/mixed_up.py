@@ -7,6 +7,8 @@ files that have another class at most of these, or at most of those of a class.
 
 from __future__ import annotations
 
+import glob
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,7 +161,7 @@ def mixed_up(
             first.setdefault(own.case, (own, other))
     return [
         f"{own.path} has the strokes of {other}, not those of {own.case}, whose name it bears. "
-        f"Give it the right name, or leave it out: --exclude {own.path.name}. If it is right as it "
-        "is, say --not-mixed-up"
+        "Give it the right name, or leave it out: --exclude "
+        f"{shlex.quote(glob.escape(own.path.name))}. If it is right as it is, say --not-mixed-up"
         for own, other in first.values()
     ]

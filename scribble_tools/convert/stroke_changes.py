@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -246,7 +247,8 @@ class StrokeReader:
         return [
             f"{path}: are background and unlabelled swapped? {word}, which is background in this "
             f"data set, fills {share:.1%} of the file around thin strokes, as unlabelled does. If "
-            f"it is unlabelled here, say --unlabelled {word}; if it is background, --not-swapped"
+            f"it is unlabelled here, say --unlabelled {shlex.quote(word)}; if it is background, "
+            "--not-swapped"
         ]
 
     def _word(self, value: int) -> str:

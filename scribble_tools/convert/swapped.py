@@ -6,6 +6,7 @@ same values for them. A network trained on it learns that organs are background.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -73,10 +74,10 @@ def refuse_swapped(
     path, value, share = found[0]
     rest = [f"{name}=..." for name in mapping.names if name != BACKGROUND]
     (value,) = show_values([value], reading)
-    others = ",".join(show_values(mapping.unlabelled, reading)) or "VALUE"
+    others = shlex.quote(",".join(show_values(mapping.unlabelled, reading)) or "VALUE")
     raise ValueError(
         f"are background and unlabelled swapped? {value}, said to be background, fills "
         f"{share:.1%} of {path} around thin strokes, as unlabelled does. Then say\n"
-        f"  --labels {BACKGROUND}={others} {' '.join(rest)} --unlabelled {value}\n"
+        f"  --labels {BACKGROUND}={others} {' '.join(rest)} --unlabelled {shlex.quote(value)}\n"
         "If it is as said, say --not-swapped"
     )

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import SimpleITK as sitk
 
 from scribble_tools.dataset.label_set import LabelSet
 from scribble_tools.evaluate.confusion import (
@@ -23,9 +24,14 @@ from scribble_tools.evaluate.summary import (
     Evaluation,
 )
 from scribble_tools.images.file_kind import NATURAL, file_ending_of, normal_form
+from scribble_tools.images.grids import headers_in_words
 from scribble_tools.images.image_io import geometry_difference
 from scribble_tools.images.segmentation_files import read_labels
-from scribble_tools.images.slicer_segmentation import value_conflicts
+from scribble_tools.images.slicer_segmentation import (
+    aligned_offset,
+    is_segmentation,
+    value_conflicts,
+)
 from scribble_tools.images.units import MILLIMETRES, PIXELS, unit_of
 from scribble_tools.parallel import parallel_map
 from scribble_tools.wording import counted
@@ -43,6 +49,44 @@ def _listed(values: Sequence[int]) -> str:
     if len(values) <= MANY_VALUES:
         return str(values)
     return f"{values[:3]} and {len(values) - 3} more (are these images?)"
+
+
+def _whole(
+    array: np.ndarray, segmentation: sitk.Image, image: sitk.Image
+) -> tuple[np.ndarray, sitk.Image]:
+    """A segmentation on the grid of ``image``: 3D Slicer saves the box around its segments alone.
+
+    One that lies otherwise stays as it is.
+    """
+    if segmentation.GetDimension() != 3 or image.GetDimension() != 3:
+        return array, segmentation
+    offset = aligned_offset(segmentation, image)
+    whole = np.zeros(image.GetSize()[::-1], array.dtype)
+    if offset is None:
+        return array, segmentation
+    box = tuple(slice(o, o + n) for o, n in zip(offset[::-1], array.shape, strict=True))
+    if any(part.start < 0 or part.stop > n for part, n in zip(box, whole.shape, strict=True)):
+        return array, segmentation
+    whole[box] = array
+    return whole, image
+
+
+def _grid_problem(
+    predicted_file: Path,
+    reference_file: Path,
+    predicted: sitk.Image,
+    reference: sitk.Image,
+    difference: str,
+) -> str:
+    """What differs, why as far as the headers tell, and what to do."""
+    problem = f"{predicted_file} does not lie on its reference's voxel grid: {difference}"
+    if predicted.GetSize() != reference.GetSize():
+        return f"{problem}. Are they of one case?"
+    told = headers_in_words(
+        ("the prediction", predicted_file, predicted), ("the reference", reference_file, reference)
+    )
+    said = "".join(f"; {words}" for words, _ in told)
+    return f"{problem}{said}. If they are of one case, save the reference with its image's header"
 
 
 def _evaluate_files(
@@ -66,14 +110,11 @@ def _evaluate_files(
     if problems:
         return [], None, [], problems, ""
     natural = file_ending_of(reference_file) in NATURAL  # nnU-Net writes pictures without spacing
+    if is_segmentation(reference_file):
+        arrays[1], images[1] = _whole(arrays[1], *images[::-1])
     if difference := geometry_difference(*images, size_only=natural):
-        return (
-            [],
-            None,
-            [],
-            [f"{predicted_file} does not lie on its reference's voxel grid: {difference}"],
-            "",
-        )
+        files = (predicted_file, reference_file)
+        return [], None, [], [_grid_problem(*files, *images, difference)], ""
     (prediction, reference), spacing_r = arrays, images[1].GetSpacing()[::-1]
     remarks = []
     if ref_values:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -60,4 +61,4 @@ def _ref_labels(numbers: Mapping[str, set[int]], labels: LabelSet) -> str:
     """The option that says what the values mean, with VALUE where no segment is of that name."""
     known = {key: str(*own) for key, own in numbers.items()}
     words = [f"{name}={known.get(_key(name), 'VALUE')}" for name in labels.classes]
-    return f"say {OPTION} {' '.join(words)}"
+    return f"say {OPTION} {shlex.join(words)}"

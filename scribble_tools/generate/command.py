@@ -13,10 +13,15 @@ from scribble_tools.dataset import shapes
 from scribble_tools.dataset.ids import dataset_number
 from scribble_tools.dataset.raw import FILE, RawDataset, read_label_names
 from scribble_tools.dataset.writing import next_commands
-from scribble_tools.generate.label_folder import FOLDER_RECORD, generate_folder
+from scribble_tools.generate.label_folder import (
+    FOLDER_RECORD,
+    find_label_files,
+    generate_folder,
+)
 from scribble_tools.generate.plan import DEFAULT_PRESET, MODES, PRESETS, ScribblePlan
 from scribble_tools.generate.scribble_dataset import generate_dataset
 from scribble_tools.generate.strokes import STYLES, StrokeSettings
+from scribble_tools.images.slicer_segmentation import is_segmentation
 from scribble_tools.json_files import read_json
 from scribble_tools.wording import counted
 
@@ -294,6 +299,12 @@ def run(options: Options) -> int:
             f"--dense {dense} --labels background=0 NAME=VALUE ... --unlabelled {unlabelled} "
             '--name NAME --dataset-id 100 --out "$nnUNet_raw"'
         )
+        if any(is_segmentation(path) for path in find_label_files(options.source)):
+            print(
+                "3D Slicer saves the box around its segments alone. Where that is a part of the "
+                "image, strokes lie in the box only, and the line above needs --resample. To draw "
+                "everywhere, export label maps with the image as reference volume"
+            )
         return 0
     folder, counts = generate_dataset(
         options.source,

@@ -16,7 +16,7 @@ from scribble_tools.generate.drawing import (
 )
 from scribble_tools.generate.plan import ScribblePlan
 from scribble_tools.generate.strokes import BACKGROUND
-from scribble_tools.images.file_kind import READABLE, file_ending_of
+from scribble_tools.images.file_kind import READABLE, file_ending_of, writable_name
 from scribble_tools.images.image_files import files_in
 from scribble_tools.images.image_io import largest_label
 from scribble_tools.images.slicer_segmentation import ENDING, stem_of, value_conflicts
@@ -48,11 +48,11 @@ def find_label_files(folder: Path) -> list[Path]:
 def target_name(path: Path) -> str:
     """Of the scribble file: scribbles of 3D Slicer's segments are label values, without segments.
 
-    >>> target_name(Path("anna.seg.nrrd")), target_name(Path("anna.nii.gz"))
+    >>> target_name(Path("anna.seg.nrrd")), target_name(Path("anna.NII.GZ"))
     ('anna.nrrd', 'anna.nii.gz')
     """
     is_named_so = path.name.lower().endswith(ENDING)
-    return f"{stem_of(path)}.nrrd" if is_named_so else path.name
+    return f"{stem_of(path)}.nrrd" if is_named_so else writable_name(path)
 
 
 def generate_folder(

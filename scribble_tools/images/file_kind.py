@@ -139,6 +139,16 @@ def file_ending_of(path: Path) -> str:
     return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
 
 
+def writable_name(path: Path) -> str:
+    """The file's name with its ending in small letters: ITK writes no other.
+
+    >>> writable_name(Path("Anna.NII.GZ"))
+    'Anna.nii.gz'
+    """
+    ending = file_ending_of(path)
+    return path.name[: len(path.name) - len(ending)] + ending
+
+
 def ending_of_content(path: Path) -> str:
     """The ending that fits what the file is, which its name may not; its own where nobody knows."""
     try:

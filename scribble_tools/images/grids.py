@@ -122,6 +122,24 @@ def _what_a_header_says(
     return "", False
 
 
+def headers_in_words(
+    ours: tuple[str, Path | None, sitk.Image], other: tuple[str, Path | None, sitk.Image]
+) -> list[tuple[str, bool]]:
+    """What the headers of two files of one size tell of why their grids differ.
+
+    Args:
+        ours, other: what the file is called, itself, and what was read from it.
+
+    Returns:
+        Sentences, and whether each explains the difference.
+    """
+    told = []
+    for (whose, path, own), (other_whose, _, against) in ((other, ours), (ours, other)):
+        words, explains = _what_a_header_says(whose, path, own, other_whose, against)
+        told += [(words, explains)] if words else []
+    return told
+
+
 def tell_grids(
     label: sitk.Image, path: Path, image: sitk.Image, image_path: Path | None = None
 ) -> GridStory:
@@ -148,12 +166,8 @@ def tell_grids(
             + "; their axes have other directions"
             * turned
         )
-    sentences = [
-        _what_a_header_says("the image", image_path, image, "the label", label),
-        _what_a_header_says("the label", path, label, "the image", image),
-    ]
-    told = [words for words, _ in sentences if words]
+    told = headers_in_words(("the label", path, label), ("the image", image_path, image))
     same_spacing = np.allclose(label.GetSpacing(), image.GetSpacing(), rtol=0, atol=TOLERANCE)
     words = f"size {'and spacing agree' if same_spacing else 'agrees'}, but {differences} (label "
-    words += "against image)" + "".join(f"; {sentence}" for sentence in told)
-    return GridStory(words, any(explains for _, explains in sentences), same_size=True)
+    words += "against image)" + "".join(f"; {sentence}" for sentence, _ in told)
+    return GridStory(words, any(explains for _, explains in told), same_size=True)

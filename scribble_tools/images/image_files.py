@@ -115,6 +115,11 @@ def read_channels(path: Path) -> tuple[list[sitk.Image], bool]:
                 f"{path} has {image.GetSize()[-1]} pages, of which nnU-Net reads one: save every "
                 "page as a file of its own, or the stack as NRRD or NIfTI with its spacing in mm"
             )
+        if (channels := image.GetNumberOfComponentsPerPixel()) not in (1, 3, 4):
+            raise ValueError(
+                f"{path} has {channels} channels; of a picture nnU-Net reads 1, 3 or 4. Is one of "
+                "them transparency? Then save it without"
+            )
         return [image], True
     if image.GetDimension() == 4:
         return [image[:, :, :, k] for k in range(image.GetSize()[3])], False

@@ -82,11 +82,14 @@ def labels_of(image: sitk.Image, path: Path, nan: int | None = None) -> np.ndarr
     """
     if (channels := image.GetNumberOfComponentsPerPixel()) > 1 or image.GetDimension() > 3:
         what = f"{channels} layers or channels" if channels > 1 else f"{image.GetDimension()} axes"
-        raise ValueError(
-            f"{path} holds {what}, not one label per voxel. If these are layers of segments that "
-            "may overlap, load the file in 3D Slicer as a segmentation and save it as .seg.nrrd, "
-            "or put all labels into one layer (MITK, ITK-SNAP: export one label map)"
+        remedy = (
+            "Its segments may overlap: in 3D Slicer, export them as one label map"
+            if path.name.lower().endswith(".seg.nrrd")
+            else "If these are layers of segments that may overlap, load the file in 3D Slicer as "
+            "a segmentation and save it as .seg.nrrd, or put all labels into one layer (MITK, "
+            "ITK-SNAP: export one label map)"
         )
+        raise ValueError(f"{path} holds {what}, not one label per voxel. {remedy}")
     array = sitk.GetArrayFromImage(image)
     if np.can_cast(array.dtype, np.int32):
         return array
@@ -97,8 +100,8 @@ def labels_of(image: sitk.Image, path: Path, nan: int | None = None) -> np.ndarr
             if nan is None or is_nan.shape != array.shape:
                 raise ValueError(
                     f"{path} holds {number} NaN voxels of {is_nan.size}, which are no label (many "
-                    "programs read them as 0). If they are what is not labelled, say so: "
-                    "convert folder --nan unlabelled, or save a label number in their place"
+                    "programs read them as 0). Save a label number in their place. Of strokes they "
+                    "may be what is not labelled: then say convert folder --nan unlabelled"
                 )
             array = np.where(is_nan, array.dtype.type(nan), array)
         if number := np.count_nonzero(np.isinf(stored)):

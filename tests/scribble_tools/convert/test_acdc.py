@@ -113,6 +113,17 @@ def test_labels_go_there_and_back(source):
             assert np.array_equal(read(path), read(original))
 
 
+def test_files_that_are_not_packed_are_found_too(source):
+    for number, path in enumerate(sorted(source.rglob("*.nii.gz"))):
+        if number % 2:
+            image = sitk.ReadImage(str(path))
+            path.unlink()
+            sitk.WriteImage(image, str(path.with_suffix("")))
+    dataset = convert(source)
+    assert len(list((dataset / "labelsTr").iterdir())) == 12
+    assert len(list((dataset / "labelsTr_dense").iterdir())) == 12
+
+
 def test_without_dense_labels_there_is_no_folder_for_them(tmp_path):
     for patient in range(1, 6):
         write_case(tmp_path, f"patient{patient:03d}_frame01", dense=False)

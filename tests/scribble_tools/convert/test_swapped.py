@@ -50,6 +50,19 @@ def test_what_is_swapped_is_asked_with_the_line_that_exchanges_it(tmp_path, unla
     assert "0.nrrd" in text and "--not-swapped" in text
 
 
+def test_of_colours_the_line_can_be_pasted(tmp_path, capsys):
+    colours = np.array([[0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 0], [0, 0, 255]], np.uint8)
+    for k in range(4):
+        picture = sitk.GetImageFromArray(colours[strokes(0, 4)[0]], isVector=True)
+        save(tmp_path / "images" / f"c{k}.png", np.arange(48 * 48).reshape(48, 48).astype(np.uint8))
+        (tmp_path / "strokes").mkdir(exist_ok=True)
+        sitk.WriteImage(picture, str(tmp_path / "strokes" / f"c{k}.png"))
+    swapped = ["--labels", "background=#000000", "RV=#ff0000", "LV=#00ff00"]
+    assert convert(tmp_path, *swapped, "--unlabelled", "#0000ff") == 1
+    line = "--labels background='#0000ff' RV=... LV=... --unlabelled '#000000'"
+    assert line in capsys.readouterr().err
+
+
 def test_dense_labels_and_single_odd_files_are_left_alone(tmp_path):
     dense = [save(tmp_path / f"d{k}.nrrd", outlines_with_a_border()) for k in range(3)]
     refuse_swapped(mapping((0,), (9,)), dense)

@@ -247,6 +247,8 @@ def test_all_problems_are_reported_at_once(folders):
     grid = "does not lie on its reference's voxel grid: "
     assert f"c1.nii.gz {grid}size (8, 8, 3) against (9, 8, 3)" in message
     assert f"c2.nii.gz {grid}spacing [1.0, 2.0, 5.0] against [1.0, 2.0, 10.0]" in message
+    remedy = "If they are of one case, save the reference with its image's header"
+    assert message.count(remedy) == 1
     assert message.count("216 values that are no integers, such as 0.5") == 2
     assert f"{reference / 'c4.nii.gz'} cannot be read" in message
 

@@ -112,7 +112,7 @@ def write_segments(path, labels, names):
 
 def test_segments_that_bear_another_class_name_are_refused(tmp_path, capsys):
     rng = np.random.default_rng(0)
-    labels = parse_label_set(["A=1", "B=2", "left_C=3"])
+    labels = parse_label_set(["A=1", "B=2", "left C=3"])
     for case in ("c0", "c1"):
         array = rng.integers(0, 4, (3, 8, 8)).astype(np.uint8)
         write(tmp_path / "pred" / f"{case}.nii.gz", array)
@@ -125,12 +125,29 @@ def test_segments_that_bear_another_class_name_are_refused(tmp_path, capsys):
     text = str(caught.value)
     assert text.startswith("2 problems")
     assert "segment 'B' has the value 1, but the class of that name has 2 (so in 2 files)" in text
-    assert "say --ref-labels A=2 B=1 left_C=3" in text
-    values = parse_reference_values(["A=2", "B=1", "left_C=3"], labels)
+    assert "say --ref-labels A=2 B=1 'left C=3'" in text
+    values = parse_reference_values(["A=2", "B=1", "left C=3"], labels)
     found = evaluate_folders(*folders, labels, num_processes=1, ref_values=values)
     assert {score.dice for score in found.scores} == {1.0}
     with pytest.raises(ValueError, match="bring them to label values by their names"):
         evaluate_folders(*folders[::-1], labels, num_processes=1)
+
+
+def test_slicers_box_around_its_segments_is_put_in_place(tmp_path):
+    labels = np.zeros((4, 20, 20), np.uint8)
+    labels[1:3, 5:9, 6:14], labels[2, 10:13, 8:10] = 1, 2
+    write(tmp_path / "pred" / "c0.nii.gz", labels)
+    write_segments(tmp_path / "ref" / "c0.seg.nrrd", labels, ["A", "B"])
+    path = tmp_path / "ref" / "c0.seg.nrrd"
+    whole = sitk.ReadImage(str(path))
+    sitk.WriteImage(whole[5:15, 4:14, 1:3], str(path))
+    folders = tmp_path / "pred", tmp_path / "ref"
+    found = evaluate_folders(*folders, parse_label_set(["A=1", "B=2"]), num_processes=1)
+    assert {score.dice for score in found.scores} == {1.0}
+    sitk.WriteImage(whole[5:15, 4:14, 1:3], str(tmp_path / "ref" / "c0.nii.gz"))
+    path.unlink()
+    with pytest.raises(ValueError, match=r"size \(20, 20, 4\) against .* Are they of one case\?"):
+        evaluate_folders(*folders, num_processes=1)
 
 
 def test_segments_numbered_as_the_classes_are_scored(tmp_path):

@@ -491,13 +491,25 @@ def test_slices_of_an_isotropic_volume_are_cut_across_z_whatever_is_rounded():
     assert slice_axis((40, 64, 64), (1.0, 1.2, 1.0)) == 1
 
 
-def test_scribbles_of_segmentations_of_slicer_are_label_files(tmp_path):
+@pytest.mark.parametrize("ending", [".NII.GZ", ".MHA"])
+def test_files_with_endings_in_capitals_are_drawn_on_too(tmp_path, ending, capsys):
+    write(tmp_path / "dense" / f"a{ending.lower()}", heart())
+    (tmp_path / "dense" / f"a{ending.lower()}").rename(tmp_path / "dense" / f"a{ending}")
+    folders = str(tmp_path / "dense"), "--out", str(tmp_path / "drawn")
+    assert main(["generate", *folders, "-np", "1"]) == 0
+    assert (tmp_path / "drawn" / f"a{ending.lower()}").is_file()
+    assert "--resample" not in capsys.readouterr().out
+
+
+def test_scribbles_of_segmentations_of_slicer_are_label_files(tmp_path, capsys):
     labels = heart()
     segments = [NewSegment(name, (1, 0, 0), labels == k) for k, name in enumerate("ab", 1)]
     (tmp_path / "dense").mkdir()
     image = sitk.GetImageFromArray(labels)
     write_segmentation(segments, image, tmp_path / "dense" / "anna.seg.nrrd")
-    generate_folder(tmp_path / "dense", tmp_path / "drawn", ScribblePlan(), num_processes=1)
+    folders = str(tmp_path / "dense"), "--out", str(tmp_path / "drawn")
+    assert main(["generate", *folders, "-np", "1"]) == 0
+    assert "the line above needs --resample" in capsys.readouterr().out
     assert {path.name for path in (tmp_path / "drawn").glob("*.nrrd")} == {"anna.nrrd"}
     assert set(np.unique(read_labels(tmp_path / "drawn" / "anna.nrrd")[0])) == {0, 1, 2, 3}
     write(tmp_path / "dense" / "anna.nrrd", labels)

@@ -58,6 +58,14 @@ def test_a_tif_of_two_channels_keeps_both(tmp_path, planes):
     assert np.array_equal(found, np.stack([GREY, GREY + 1], axis=-1))
 
 
+def test_a_picture_with_a_number_of_channels_that_nnunet_does_not_read_is_refused(tmp_path):
+    grey_and_alpha = np.stack([GREY, GREY + 1], axis=-1)
+    how = {"photometric": "minisblack", "planarconfig": "contig"}
+    tifffile.imwrite(tmp_path / "a.tif", grey_and_alpha, **how)
+    with pytest.raises(ValueError, match=r"a.tif has 2 channels; of a picture .* 1, 3 or 4"):
+        read_channels(tmp_path / "a.tif")
+
+
 def test_a_palette_is_shown_in_its_colours(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", GREY, photometric="palette", colormap=PALETTE)
     found = sitk.GetArrayFromImage(read_image(tmp_path / "a.tif"))
