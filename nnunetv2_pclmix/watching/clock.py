@@ -9,8 +9,9 @@ from typing import TextIO
 
 from nnunetv2_pclmix.watching.durations import in_words
 
-FIRST = 50  # iterations after which the first estimate is given
+FIRST = 50  # iterations after which the first estimate is given at the latest
 SLOW_START = 10  # of them, in which caches fill and networks are compiled
+ENOUGH_SECONDS, LEAST = 60.0, 5  # or after so long, and so many iterations, beyond the slow start
 VALIDATION = 1 / 3  # of an iteration's time takes one without gradients
 EVERY_SECONDS = 60.0  # between lines of progress where there is no terminal
 TERMINAL_SECONDS = 1.0
@@ -26,9 +27,9 @@ ADVICE = (
 class TrainingClock:
     """Tells the time left of an epoch and of a training.
 
-    The first estimate is measured over the iterations from the `SLOW_START`-th to the `FIRST`-th;
-    later ones over whole epochs, with validation and pictures. Progress within an epoch goes to the
-    screen only, the rest to the log.
+    The first estimate is measured over the iterations from the `SLOW_START`-th to the `FIRST`-th,
+    or over a minute where they are slow; later ones over whole epochs, with validation and
+    pictures. Progress within an epoch goes to the screen only, the rest to the log.
 
     Args:
         iterations: training iterations of an epoch.
@@ -72,9 +73,11 @@ class TrainingClock:
         now = self._now()
         if self._seen == min(SLOW_START, FIRST - 1):
             self._measured_from = now
-        if not self._told and self._seen == FIRST:
-            self._tell((now - self._measured_from) / (FIRST - SLOW_START))
-        elif self._told:
+        measured, seconds = self._seen - SLOW_START, now - self._measured_from
+        slow = measured >= LEAST and seconds >= ENOUGH_SECONDS
+        if not self._told and (self._seen == FIRST or slow):
+            self._tell(seconds / measured)
+        else:
             self._progress(now)
 
     def end_epoch(self) -> None:
@@ -114,9 +117,11 @@ class TrainingClock:
         later = (self._epochs - self._epoch - 1) * self._epoch_seconds
         text = (
             f"epoch {self._epoch + 1} of {self._epochs}, iteration {self._done} of "
-            f"{self._iterations}, {in_words(left)} left in the epoch, {in_words(left + later)} "
-            "in the training"
+            f"{self._iterations}"
         )
+        if self._told:
+            times = in_words(left), in_words(left + later)
+            text += f", {times[0]} left in the epoch, {times[1]} in the training"
         if self._is_terminal:
             self._screen.write("\r" + text.ljust(self._drawn))
             self._drawn = len(text)

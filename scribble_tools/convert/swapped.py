@@ -72,7 +72,11 @@ def refuse_swapped(
     if 2 * len(found) <= len(some):
         return
     path, value, share = found[0]
-    rest = [f"{name}=..." for name in mapping.names if name != BACKGROUND]
+    rest = [
+        shlex.quote(f"{name}={','.join(show_values(values, reading))}")
+        for name, values in mapping.classes.items()
+        if name != BACKGROUND
+    ]
     (value,) = show_values([value], reading)
     others = shlex.quote(",".join(show_values(mapping.unlabelled, reading)) or "VALUE")
     raise ValueError(

@@ -66,6 +66,18 @@ def test_it_is_told_after_fifty_and_once():
     assert len(run.log) == 1 and "the 2 epochs that are left" in run.log[0]
 
 
+def test_slow_iterations_are_not_silent_and_the_estimate_comes_earlier():
+    run = Run(epochs=2)
+    run.clock.begin_epoch(0)
+    for _ in range(SLOW_START + 5):
+        assert run.log == []
+        run.time += 20.0
+        run.clock.iteration_done()
+    assert "20 s per iteration" in run.log[0]
+    shown = run.screen.getvalue().splitlines()
+    assert shown[0] == "epoch 1 of 2, iteration 3 of 250"
+
+
 @pytest.mark.parametrize(("seconds", "advised"), [(1.0, False), (10.0, True)])
 def test_weeks_come_with_advice(seconds, advised):
     run = Run(epochs=1000)

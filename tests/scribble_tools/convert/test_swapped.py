@@ -46,7 +46,7 @@ def test_what_is_swapped_is_asked_with_the_line_that_exchanges_it(tmp_path, unla
         refuse_swapped(mapping((unlabelled,), (background,)), paths)
     text = str(caught.value)
     assert text.startswith(f"are background and unlabelled swapped? {unlabelled}, said to be back")
-    assert f"--labels background={background} RV=... LV=... --unlabelled {unlabelled}" in text
+    assert f"--labels background={background} RV=1 LV=2 --unlabelled {unlabelled}" in text
     assert "0.nrrd" in text and "--not-swapped" in text
 
 
@@ -59,7 +59,7 @@ def test_of_colours_the_line_can_be_pasted(tmp_path, capsys):
         sitk.WriteImage(picture, str(tmp_path / "strokes" / f"c{k}.png"))
     swapped = ["--labels", "background=#000000", "RV=#ff0000", "LV=#00ff00"]
     assert convert(tmp_path, *swapped, "--unlabelled", "#0000ff") == 1
-    line = "--labels background='#0000ff' RV=... LV=... --unlabelled '#000000'"
+    line = "--labels background='#0000ff' 'RV=#ff0000' 'LV=#00ff00' --unlabelled '#000000'"
     assert line in capsys.readouterr().err
 
 
