@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import SimpleITK as sitk
 
@@ -18,6 +19,7 @@ from scribble_tools.convert.folder_options import (
     refuse_unedited,
 )
 from scribble_tools.convert.formats import Advice, Row, Seen
+from scribble_tools.convert.labels_among import excluding_words, labels_among_cases
 from scribble_tools.convert.pairing import DENSE, IMAGE, SCRIBBLE, CaseFiles, Place, pair_files
 from scribble_tools.convert.source import Source, SourceCase
 from scribble_tools.convert.update_command import run_update
@@ -74,30 +76,62 @@ def _channel_names(cases: Iterable[CaseFiles], names: Sequence[str]) -> dict[str
     None: no case can be opened, and whoever reads them says why.
     """
     if not names:
-        for files in cases:
-            try:
-                channels = sum(map(count_channels, files.images))
-                break
-            except (FileNotFoundError, ValueError):
-                continue  # said when the cases are converted, all at once
-        else:
+        if (first := first_channels(cases)) is None:
             return None
-        natural = len(files.images) == 1 and ending_of_content(files.images[0]) in NATURAL
-        if channels != 1 and not (natural and channels == len(COLOURS)):
+        path, channels, names = first
+        if not names:
             raise ValueError(
-                f"{files.images[0]}: the case has {channels} channels. If they are meant to be "
+                f"{path}: the case has {channels} channels. If they are meant to be "
                 "(not the frames of a film, nor a picture's transparency), name them all: "
                 "--channel-names T1 T2 ..."
             )
-        names = ("image",) if channels == 1 else COLOURS
     return {str(k): name for k, name in enumerate(names)}
 
 
-def _image_problems(cases: Mapping[str, CaseFiles], num_threads: int) -> list[str]:
-    """What is wrong with the images themselves, of all cases."""
-    paths = [path for files in cases.values() for path in files.images]
+def first_channels(cases: Iterable[CaseFiles]) -> tuple[Path, int, Sequence[str]] | None:
+    """First image of the first case that can be opened, the case's channels, and their names.
+
+    Returns:
+        No names where the user has to say them. None: no case can be opened.
+    """
+    for files in cases:
+        try:
+            channels = sum(map(count_channels, files.images))
+        except (FileNotFoundError, ValueError):
+            continue  # said when the cases are converted, all at once
+        natural = len(files.images) == 1 and ending_of_content(files.images[0]) in NATURAL
+        coloured = COLOURS if natural and channels == len(COLOURS) else ()
+        return files.images[0], channels, ("image",) if channels == 1 else coloured
+    return None
+
+
+def _file_problems(
+    cases: Mapping[str, CaseFiles], roles: Sequence[LabelRole], num_threads: int
+) -> list[str]:
+    """What is wrong with images themselves, and which labels lie on another grid; of all cases."""
+
+    def of_case(files: CaseFiles) -> list[str]:
+        if problems := [problem for path in files.images for problem in channel_problems(path)]:
+            return problems
+        image = read_channels(files.images[0])[0][0]
+        return [problem for role in roles for problem in role.grid_problems(files, image)]
+
     with ThreadPoolExecutor(num_threads) as pool:
-        return [problem for own in pool.map(channel_problems, paths) for problem in own]
+        return [problem for own in pool.map(of_case, cases.values()) for problem in own]
+
+
+def _label_problems(cases: Mapping[str, CaseFiles], folder: Path, num_threads: int) -> list[str]:
+    """What is no image but labels of one: with ``--mixed`` nothing else would tell."""
+    labels = labels_among_cases(cases, num_threads)
+    if not labels:
+        return []
+    paths = [p for own in cases.values() for p in (*own.images, own.scribble, own.dense) if p]
+    kept = [path for path in paths if folder in path.parents and path not in labels]
+    remedy = (
+        f"Pass over such files: --exclude {excluding_words(labels, folder, kept)}. If it is an "
+        "image, give it a name that no other image's begins"
+    )
+    return [f"{path} looks like labels of an image beside it. {remedy}" for path in labels]
 
 
 def folder_source(
@@ -132,19 +166,25 @@ def folder_source(
     patients = assign_patients(found, images[0].folder, options.patients, options.patient_regex)
     channel_names = _channel_names(found.values(), options.channel_names)
     used = {path for files in found.values() for path in (*files.images, files.dense) if path}
-    problems = [problem for role in roles for problem in role.unused_masks(used)]
+    problems = _label_problems(found, images[0].folder, num_threads) if options.mixed else []
+    problems += [problem for role in roles for problem in role.unused_masks(used)]
     problems += [problem for role in roles for problem in role.look(found, num_threads)]
     problems += roles[0].exchanged(found)
     if problems or channel_names is None:
         # whatever is wrong with the images is said along
-        problems += _image_problems(found, num_threads)
-        refuse(problems)
-    mapping, read_labels, values = roles[0].interpret()
-    if not options.not_swapped:
-        roles[0].refuse_swapped(mapping, found)
+        refuse(problems + _file_problems(found, roles, num_threads))
     dense_labels, read_dense, dense_values = None, None, {}
-    if dense is not None:
-        dense_labels, read_dense, dense_values = roles[1].interpret(mapping.names)
+    try:
+        mapping, read_labels, values = roles[0].interpret()
+        if not options.not_swapped:
+            roles[0].refuse_swapped(mapping, found)
+        if dense is not None:
+            dense_labels, read_dense, dense_values = roles[1].interpret(mapping.names)
+    except ValueError as error:
+        # the same here, but for who only asks what the files hold
+        if options.labels and (more := _file_problems(found, roles, num_threads)):
+            refuse([*more, str(error)])
+        raise
     return Source(
         "folder",
         [
@@ -165,6 +205,7 @@ def folder_source(
             "geometry": options.geometry,
             "nan": options.nan,
             "pictures": roles[0].reading.pictures,
+            **{f"{role.name}_pictures": role.reading.pictures for role in roles[1:]},
             **({REGEX: options.patient_regex} if options.patient_regex else {}),
             **{f"{role.name}_masks": masks for role in roles if (masks := role.masks_as_json())},
         },

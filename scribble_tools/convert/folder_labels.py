@@ -11,7 +11,12 @@ import SimpleITK as sitk
 
 from scribble_tools.convert.folder_options import FolderOptions
 from scribble_tools.convert.label_survey import LabelSurvey, survey_labels, survey_masks
-from scribble_tools.convert.label_words import LabelFiles, LabelReader, interpret_labels
+from scribble_tools.convert.label_words import (
+    LabelFiles,
+    LabelReader,
+    grid_reader,
+    interpret_labels,
+)
 from scribble_tools.convert.masks import MaskFiles, find_masks, is_mask_pattern
 from scribble_tools.convert.pairing import LISTED, SCRIBBLE, CaseFiles, Place
 from scribble_tools.convert.swapped import refuse_swapped
@@ -21,6 +26,7 @@ from scribble_tools.images.file_kind import normal_form
 from scribble_tools.images.image_io import read_image
 from scribble_tools.images.itksnap_labels import read_label_description
 from scribble_tools.images.label_files import GridRules, grid_remarks
+from scribble_tools.images.mismatches import Mismatch
 from scribble_tools.images.picture_labels import parse_colour
 from scribble_tools.images.resampling import MOST_LOST
 from scribble_tools.images.segmentation_files import COLOUR, GREY, INDEX, NAN_LABEL, LabelReading
@@ -163,8 +169,11 @@ class LabelRole:
         self, order: Sequence[str] = ()
     ) -> tuple[LabelMapping, LabelReader, dict[str, int]]:
         """See `interpret_labels`."""
+        return interpret_labels(self._files(), order)
+
+    def _files(self) -> LabelFiles:
         unlabelled = self.options.unlabelled if self.name == SCRIBBLE else ()
-        files = LabelFiles(
+        return LabelFiles(
             self.name,
             self.survey,
             self.words,
@@ -174,7 +183,19 @@ class LabelRole:
             self.options.overlaps,
             self.masks,
         )
-        return interpret_labels(files, order)
+
+    def grid_problems(self, files: CaseFiles, image: sitk.Image) -> list[str]:
+        """Whether a case's file lies on another grid than its image, whatever its labels mean."""
+        path, image_path = getattr(files, self.name), files.images[0]
+        if path is None:
+            return []
+        try:
+            grid_reader(self._files())(path, image, image_path)
+        except Mismatch as error:
+            return [f"{path} (image: {image_path}) {error}"]
+        except (FileNotFoundError, ValueError):
+            pass  # of the file itself, see `look`
+        return []
 
     def refuse_swapped(self, mapping: LabelMapping, cases: Mapping[str, CaseFiles]) -> None:
         """See `refuse_swapped`; what lies in no mask is unlabelled, whatever is said."""

@@ -85,11 +85,15 @@ def refuse_unedited(options: Options) -> None:
     """
     words = [*options.labels, *options.dense_labels]
     left = [word for word in words if UNEDITED.fullmatch(word)]
+    channels = [word for word in options.channel_names if UNEDITED.fullmatch(word)]
+    left += [f"--channel-names {' '.join(channels)}"] if channels else []
     left += ["--name NAME"] if UNEDITED.fullmatch(options.name or "") else []
     if left:
+        of_channels = ", and of the channels, such as T1 T2" if channels else ""
         raise ValueError(
             f"words in capitals are for you to fill in: {', '.join(dict.fromkeys(left))}. Put the "
             "names of your classes and of the data set there, such as liver=1 and --name Livers"
+            f"{of_channels}"
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shlex import quote
 
@@ -88,6 +88,11 @@ class LabelFiles:
             * (self.role == SCRIBBLE and self.survey.kind not in (SEGMENT, MASK))
             + f"\n{BACKGROUND_STROKES}" * (self.role == SCRIBBLE and not has_background)
         )
+
+
+def _class_of(word: str) -> str:
+    """The name in ``NAME=VALUE``."""
+    return normal_form(word).partition("=")[0]
 
 
 def _classes(files: LabelFiles, order: Sequence[str]) -> dict[str, list[str]]:
@@ -221,7 +226,7 @@ def _names_of_values(files: LabelFiles, words: Sequence[str]) -> list[str]:
 
 
 def _segment_labels(files: LabelFiles, order: Sequence[str]) -> tuple[LabelMapping, dict[str, int]]:
-    """A mapping that keeps nnU-Net's labels, and the label of every segment or mask name."""
+    """A mapping that keeps nnU-Net's labels, and segment or mask names to labels, as said."""
     classes = _classes(files, order)
     if files.survey.kind == MASK:
         classes = {name: [name] if patterns else [] for name, patterns in classes.items()}
@@ -236,7 +241,10 @@ def _segment_labels(files: LabelFiles, order: Sequence[str]) -> tuple[LabelMappi
         others = [name for name in others if not name.isdecimal() or name in files.survey.voxels]
     elif others:
         raise ValueError("what lies in no mask is unlabelled: leave out --unlabelled")
-    for label, names in enumerate([*classes.values(), *[others] * len(unlabelled)]):
+    labels = {name: label for label, name in enumerate(classes)}
+    # --overlaps first goes by the words, wherever the background stands among them
+    in_order = [(labels[name], classes[name]) for name in map(_class_of, files.words)]
+    for label, names in [*in_order, *((len(classes), others) for _ in unlabelled)]:
         for name in names:
             if name in label_of:
                 raise ValueError(f"the segment {name!r} stands more than once")
@@ -289,6 +297,14 @@ def interpret_labels(
         raise files.refusal(str(error)) from None
     outside = (mapping.unlabelled or mapping.classes[BACKGROUND])[0]
     return mapping, _reader(files, value_of, outside), value_of
+
+
+def grid_reader(files: LabelFiles) -> LabelReader:
+    """A reader for whoever asks only whether files lie on their images' grids."""
+    # what is lost by resampling, and where segments overlap, depends on what the labels mean
+    rules = replace(files.rules, lose_strokes=True, kept=[], laid=[])
+    files = replace(files, rules=rules, overlaps="first")
+    return _reader(files, dict.fromkeys(files.survey.voxels, 1), 0)
 
 
 def _reader(files: LabelFiles, value_of: Mapping[str, int], outside: int) -> LabelReader:

@@ -31,6 +31,7 @@ from scribble_tools.images.segmentation_files import (
     read_labels,
     show_values,
 )
+from scribble_tools.images.slicer_segmentation import is_segmentation, lay_on_grid
 
 SEPARATORS = "_-. "
 
@@ -177,9 +178,11 @@ class MaskReader:
         for number, name in enumerate(names, 1):
             for file in self.masks[path].get(name, ()):
                 mask, grid = read_mask(file, self.reading)
+                # one of 3D Slicer covers a part of its image
+                fit = lay_on_grid if is_segmentation(file) else fit_to_grid
                 own = mask.astype(np.int32)
                 try:
-                    here = fit_to_grid(own, grid, file, image, image_path, self.rules, 0) != 0
+                    here = fit(own, grid, file, image, image_path, self.rules, 0) != 0
                 except GridMismatch as error:
                     whose = "" if file == path else f"with its mask {file} "
                     raise GridMismatch(f"{whose}{error}", error.remedy, error.option) from None

@@ -16,7 +16,7 @@ from scribble_tools.dataset.provenance import package_versions
 from scribble_tools.dataset.raw import FILE, read_dataset_json
 from scribble_tools.dataset.shapes import MAPPING
 from scribble_tools.dataset.writing import IGNORE, RECORD, find_raw_dataset
-from scribble_tools.images.file_kind import NATURAL, VOLUMES, file_ending_of
+from scribble_tools.images.file_kind import NATURAL, VOLUMES, file_ending_of, writable_name
 from scribble_tools.images.image_files import files_in
 from scribble_tools.images.image_io import save_image, write_labels
 from scribble_tools.images.picture_labels import picture_of, word_of
@@ -55,15 +55,16 @@ def read_mapping(dataset: Path, values: str = "scribble") -> LabelMapping:
         raise ValueError(f"{path} is no record of scribble_tools convert ({error})") from None
 
 
-def read_in_colours(dataset: Path) -> bool:
-    """Whether the values of a data set's scribble files are numbers of colours."""
+def read_in_colours(dataset: Path, values: str = "scribble") -> bool:
+    """Whether the values of a data set's scribble or dense files are numbers of colours."""
     path = dataset / RECORD if dataset.is_dir() else dataset
-    return read_json(path, Record()).get("pictures") == COLOUR
+    key = "pictures" if values == "scribble" else f"{values}_pictures"
+    return read_json(path, Record()).get(key) == COLOUR
 
 
 def _word(dataset: Path, values: str) -> Callable[[int], str]:
-    """How a value of a data set's files is written: dense files hold numbers in any case."""
-    return word_of if values == "scribble" and read_in_colours(dataset) else str
+    """How a value of a data set's files is written."""
+    return word_of if read_in_colours(dataset, values) else str
 
 
 def _refuse_other_dataset(
@@ -112,9 +113,9 @@ def _restore(mapping: LabelMapping, colours: bool, folder: Path, path: Path) -> 
         array, image = read_labels(path)
         own = mapping.restore(array)
         if colours and own.ndim == 2:
-            save_image(picture_of(own), folder / path.name)
+            save_image(picture_of(own), folder / writable_name(path))
         else:
-            write_labels(own, image, folder / path.name)
+            write_labels(own, image, folder / writable_name(path))
     except (FileNotFoundError, ValueError) as error:
         message = str(error)
         return message if str(path) in message else f"{path} {message}"
@@ -175,7 +176,7 @@ def restore_labels(
         raise FileNotFoundError(f"no label map in {predictions}: is it nnU-Net's output folder?")
     with written_into(out, "restored labels") as work:
         earlier = _files_of_earlier_run(out)
-        targets = [out / path.name for path in files]
+        targets = [out / writable_name(path) for path in files]
         if not overwrite and (there := [path for path in targets if path.exists()]):
             raise FileExistsError(
                 f"{counted(len(there), 'file exists', 'files exist')}"
@@ -184,7 +185,7 @@ def restore_labels(
         refuse_foreign([*targets, out / RESTORED], earlier, "scribble_tools restore-labels")
         restore = partial(_restore, mapping, colours, work)
         refuse([p for p in threaded_map(restore, files, num_processes, "restoring") if p])
-        names = {*earlier, RESTORED, *(path.name for path in files)}
+        names = {*earlier, RESTORED, *(target.name for target in targets)}
         write_json({"versions": package_versions(), FILES: sorted(names)}, work / RESTORED)
     return targets
 

@@ -15,6 +15,7 @@ from scipy.ndimage import distance_transform_edt, find_objects
 
 SCRIBBLES, SLICES, DENSE, EMPTY = "scribbles", "some slices annotated", "dense labels", "one value"
 IMAGE, SEGMENTS, OTHER = "image", "segments of 3D Slicer", "neither image nor labels"
+NO_SEGMENT = "(no segment)"  # in the place of a name
 THIN_HALF_WIDTH = 2  # pixels: a line three pixels wide has 2
 ELONGATED = 50  # area over squared half width
 SLICES_LOOKED_AT = 24  # per value: enough for a median, and quick on large volumes

@@ -230,10 +230,29 @@ def read_segments_on_grid(
         for segment in segments
         if not segment.name.startswith(passed_over) and segment.name not in left_out
     ]
+    found = _combine(path, segmentation, segments, label_of, elsewhere, overlaps)
+    return lay_on_grid(found, segmentation, path, image, image_path, rules, elsewhere)
+
+
+def lay_on_grid(
+    found: np.ndarray,
+    segmentation: sitk.Image,
+    path: Path,
+    image: sitk.Image,
+    image_path: Path | None,
+    rules: GridRules,
+    elsewhere: int,
+) -> np.ndarray:
+    """Labels (*spatial) that were read from a segmentation, on the grid of ``image``.
+
+    See `read_segments_on_grid`: what the segmentation covers may be less than the image.
+
+    Args:
+        segmentation: has the geometry of ``found``.
+    """
     labels = np.full(image.GetSize()[::-1], elsewhere, np.int32)
     if _has_no_voxels(segmentation):
         return labels
-    found = _combine(path, segmentation, segments, label_of, elsewhere, overlaps)
     natural = image_path is not None and ending_of_content(image_path) in NATURAL
     volume = image
     if image.GetDimension() == 2 and is_flat(segmentation):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from scribble_tools.convert.labels_among import doubt_of_labels_only
 from scribble_tools.dataset.provenance import package_versions
 from scribble_tools.dataset.raw import FILE, read_label_names, read_label_set, read_whole
 from scribble_tools.dataset.writing import IGNORE, find_raw_dataset
@@ -35,7 +36,6 @@ from scribble_tools.predict.label_writer import (
     write_prediction,
     write_uncertainty,
 )
-from scribble_tools.predict.labels_among import doubt_of_labels_only
 from scribble_tools.predict.new_images import NewImage, find_new_images, read_new_images
 from scribble_tools.predict.nnunet_model import NNUNetModel, TrainedModel
 from scribble_tools.predict.record import (

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import SimpleITK as sitk
 
+from scribble_tools.convert.labels_among import excluding_words, labels_among
 from scribble_tools.convert.pairing import CHANNEL, READABLE
 from scribble_tools.images.exclusion import exclusion_problems, is_excluded
 from scribble_tools.images.image_files import (
     NATURAL,
+    count_channels,
     file_ending_of,
     files_below,
     read_finite_channels,
@@ -26,7 +28,6 @@ from scribble_tools.images.image_files import (
 from scribble_tools.images.image_io import geometry_difference
 from scribble_tools.images.slicer_segmentation import is_segmentation, stem_of
 from scribble_tools.predict.image_patterns import by_patterns, patterns_in_words
-from scribble_tools.predict.labels_among import excluding_words, labels_among
 from scribble_tools.wording import counted
 
 OF_PICTURES = {  # what so many channels are
@@ -63,7 +64,8 @@ def find_new_images(
         place: a folder, or one image. Segmentations of 3D Slicer beside the images are left alone.
         channels: what the model wants. Files called ``CASE_0000``, ``CASE_0001`` and so on are one
             case if they are as many; so is a picture ``CASE_0000`` alone, which nnU-Net takes
-            for all of them.
+            for all of them. Files that hold all channels, or whose numbers lack 0000, are a case
+            each.
         patterns: as in `compile_pattern`, one per channel; names are the cases' own without.
         exclude: files to pass over, as shell patterns of the name or the path.
         channel_names: the model's, where the user can say ``patterns``: files of one name in
@@ -124,20 +126,35 @@ def _by_names(
             numbered.setdefault(match[1], {})[int(match[2])] = path
     found: dict[str, tuple[Path, ...]] = {}
     for case, of_number in numbered.items():
-        if sorted(of_number) == list(range(channels)) and case not in by_stem:
-            found[case] = tuple(of_number[k] for k in range(channels))
-        elif _is_whole(of_number) and case not in by_stem:
+        if case in by_stem or 0 not in of_number:
+            continue  # a camera's numbers, or years: each file is a case
+        whole = _is_whole(of_number[0], channels, alone=len(of_number) == 1)
+        if whole and len(of_number) > 1:
+            continue
+        if whole:
             found[case] = (of_number[0],)
-        elif channels > 1 and case not in by_stem:
+        elif sorted(of_number) == list(range(channels)):
+            found[case] = tuple(of_number[k] for k in range(channels))
+        elif channels > 1:
             numbers = ", ".join(f"{number:04d}" for number in sorted(of_number))
             problems.append(f"{case}: channels {numbers}, but the model wants {channels}")
     grouped = {path for own in found.values() for path in own}
     return found | {stem: (path,) for stem, path in by_stem.items() if path not in grouped}
 
 
-def _is_whole(of_number: Mapping[int, Path]) -> bool:
-    """Whether files by channel may be one picture of all, as data sets of pictures have it."""
-    return [*of_number] == [0] and file_ending_of(of_number[0]) in NATURAL
+def _is_whole(path: Path, channels: int, alone: bool) -> bool:
+    """Whether a file ``CASE_0000`` holds all channels, as data sets of pictures have it.
+
+    Args:
+        channels: what the model wants.
+        alone: there is no ``CASE_0001``: a picture is taken for whole without a look.
+    """
+    if alone and file_ending_of(path) in NATURAL:
+        return True
+    try:
+        return channels > 1 and count_channels(path) == channels
+    except (FileNotFoundError, ValueError):  # said when the cases are read, all at once
+        return False
 
 
 def write_model_input(

@@ -11,6 +11,7 @@ from scribble_tools.json_files import read_json
 
 FINAL = "checkpoint_final.pth"
 CHECKPOINTS = (FINAL, "checkpoint_best.pth", "checkpoint_latest.pth")
+LOGS = "training_log_*.txt"
 NAMED_DEVICES = ("cpu", "mps")  # nnUNetv2_train takes CUDA where none is said
 
 
@@ -21,16 +22,18 @@ def has_checkpoint(fold: Path) -> bool:
 
 def has_begun(fold: Path) -> bool:
     """Whether a fold has a training's log, and no checkpoint yet."""
-    return not has_checkpoint(fold) and any(fold.glob("training_log_*.txt"))
+    return not has_checkpoint(fold) and any(fold.glob(LOGS))
 
 
 def begun_in_words(folds: Sequence[Path]) -> str:
     """What to do about folds that `has_begun` is true of."""
     numbers = ", ".join(fold.name.removeprefix("fold_") for fold in folds)
+    log = max(folds[0].glob(LOGS), key=lambda path: path.stat().st_mtime)
+    command = train_command(folds[0]) or "nnUNetv2_train ..."
     return (
-        f"The training of fold {numbers} has begun and has saved no checkpoint yet. The first "
-        "comes with the end of its first epoch, unless checkpoints are switched off. "
-        f"{go_on_in_words(folds[0])}"
+        f"A training of fold {numbers} was begun or refused, and has saved no checkpoint: the end "
+        f"of {log} says which. If it runs, the first checkpoint comes with the end of its first "
+        f"epoch, unless checkpoints are switched off. Otherwise train with: {command}"
     )
 
 

@@ -17,13 +17,20 @@ from scribble_tools.convert.scribblebench import DENSE_DATASET, find_dataset
 from scribble_tools.dataset.ids import free_id
 from scribble_tools.images.image_files import files_below
 from scribble_tools.images.itksnap_labels import read_label_description
-from scribble_tools.images.label_appearance import DENSE, IMAGE, SCRIBBLES, SEGMENTS, SLICES
+from scribble_tools.images.label_appearance import (
+    DENSE,
+    IMAGE,
+    NO_SEGMENT,
+    SCRIBBLES,
+    SEGMENTS,
+    SLICES,
+)
 from scribble_tools.images.name_patterns import compile_pattern
 from scribble_tools.images.slicer_segmentation import stem_of
 from scribble_tools.survey.channels import ct_in_words, images_in_words
 from scribble_tools.survey.mask_advice import is_labels, mask_words
 from scribble_tools.survey.pairs import Pairing, find_pairing
-from scribble_tools.survey.rehearsal import rehearse
+from scribble_tools.survey.rehearsal import CHANNEL_NAMES, rehearse
 
 DATASET_ID = re.compile(r"--dataset-id (\d+)")
 PUBLIC_UNLABELLED = (4, 255)  # in ACDC, MSCMRseg and WSL4MIS, where 0 is the background scribble
@@ -103,7 +110,7 @@ def _classes(group: Mapping, folder: Path) -> list[str]:
     rows = [row["value"] for row in group["values"]]
     if group["kind"] == SEGMENTS:
         background = [v for v in rows if "background" in v.lower()]
-        names = [v for v in rows if v not in background and v != "(no segment)"]
+        names = [v for v in rows if v not in background and v != NO_SEGMENT]
         first = _class("background", background[0] if background else "SEGMENT")
         return [first, *(_class(v, v) for v in names)]
     background = group["background"]
@@ -171,8 +178,8 @@ def _any_files(folder: Path, groups: Sequence[Mapping]) -> tuple:
     advice = ["what values mean is guessed here from shapes: correct it. convert never guesses"]
     chosen, options, refused, notes = scribbles[0], [], [], ()
     if pairing is None:
-        words = ["--images", quote(Path(images[0]["folder"])) if images else "IMAGES"]
-        words += ["--scribbles", quote(Path(chosen["folder"]))]
+        words = ["--images", _folder_above(images) if images else "IMAGES"]
+        words += ["--scribbles", _folder_above(scribbles)]
         if images:
             words.append("--image-pattern IMAGE_PATTERN --scribble-pattern SCRIBBLE_PATTERN")
             advice.append("the names do not pair images with scribbles: say how both are called")
@@ -198,7 +205,7 @@ def _any_files(folder: Path, groups: Sequence[Mapping]) -> tuple:
         )
     if pairing:  # images of other folders take no part
         images = [g for g in images if _below(g, pairing.images)]
-    notes = [*notes, *ct_in_words(images)]
+    notes = [*notes, *_notes_on_channels(options, images)]
     labels = _guessed_labels(chosen, paired, folder)
     words = ["convert folder", *words, *_patient_regex(images), labels, *options, "--name NAME"]
     return (
@@ -213,9 +220,27 @@ def _below(group: Mapping, folder: Path) -> bool:
     return any(folder in (own, *own.parents) for own in map(Path, group["folders"]))
 
 
+def _folder_above(groups: Sequence[Mapping]) -> str:
+    """The folder that all files of some groups lie in, as a word of the line."""
+    return quote(Path(os.path.commonpath([group["folder"] for group in groups])))
+
+
 def _in_colours(group: Mapping) -> bool:
     values = [str(row["value"]) for row in group["values"]]
     return group["kind"] != SEGMENTS and any(value.startswith("#") for value in values)
+
+
+def _notes_on_channels(options: Sequence[str], images: Sequence[Mapping]) -> list[str]:
+    """What the user is to say of the images' channels; ``options``: those that the line has."""
+    for option in options:
+        if option.startswith(f"{CHANNEL_NAMES} "):
+            number = len(option.split()) - 1
+            return [
+                f"each case has {number} channels: put their names after {CHANNEL_NAMES} in their "
+                "order, such as T1 T2 or CT. They are no channels if they are the frames of a "
+                "film, or a picture's transparency"
+            ]
+    return ct_in_words(images)
 
 
 def _why_no_line(refused: Sequence[str]) -> str:
@@ -244,7 +269,7 @@ def _joined_masks(
         "several masks make up a case, one or more for each class; what lies in none is unlabelled"
         + "; what the classes are is guessed from names: correct it"
         + mend
-        + "".join(f"\n{note}" for note in ct_in_words(images))
+        + "".join(f"\n{note}" for note in _notes_on_channels(options, images))
         + _why_no_line(refused),
         "" if refused or mend else _command(*words, "--name NAME", target()),
     )
@@ -254,6 +279,7 @@ def _holds(group: Mapping, pairing: Pairing) -> bool:
     """Whether a group's files are those that a pairing takes as labels."""
     pattern = pairing.label_pattern and compile_pattern(pairing.label_pattern)
     # any name of the group does: they differ in numbers only
-    name = Path(group["pattern"]).name.replace("#", "1").replace("*", "a")
-    fits = pattern is None or pattern.fullmatch(f"1/{name}") is not None
+    parts = ("1", *Path(group["pattern"].replace("#", "1").replace("*", "a")).parts)
+    paths = ["/".join(parts[k:]) for k in range(len(parts))]
+    fits = pattern is None or any(map(pattern.fullmatch, paths))
     return fits and _below(group, pairing.labels)

@@ -1,8 +1,8 @@
 """`scribble_tools inspect`: what a file or folder is, what its labels look like, how to convert it.
 
-Files that differ only in their numbers belong together (`patient#_frame#.nii.gz`); of each such
-group some files are read. Everything about the meaning of labels is a guess from their shapes, and
-shown as one: `convert` itself never guesses.
+Files that differ only in their numbers belong together (`patient#_frame#.nii.gz`), see
+`name_groups`; of each such group some files are read. Everything about the meaning of labels is a
+guess from their shapes, and shown as one: `convert` itself never guesses.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,12 +25,10 @@ from scribble_tools.convert.pairing import what_lies_in
 from scribble_tools.images.file_kind import READABLE, file_ending_of
 from scribble_tools.images.image_files import files_below
 from scribble_tools.images.label_appearance import DENSE, EMPTY, SCRIBBLES, SLICES
-from scribble_tools.images.slicer_segmentation import stem_of
 from scribble_tools.survey.advice import advise
 from scribble_tools.survey.file_facts import H5, examine
+from scribble_tools.survey.name_groups import group_by_pattern
 from scribble_tools.survey.text import format_report
-
-MANY_PATTERNS = 12  # more name patterns than these say nothing: group by folder and ending
 
 
 def find_readable(path: Path) -> list[Path]:
@@ -51,38 +48,6 @@ def find_readable(path: Path) -> list[Path]:
         endings = " ".join(sorted(READABLE | H5))
         raise FileNotFoundError(f"{path} holds none of {endings}: is it the right folder?")
     return files
-
-
-def _pattern(path: Path) -> str:
-    """The path with every number in folders and stem replaced by ``#``."""
-    ending = path.name[len(stem_of(path)) :]
-    return re.sub(r"\d+", "#", (path.parent / stem_of(path)).as_posix()) + ending
-
-
-def group_by_pattern(files: Sequence[Path], root: Path) -> dict[str, list[Path]]:
-    """Files by name pattern below ``root``: those that differ in their numbers only.
-
-    Where that gives too many patterns, such as with names of people, files of one folder, ending
-    and last word of the name are a group.
-    """
-    groups: dict[str, list[Path]] = defaultdict(list)
-    for file in files:
-        groups[_pattern(file.relative_to(root))].append(file)
-    if len(groups) <= MANY_PATTERNS:
-        return dict(groups)
-    last_words = Counter(_last_word(file) for file in files)
-    groups = defaultdict(list)
-    for file in files:
-        word = _last_word(file)
-        name = "*" + (word if last_words[word] > 1 else file_ending_of(file))
-        groups[_pattern(file.relative_to(root).parent / name)].append(file)
-    return dict(groups)
-
-
-def _last_word(file: Path) -> str:
-    """``_label.nii.gz`` of ``anna_label.nii.gz``; the ending alone where there is no such word."""
-    match = re.search(r"_[A-Za-z]+(\.\w+)+$", file.name)
-    return match.group() if match else file_ending_of(file)
 
 
 def _most_common(items: Iterable) -> object:
@@ -110,8 +75,15 @@ def _value_rows(facts: Sequence[Mapping]) -> list[dict]:
     return rows
 
 
-def _summary(pattern: str, key: str, files: Sequence[Path], read: Mapping[Path, Mapping]) -> dict:
-    """What files of one group have in common; ``read``: the facts of those that were read."""
+def _summary(
+    pattern: str, key: str, files: Sequence[Path], picked: int, read: Mapping[Path, Mapping]
+) -> dict:
+    """What files of one group have in common.
+
+    Args:
+        picked: how many of them were read, of any kind.
+        read: the facts of those of this kind.
+    """
     facts = list(read.values())
     kinds = [f["kind"] for f in facts]
     kind = _most_common([k for k in kinds if k != EMPTY] or kinds)
@@ -121,6 +93,7 @@ def _summary(pattern: str, key: str, files: Sequence[Path], read: Mapping[Path, 
         "folder": os.path.commonpath([file.parent for file in files]),
         "folders": sorted({str(file.parent) for file in files}),
         "files": len(files),
+        "names": round(len({file.name for file in files}) * len(facts) / picked),
         "read": len(facts),
         "kind": kind,
         "dtypes": sorted({f["dtype"] for f in facts if "dtype" in f}),
@@ -198,7 +171,10 @@ def inspect_path(path: Path, max_files: int = 20, num_threads: int = 2) -> dict:
             for key, facts in examined[file].items():
                 kind = "labels" if _is_labels(facts["kind"]) else facts["kind"]
                 parts[key, kind][file] = facts
-        groups += [_summary(pattern, key, own, read) for (key, _), read in parts.items()]
+        groups += [
+            _summary(pattern, key, own, len(picked[pattern]), read)
+            for (key, _), read in parts.items()
+        ]
     unread = "" if path.is_file() else what_lies_in(path, known=files)
     return {"path": str(path), "groups": groups, "unread": unread, **advise(path, files, groups)}
 
@@ -221,9 +197,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.epilog = (
         "example:\n  scribble_tools inspect downloads/scribbles\n\n"
-        "Files whose names differ only in numbers (#) are shown together. What values mean is\n"
-        "guessed from shapes: 'unlabelled' is the value that fills most of the image around thin\n"
-        "or long strokes, 'background' a stroke value 0 or the strokes that reach farthest."
+        "Files whose names differ only in numbers (#) are shown together, and so are\n"
+        "those of the same names in folders of cases. What values mean is guessed from\n"
+        "shapes: 'unlabelled' is the value that fills most of the image around thin or\n"
+        "long strokes, 'background' a stroke value 0 or the strokes that reach farthest."
     )
     parser.add_argument("path", metavar="PATH", type=Path, help="file or folder")
     parser.add_argument(

@@ -20,6 +20,7 @@ from scribble_tools.images.h5_files import dataset_names, opened_h5, read_datase
 from scribble_tools.images.image_io import read_image
 from scribble_tools.images.label_appearance import (
     IMAGE,
+    NO_SEGMENT,
     OTHER,
     SEGMENTS,
     is_label_map,
@@ -94,7 +95,7 @@ def _segmentation_facts(path: Path) -> dict:
         "spacing_mm": list(image.GetSpacing()),
         "channels": image.GetNumberOfComponentsPerPixel(),
         "kind": SEGMENTS,
-        "values": {**counts, "(no segment)": _in_no_segment(image) if voxels else 0},
+        "values": {**counts, NO_SEGMENT: _in_no_segment(image) if voxels else 0},
         "segments": [{"name": s.name, "value": s.value, "layer": s.layer} for s in segments],
     }
 

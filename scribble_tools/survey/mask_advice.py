@@ -8,7 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from scribble_tools.convert.pairing import PLACEHOLDER
-from scribble_tools.images.label_appearance import DENSE, EMPTY, SCRIBBLES, SLICES
+from scribble_tools.images.label_appearance import (
+    DENSE,
+    EMPTY,
+    NO_SEGMENT,
+    SCRIBBLES,
+    SEGMENTS,
+    SLICES,
+)
 from scribble_tools.images.slicer_segmentation import stem_of
 
 BACKGROUND_WORDS = ("background", "backgr", "bg", "outside")
@@ -16,10 +23,19 @@ BACKGROUND_WORDS = ("background", "backgr", "bg", "outside")
 
 def is_labels(group: Mapping) -> bool:
     """Whether a group holds label maps or masks, and none of an h5."""
-    return group["kind"] in (SCRIBBLES, SLICES, DENSE, EMPTY) and not group["key"]
+    kinds = (SCRIBBLES, SLICES, DENSE, EMPTY)
+    return (group["kind"] in kinds or _of_one_segment(group)) and not group["key"]
+
+
+def _of_one_segment(group: Mapping) -> bool:
+    """Whether files of 3D Slicer hold the same segment each, as one for each class do."""
+    names = {row["value"] for row in group.get("values", ())} - {NO_SEGMENT}
+    return group["kind"] == SEGMENTS and len(names) == 1
 
 
 def _is_mask(group: Mapping) -> bool:
+    if _of_one_segment(group):
+        return True
     values = [row["value"] for row in group.get("values", ())]
     return is_labels(group) and 0 in values and len(values) <= 2
 

@@ -59,24 +59,49 @@ class Pairing:
         return words + ["--mixed"] * self.mixed
 
 
-def patterns_of(image: Mapping, labels: Mapping) -> tuple[str | None, str | None] | None:
-    """Patterns for two groups of files by what their names share.
+NAMES_ALONE = (None, None)  # pair images and labels
+
+
+def patterns_of(image: Mapping, labels: Mapping) -> list[tuple[str | None, str | None]]:
+    """Patterns for two groups of files by what their names share, the likeliest first.
 
     Returns:
-        (None, None) where the names pair them as they are; None where nothing is known.
+        `NAMES_ALONE` where the names pair them as they are; nothing where nothing is known.
     """
     a, b = Path(image["pattern"]), Path(labels["pattern"])
     apart = a.parent != b.parent or is_segmentation(b) != is_segmentation(a)
     if apart and stem_of(a) in (stem_of(b), f"{stem_of(b)}_#"):
-        return None, None
+        below = _below_common(image), _below_common(labels)
+        return [NAMES_ALONE, below] if all(below) else [NAMES_ALONE]
     common = os.path.commonprefix([a.name, b.name]).rstrip("_-. ")
     if "#" in common or "*" in common:
-        return tuple("{case}" + path.name[len(common) :].replace("#", "*") for path in (a, b))
+        return [tuple("{case}" + path.name[len(common) :].replace("#", "*") for path in (a, b))]
     if "#" in a.parent.name and "#" in b.parent.name:
-        return tuple("{case}/" + path.name.replace("#", "*") for path in (a, b))
-    if a.name.count("#") == b.name.count("#") == 1:
-        return tuple(path.name.replace("#", "{case}") for path in (a, b))
-    return None
+        return [tuple("{case}/" + path.name.replace("#", "*") for path in (a, b))]
+    for mark in "#*":
+        if a.name.count(mark) == b.name.count(mark) == 1:
+            return [tuple(path.name.replace(mark, PLACEHOLDER) for path in (a, b))]
+    return []
+
+
+def _below_common(group: Mapping) -> str | None:
+    """Pattern below the folder above all files of a group, where they lie in several.
+
+    The case is what differs last: ``*/img/{case}.nrrd`` of ``site#/img/*.nrrd``, and
+    ``{case}/img/scan.nrrd`` of ``#/img/scan.nrrd``.
+    """
+    depth = len(Path(group["folders"][0]).parts) - len(Path(group["folder"]).parts)
+    *folders, name = Path(group["pattern"]).parts[-1 - depth :]
+    differs = [k for k, folder in enumerate(folders) if "#" in folder]
+    if not differs:
+        return None
+    shown = [folder.replace("#", "*") for folder in folders]
+    stem, ending = stem_of(Path(name)), name[len(stem_of(Path(name))) :]
+    if "#" in stem or "*" in stem:
+        channel = "_*" * stem.endswith("#_#")
+        return "/".join([*shown, PLACEHOLDER + channel + ending])
+    shown[differs[-1]] = PLACEHOLDER
+    return "/".join([*shown, name])
 
 
 def _folders(group: Mapping) -> list[Path]:
@@ -88,7 +113,7 @@ def _folders(group: Mapping) -> list[Path]:
 def _proposals(images: Sequence[Mapping], labels: Sequence[Mapping]) -> Iterator[Pairing]:
     for label_group, image_group in product(labels, images):
         patterns = patterns_of(image_group, label_group)
-        tried = [(None, None)] if patterns in (None, (None, None)) else [patterns, (None, None)]
+        tried = [*dict.fromkeys([*patterns, NAMES_ALONE])]
         folders = product(_folders(image_group), _folders(label_group))
         for (image_folder, label_folder), (first, second) in product(folders, tried):
             for spelled in _spelled_out(image_folder, first):
@@ -115,14 +140,25 @@ def _try(pairing: Pairing, num_labels: int) -> Pairing | None:
     except (FileNotFoundError, ValueError):
         return None
     cases = sum(files.scribble is not None for files in found.values())
-    # far fewer label files than there are: another folder is meant
-    if not 0 < cases or 2 * cases < min(num_labels, len(found)):
+    # far fewer label files than there are: another folder is meant, or a case is taken for all
+    if not 0 < cases or 2 * cases < num_labels:
         return None
     with_dense = sum(files.dense is not None for files in found.values())
     if dense and not with_dense:
         return None
     without = tuple(case for case, files in found.items() if files.scribble is None)
     return Pairing(**{**pairing.__dict__, "cases": cases, "without": without})
+
+
+def _num_labels(groups: Sequence[Mapping]) -> int:
+    """How many cases have labels, at least: some folders may hold the same cases once more."""
+    by_name: dict[str, int] = {}
+    for group in groups:
+        name = Path(group["pattern"]).name
+        by_name[name] = max(by_name.get(name, 0), group["names"])
+    # in folders of cases all files have the same names
+    folders = {folder for group in groups for folder in group["folders"]}
+    return max(sum(by_name.values()), len(folders))
 
 
 def find_pairing(
@@ -138,7 +174,7 @@ def find_pairing(
         with the most cases.
     """
     proposals = list(_proposals(images, labels))[:MOST_TRIED]
-    numbers = max((group["files"] for group in labels), default=0)
+    numbers = _num_labels(labels)
     for mixed in (False, True):
         tried = [_try(Pairing(**{**p.__dict__, "mixed": mixed}), numbers) for p in proposals]
         if works := [pairing for pairing in tried if pairing]:
@@ -155,7 +191,7 @@ def find_pairing(
 def _with_dense(pairing: Pairing, images: Sequence[Mapping], dense: Sequence[Mapping]) -> Pairing:
     """The pairing with dense references, where some pair."""
     for group in dense:
-        patterns = {None, *(p[1] for image in images if (p := patterns_of(image, group)))}
+        patterns = {None, *(p for image in images for _, p in patterns_of(image, group))}
         for folder, pattern in product(_folders(group), sorted(patterns, key=str)):
             with_it = {**pairing.__dict__, "dense": folder, "dense_pattern": pattern}
             if found := _try(Pairing(**with_it), 0):

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from scribble_tools.convert.folder import first_channels
 from scribble_tools.convert.masks import find_masks
-from scribble_tools.convert.pairing import IMAGE, SCRIBBLE, Place, pair_files
+from scribble_tools.convert.pairing import IMAGE, SCRIBBLE, CaseFiles, Place, pair_files
 from scribble_tools.images.image_files import read_channels
 from scribble_tools.images.label_files import GridRules, fit_to_grid
 from scribble_tools.images.mismatches import GridMismatch
@@ -21,6 +22,7 @@ from scribble_tools.images.slicer_segmentation import (
 from scribble_tools.survey.pairs import Pairing
 
 TRIED = 3  # cases
+CHANNEL_NAMES = "--channel-names"
 
 
 def _lay(path: Path, image_path: Path, reading: LabelReading) -> str:
@@ -43,6 +45,14 @@ def _lay(path: Path, image_path: Path, reading: LabelReading) -> str:
             return error.option
         raise
     return ""
+
+
+def _names_of_channels(cases: Mapping[str, CaseFiles]) -> str:
+    """The option that names channels, to be filled in; empty where `convert` knows the names."""
+    first = first_channels(cases.values())
+    if first is None or first[2]:
+        return ""
+    return " ".join([CHANNEL_NAMES, *(f"NAME{k}" for k in range(1, first[1] + 1))])
 
 
 def rehearse(
@@ -83,4 +93,6 @@ def rehearse(
                 message = str(error)
                 named = any(str(file) in message for file in (path, *cases[case].images))
                 problems.append(message if named else f"{path} {message}")
+    if named := _names_of_channels(cases):
+        options[named] = None
     return [*options], problems

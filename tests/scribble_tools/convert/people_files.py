@@ -363,3 +363,12 @@ def slicer_files(root):
     write_images(root, ".nrrd")
     for name, values in zip(NAMES, ORDERS, strict=True):
         write_seg(root / "scribbles" / f"{name}.seg.nrrd", strokes(), values, crop=True)
+
+
+def slicer_masks(root):
+    """A segmentation for each class, cropped to it."""
+    write_images(root, ".nrrd")
+    for name in NAMES:
+        for value, word in ((1, "A"), (2, "B"), (3, "Background")):
+            path = root / "scribbles" / f"{name}_{word}.seg.nrrd"
+            write_seg(path, np.where(strokes() == value, value, 0), {word: 1}, crop=True)

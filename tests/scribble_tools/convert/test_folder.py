@@ -440,8 +440,8 @@ def test_slicer_segments_may_be_left_unlabelled(tmp_path):
     assert np.array_equal(read(folder / "labelsTr" / "c2.nrrd"), expected)
 
 
-def test_slicer_overlaps_are_reported_per_file(tmp_path, capsys):
-    make_slicer_folders(tmp_path)
+def write_overlapping(path):
+    """A Slicer segmentation of Background and LV, which share a row."""
     layers = np.zeros((2, 8, 9, 4), np.uint8)
     layers[0, :2], layers[1, 1:3] = 1, 1
     header = {
@@ -453,13 +453,33 @@ def test_slicer_overlaps_are_reported_per_file(tmp_path, capsys):
     for k, name in enumerate(("Background", "LV")):
         header |= {f"Segment{k}_{key}": v for key, v in (("Name", name), ("LabelValue", "1"))}
         header[f"Segment{k}_Layer"] = str(k)
-    nrrd.write(str(tmp_path / "scribbles" / "c0.seg.nrrd"), layers, header)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nrrd.write(str(path), layers, header)
+
+
+def test_slicer_overlaps_are_reported_per_file(tmp_path, capsys):
+    make_slicer_folders(tmp_path)
+    write_overlapping(tmp_path / "scribbles" / "c0.seg.nrrd")
     message = refusal(tmp_path, capsys, labels=SEGMENTS)
     assert "c0.seg.nrrd has voxels in two segments: 36 in Background and LV" in message
     for choice, label in (("ignore", 3), ("first", 0)):
         folder = convert(tmp_path, "--overwrite", "--overlaps", choice, labels=SEGMENTS)
         labels = read(folder / "labelsTr" / "c0.nrrd")
         assert labels[0, 0].tolist() == [0, label, 2, 3, 3, 3, 3, 3]
+
+
+def test_the_segment_that_stands_first_wins_over_the_background_and_in_updates(tmp_path):
+    make_slicer_folders(tmp_path)
+    write_overlapping(tmp_path / "scribbles" / "c0.seg.nrrd")
+    first = ["--overlaps", "first"]
+    words = [SEGMENTS[0], *reversed(SEGMENTS[1:])]
+    folder = convert(tmp_path, *first, labels=words)
+    assert read(folder / "labelsTr" / "c0.nrrd")[0, 0, :4].tolist() == [0, 1, 1, 3]
+    write_overlapping(tmp_path / "more" / "c1.seg.nrrd")
+    update = ["convert", "folder", "--update", "--scribbles", str(tmp_path / "more"), "--erase"]
+    update += ["--not-mixed-up", *first, "--dataset-id", "130", "--out", str(tmp_path / "raw")]
+    assert cli.main(update) == 0
+    assert read(folder / "labelsTr" / "c1.nrrd")[0, 0, :4].tolist() == [0, 1, 1, 3]
 
 
 def test_slicer_and_other_labels_are_not_mixed(tmp_path, capsys):
@@ -730,6 +750,39 @@ def test_images_without_scribble_only_with_mixed(tmp_path, capsys):
     assert (read(folder / "labelsTr" / "c1.nii.gz") == 3).all()
     folder = convert(tmp_path, "--exclude", "c1*", "--overwrite")
     assert not (folder / "labelsTr" / "c1.nii.gz").exists()
+
+
+def test_labels_among_the_images_are_no_images_without_scribble(tmp_path, capsys):
+    make_folders(tmp_path)
+    for k in range(2):
+        write(tmp_path / "images" / f"c{k}_mask.nii.gz", make_scribble(k))
+    write(tmp_path / "images" / "d.nii.gz", make_image(7))
+    message = refusal(tmp_path, capsys, "--mixed")
+    assert "2 problems" in message and "--exclude '*_mask.nii.gz'" in message
+    for k in range(2):
+        assert f"c{k}_mask.nii.gz looks like labels of an image beside it" in message
+    # of no image that is here
+    (tmp_path / "images" / "c1_mask.nii.gz").rename(tmp_path / "images" / "e9_mask.nii.gz")
+    folder = convert(tmp_path, "--mixed", "--exclude", "c0_mask*")
+    names = sorted(path.name for path in (folder / "labelsTr").iterdir())
+    assert names == [f"{case}.nii.gz" for case in ("c0", "c1", "c2", "d", "e9_mask")]
+
+
+def test_values_grids_and_damaged_images_are_told_at_once(tmp_path, capsys):
+    make_folders(tmp_path, count=4)
+    scribble = make_scribble(0)
+    scribble[0, 0, 0] = 77
+    write(tmp_path / "scribbles" / "c0.nii.gz", scribble)
+    label = write(tmp_path / "scribbles" / "c1.nii.gz", make_scribble(1), origin=(50, 0, 0))
+    image = tmp_path / "images" / "c2.nii.gz"
+    image.write_bytes(image.read_bytes()[:-40])
+    dense = write(tmp_path / "dense" / "c3.nii.gz", make_scribble(3), (2.0, 2.0, 6.0))
+    message = refusal(tmp_path, capsys, "--dense", tmp_path / "dense")
+    assert "4 problems, nothing written" in message
+    assert "the values [77] are not mapped" in message
+    assert f"{label} (image: {tmp_path / 'images' / 'c1.nii.gz'}) does not lie on" in message
+    assert f"{image} is cut off or damaged" in message
+    assert f"{dense} (image: {tmp_path / 'images' / 'c3.nii.gz'}) does not lie on" in message
 
 
 def test_ambiguous_places_are_refused(tmp_path, capsys):

@@ -9,9 +9,17 @@ from PIL import Image
 
 from scribble_tools import cli
 from scribble_tools.convert.masks import is_mask_pattern
+from tests.scribble_tools.convert.people_files import (
+    in_nnunet,
+    labels_in,
+    slicer_masks,
+    strokes,
+)
 
 SHAPE = (20, 24)
 PATTERNS = ("background={case}-bg-*.png", "cell={case}-cell-*.png")
+
+SLICER = ("background={case}_Background.seg.nrrd", "A={case}_A.seg.nrrd", "B={case}_B.seg.nrrd")
 
 
 def save(path, array):
@@ -150,6 +158,28 @@ def test_overlapping_masks_are_refused_or_decided(tmp_path, capsys):
     for choice, label in (("ignore", 2), ("first", 0)):
         assert convert(tmp_path, "--overlaps", choice, "--overwrite") == 0
         assert labels_of(tmp_path, "a_1")[3, 3:6].tolist() == [label] * 3
+
+
+def test_the_mask_that_stands_first_wins_over_the_background(tmp_path):
+    make(tmp_path)
+    save(tmp_path / "masks" / "a_1-cell-0.png", mask(3, 8))
+    assert convert(tmp_path, "--overlaps", "first", labels=PATTERNS[::-1]) == 0
+    # the numbers are as ever
+    assert labels_of(tmp_path, "a_1")[[2, 3, 8, 9], 3].tolist() == [0, 1, 1, 2]
+
+
+def test_cropped_segmentations_of_slicer_are_put_in_place(tmp_path, capsys):
+    slicer_masks(tmp_path)
+    words = ("--scribbles", tmp_path / "scribbles")
+    assert convert(tmp_path, *words, labels=SLICER) == 0
+    for found in labels_in(tmp_path / "raw" / "Dataset900_T"):
+        assert np.array_equal(found, in_nnunet(strokes()))
+    # of another image
+    elsewhere = sitk.ReadImage(str(tmp_path / "scribbles" / "case_1_B.seg.nrrd"))
+    elsewhere.SetOrigin((20.0, -10.0, 34.0))
+    sitk.WriteImage(elsewhere, str(tmp_path / "scribbles" / "case_1_B.seg.nrrd"))
+    assert convert(tmp_path, *words, "--overwrite", labels=SLICER) == 1
+    assert "labelled voxels outside its image" in capsys.readouterr().err
 
 
 def test_what_is_no_mask_is_refused(tmp_path, capsys):

@@ -240,8 +240,10 @@ def test_every_format_of_predictions_is_restored(root):
     (root / "pred" / "case0.nrrd").unlink()
     image = sitk.ReadImage(str(root / "pred" / "case1.nrrd"))
     sitk.WriteImage(image, str(root / "pred" / "case0.nii"))
+    (root / "pred" / "case2.nrrd").rename(root / "pred" / "case2.NRRD")
     written = restore_labels(root / "pred", MAPPING, root / "out")
     assert [path.name for path in written] == ["case0.nii", "case1.nrrd", "case2.nrrd"]
+    assert all(path.is_file() for path in written)
 
 
 def test_pictures_get_the_colours_back_that_their_strokes_had(tmp_path, capsys):
@@ -255,3 +257,29 @@ def test_pictures_get_the_colours_back_that_their_strokes_had(tmp_path, capsys):
     assert "background=#0000ff RV=#ff0000 LV=#00ff80" in capsys.readouterr().out
     restored = np.asarray(Image.open(tmp_path / "out" / "a.png"))
     assert restored.tolist() == [[[0, 0, 255], [255, 0, 0], [0, 255, 128]]]
+
+
+def test_pictures_get_the_colours_back_that_their_dense_references_had(tmp_path, capsys):
+    scribble = np.zeros((12, 14), np.uint8)
+    scribble[3, 2:9], scribble[7, 2:9] = 1, 2
+    dense = np.zeros_like(scribble)
+    dense[3:5] = 1
+    colours = np.array([(0, 0, 0), (0, 255, 0), (0, 0, 255)], np.uint8)
+    pictures = {
+        "images": np.arange(168, dtype=np.uint8).reshape(scribble.shape),
+        "scribbles": colours[scribble],
+        "dense": np.where(dense[..., None] == 1, colours[1], colours[2]),
+    }
+    for folder, array in pictures.items():
+        (tmp_path / folder).mkdir()
+        Image.fromarray(array).save(tmp_path / folder / "a.png")
+    words = [w for folder in pictures for w in (f"--{folder}", str(tmp_path / folder))]
+    words += ["--labels", "background=#0000ff", "A=#00ff00", "--unlabelled", "#000000", "-np", "1"]
+    words += ["--dataset-id", "900", "--name", "T", "--out", str(tmp_path / "raw")]
+    assert cli.main(["convert", "folder", *words]) == 0
+    raw = tmp_path / "raw" / "Dataset900_T"
+    words = [str(raw / "labelsTr_dense"), "--dataset", str(raw), "--out", str(tmp_path / "out")]
+    assert cli.main(["restore-labels", *words, "--values", "dense"]) == 0
+    assert "background=#0000ff A=#00ff00" in capsys.readouterr().out
+    restored = np.asarray(Image.open(tmp_path / "out" / "a.png"))
+    assert np.array_equal(restored, pictures["dense"])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from scribble_tools.predict.labels_among import doubt_of_labels_only
+from scribble_tools.convert.labels_among import doubt_of_labels_only
 from scribble_tools.predict.new_images import (
     NewImage,
     find_new_images,
@@ -65,6 +65,27 @@ def test_a_picture_named_as_in_a_data_set_holds_all_channels(tmp_path):
     save(images / "a_0000.nrrd")
     with pytest.raises(ValueError, match="a: channels 0000, but the model wants 3"):
         find_new_images(images, 3)
+
+
+@pytest.mark.parametrize("numbers", [(1, 2, 3, 4), (0, 1, 2), (0, 2), (2021, 2022)])
+@pytest.mark.parametrize(
+    ("name", "size"), [("IMG_{:04d}.png", (6, 5)), ("a_{:04d}.nrrd", (6, 5, 3))]
+)
+def test_files_that_hold_all_channels_are_a_case_each(tmp_path, numbers, name, size):
+    """Whatever their numbers, of a camera or of years, say."""
+    for number in numbers:
+        save(tmp_path / name.format(number), size, components=3)
+    found = names(find_new_images(tmp_path, 3))
+    assert [*found.values()] == [[name.format(number)] for number in numbers]
+    assert [*found] == [name.format(number).split(".")[0] for number in numbers]
+
+
+def test_files_without_a_first_channel_are_refused_one_by_one(tmp_path):
+    files = [save(tmp_path / f"a_{number:04d}.nrrd") for number in (1, 2)]
+    found = find_new_images(tmp_path, 3)
+    _, problems = read_new_images(found, tmp_path, ["T1", "T2", "T3"], ".nrrd", tmp_path)
+    assert [path for path, _ in problems] == files
+    assert "1 channel, but the model was trained on 3 (T1, T2, T3)" in problems[0][1]
 
 
 def test_patterns_name_the_channels(tmp_path):

@@ -31,6 +31,7 @@ from tests.scribble_tools.convert.people_files import (
     sheared,
     slicer_files,
     slicer_header,
+    slicer_masks,
     slicer_on_pictures,
     strokes,
     tiles,
@@ -50,7 +51,7 @@ ACCEPTED = [
     *map(plain, ENDINGS), nan_labels, almost_integers, unpacked, packed_as_nii, trailing_bytes,
     tiles, one_slice, slicer_on_pictures, slicer_header, slicer_files, no_codes, other_form,
     library_default, mirrored, masks, masks_in_folders, a_folder_for_each_class, colours,
-    names_in_other_forms,
+    names_in_other_forms, slicer_masks,
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Label files among the images to predict: a network would segment them without a word.
+"""Label files among images: a network would be trained on them, or segment them, without a word.
 
 A look at the voxels alone would also find images of few values, a black slice among them. So
 a file is taken for labels only beside an image whose name says that it is of the same case.
@@ -11,12 +11,15 @@ import os
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import SimpleITK as sitk
 
-from scribble_tools.convert.pairing import CHANNEL
+from scribble_tools.convert.pairing import CHANNEL, CaseFiles
 from scribble_tools.images.exclusion import is_excluded
+from scribble_tools.images.image_files import read_channels
 from scribble_tools.images.label_appearance import is_label_map
 from scribble_tools.images.picture_labels import codes_of_labels
 from scribble_tools.images.slicer_segmentation import stem_of
@@ -25,7 +28,7 @@ from scribble_tools.images.slicer_segmentation import stem_of
 def labels_among(images: Mapping[Path, sitk.Image]) -> list[Path]:
     """The files that look like labels and lie beside an image of their case, on its grid."""
     others = {path: own for path, own in images.items() if not _looks_like_labels(own, path)}
-    words = {path: _words(path) for path in images}
+    words = {path: _words(stem_of(path)) for path in images}
     return [
         path
         for path, image in images.items()
@@ -33,6 +36,39 @@ def labels_among(images: Mapping[Path, sitk.Image]) -> list[Path]:
         and any(
             _of_one_case(words[path], words[other]) and own.GetSize() == image.GetSize()
             for other, own in others.items()
+        )
+    ]
+
+
+def labels_among_cases(cases: Mapping[str, CaseFiles], num_threads: int) -> list[Path]:
+    """The images without a scribble that look like labels, beside an image of their case.
+
+    Of the other images only those are read that are called alike.
+    """
+
+    @cache
+    def look(case: str) -> tuple[bool, tuple[int, ...]] | None:
+        """Whether it looks like labels, and its size; None: whoever converts it says why."""
+        path = cases[case].images[0]
+        try:
+            image = read_channels(path)[0][0]
+        except (FileNotFoundError, ValueError):
+            return None
+        return _looks_like_labels(image, path), image.GetSize()
+
+    alone = [case for case, files in cases.items() if files.scribble is None]
+    with ThreadPoolExecutor(num_threads) as pool:
+        looks = dict(zip(alone, pool.map(look, alone), strict=True))
+    words = {case: _words(case) for case in cases}
+    return [
+        cases[case].images[0]
+        for case, own in looks.items()
+        if own is not None
+        and own[0]
+        and any(
+            look(other) == (False, own[1])
+            for other in words
+            if other != case and _of_one_case(words[case], words[other])
         )
     ]
 
@@ -53,8 +89,8 @@ def _looks_like_labels(image: sitk.Image, path: Path) -> bool:
     return is_label_map(sitk.GetArrayViewFromImage(image))
 
 
-def _words(path: Path) -> set[str]:
-    stem = CHANNEL.sub(r"\1", stem_of(path))
+def _words(stem: str) -> set[str]:
+    stem = CHANNEL.sub(r"\1", stem)
     return {word for word in re.split(r"[\W_]+", stem.lower()) if word}
 
 

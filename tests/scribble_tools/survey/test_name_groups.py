@@ -1,0 +1,114 @@
+"""Which files `inspect` shows together, and the line where cases bear names of people."""
+
+import json
+import re
+import shlex
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from scribble_tools import cli
+from scribble_tools.survey.command import inspect_path
+from scribble_tools.survey.name_groups import group_by_pattern
+from tests.scribble_tools.survey.test_command import image, paste, scribble, write
+
+PEOPLE = "anna bert carl dora emil fritz gustav".split()
+
+
+@pytest.mark.parametrize("people", [PEOPLE, PEOPLE[:3]], ids=len)
+@pytest.mark.parametrize(
+    ("images", "labels"),
+    [
+        ("scans/{}/scan", "strokes/{}/scan"),
+        ("{}/img/scan", "{}/seg/scan"),
+        ("{}/image", "{}/label"),
+        ("{}/{}", "{}/{}_drawn"),
+        ("img_{}", "lab_{}"),
+        ("images/img_{}", "labels/lab_{}"),
+        ("site{site}/img/{}", "site{site}/lab/{}"),
+    ],
+)
+def test_the_line_takes_all_cases_called_by_names_of_people(tmp_path, people, images, labels):
+    for k, person in enumerate(people):
+        for form, array in ((images, image(k)), (labels, scribble(0, 5))):
+            write(tmp_path / "data" / f"{form.format(person, person, site=k % 2)}.nii.gz", array)
+    report = inspect_path(tmp_path / "data")
+    assert len(report["groups"]) == 2
+    assert "other scribbles" not in report["advice"]
+    assert paste(report, tmp_path) == 0
+    folder = tmp_path / "raw/Dataset100_Own"
+    assert len([*(folder / "labelsTr").iterdir()]) == len(people)
+    patients = json.loads((folder / "conversion.json").read_text())["cases"]
+    assert sorted(patients) == people
+
+
+def test_no_line_takes_one_case_for_all(tmp_path):
+    for k, person in enumerate(PEOPLE):
+        write(tmp_path / person / "img" / f"{chr(97 + k) * 2}.nii.gz", image(k))
+        write(tmp_path / person / "seg" / f"{chr(97 + k) * 2}.nii.gz", scribble(0, 5))
+    report = inspect_path(tmp_path)
+    assert "the names do not pair images with scribbles" in report["advice"]
+    assert f"--images {tmp_path} --scribbles {tmp_path} --image-pattern IMAGE" in report["command"]
+
+
+@pytest.mark.parametrize(
+    ("names", "patterns"),
+    [
+        # kinds of files, not cases
+        (["{}/a.nrrd", "{}/b.nrrd"], ["images/*", "labels/*", "full/*"]),
+        # classes: files are called as the images
+        (["labels/{}/p1.nrrd", "images/p1_0000.nrrd"], ["labels/bg/*", "labels/rv/*"]),
+    ],
+)
+def test_folders_of_images_labels_and_classes_are_no_cases(tmp_path, names, patterns):
+    folders = [pattern.split("/")[-2] for pattern in patterns]
+    folders += ["lv"] * (len(folders) < 3)
+    for folder in folders:
+        for name in names:
+            path = tmp_path / name.format(folder)
+            few = folder != "images" and path.parent.name != "images"
+            write(path, scribble() if few else image())
+    files = sorted(tmp_path.rglob("*.nrrd"))
+    assert not any("#/" in pattern for pattern in group_by_pattern(files, tmp_path))
+
+
+def test_the_first_word_of_all_files_says_nothing(tmp_path):
+    files = [tmp_path / f"vol_{name}_{kind}.nrrd" for name in PEOPLE for kind in ("ct", "label")]
+    assert [*group_by_pattern(files, tmp_path)] == ["*_ct.nrrd", "*_label.nrrd"]
+
+
+@pytest.mark.parametrize("form", ["files", "4D", "vector"])
+def test_names_of_several_channels_are_asked_for_in_the_line(tmp_path, capsys, form):
+    for k in range(2):
+        images = [image(k), image(k + 2)]
+        if form == "files":
+            for channel, array in enumerate(images):
+                write(tmp_path / f"data/images/p{k}_{channel:04d}.nii.gz", array)
+        elif form == "vector":
+            write(tmp_path / f"data/images/p{k}.nii.gz", np.stack(images, -1))
+        else:
+            write(tmp_path / "one.nii.gz", images[0])
+            one = sitk.ReadImage(str(tmp_path / "one.nii.gz"))
+            (tmp_path / "data/images").mkdir(parents=True, exist_ok=True)
+            both = sitk.JoinSeries([one, one + 1])
+            sitk.WriteImage(both, str(tmp_path / f"data/images/p{k}.nii.gz"))
+        write(tmp_path / f"data/labels/p{k}.nii.gz", scribble(0, 5))
+    report = inspect_path(tmp_path / "data")
+    assert "--channel-names NAME1 NAME2 --name NAME" in report["command"]
+    assert "each case has 2 channels: put their names after --channel-names" in report["advice"]
+    own = report["command"].replace("--channel-names NAME1 NAME2", "--channel-names T1 T2")
+    unnamed = re.sub(r"NAME(?=\d?=)|(?<=--name )NAME", "Own", report["command"])
+    assert cli.main(shlex.split(unnamed)[1:]) == 1
+    assert "fill in: --channel-names NAME1 NAME2. Put" in capsys.readouterr().err
+    assert paste({**report, "command": own}, tmp_path) == 0
+    content = json.loads((tmp_path / "raw/Dataset100_Own/dataset.json").read_text())
+    assert content["channel_names"] == {"0": "T1", "1": "T2"}
+
+
+def test_a_picture_in_colour_needs_no_names_of_channels(tmp_path):
+    colours = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    for k in range(2):
+        write(tmp_path / "photos" / f"a{k}.png", colours)
+        write(tmp_path / "masks" / f"a{k}.png", scribble(0, 3)[0])
+    assert "--channel-names" not in inspect_path(tmp_path)["command"]
