@@ -13,6 +13,7 @@ from scribble_tools.dataset.case_names import alike
 from scribble_tools.dataset.label_set import LabelSet
 from scribble_tools.dataset.patients import find_patients, perhaps_of_one
 from scribble_tools.dataset.writing import RECORD, read_splits
+from scribble_tools.images.file_kind import normal_form
 from scribble_tools.wording import counted, some_of
 
 FILE = "splits_final.json"
@@ -94,6 +95,7 @@ def split_findings(
         if path and path.is_file():
             try:
                 folds = read_splits(path)
+                findings += _name_form_findings(path, folds, counts, names)
                 splits.append(
                     [
                         {side: {names.get(case, case) for case in fold[side]} for side in fold}
@@ -143,6 +145,33 @@ def split_findings(
         for case in counts
         if case not in named
     ]
+
+
+def _name_form_findings(
+    path: Path,
+    folds: Sequence[Mapping[str, Sequence[str]]],
+    counts: Collection[str],
+    names: Mapping[str, str],
+) -> list[Finding]:
+    """Cases that a splits file writes in another Unicode form than their files have.
+
+    Args:
+        counts: every case of the data set.
+        names: see `split_findings`.
+    """
+    of_files = (set(counts) - set(names.values())) | set(names)
+    said = {case for fold in folds for side in ("train", "val") for case in fold[side]}
+    wrong = sorted(c for c in said - of_files if normal_form(c) in counts)
+    if not wrong:
+        return []
+    message = (
+        f"{counted(len(wrong), 'case is', 'cases are')} written with other characters than the "
+        f"{'file' if len(wrong) == 1 else 'files'} (an accent as a character of its own, as macOS "
+        f"does it): {some_of(wrong)}. nnU-Net does not find them"
+    )
+    remedy = "Write all names in one form, such as with the program convmv (see the line below)"
+    line = f"convmv -r -f utf8 -t utf8 --nfc --notest {shlex.quote(str(path.parent))}"
+    return [Finding("error", "splits-name-form", FILE, message, remedy, line)]
 
 
 def _cases(folds: Sequence[Mapping[str, set[str]]]) -> set[str]:

@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import shutil
+import unicodedata
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +14,7 @@ from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner
     _maybe_copy_splits_file,
 )
 
+from scribble_tools.check import resampling_loss
 from scribble_tools.check.annotations import coverage_table
 from scribble_tools.check.case_facts import CaseFacts, examine_case
 from scribble_tools.check.case_files import TrainingCase
@@ -729,6 +731,11 @@ def test_names_in_another_unicode_form_are_judged_like_others(data):
     codes = {f.code for f in data.check().findings}
     assert "dense-agreement" in codes and "dense-missing" not in codes
     assert not {code for code in codes if code.startswith(("splits", "case-in-no"))}
+    composed = {unicodedata.normalize("NFC", case): own for case, own in record["patients"].items()}
+    data.write_splits(patient_grouped_splits(composed, 3))
+    finding = data.finding("splits-name-form", "splits_final.json")
+    assert finding.severity == "error" and "nnU-Net does not find them" in finding.message
+    assert finding.line.startswith("convmv") and str(data.folder) in finding.line
 
 
 def test_small_plans_are_preprocessed_by_their_own_command(data):
@@ -799,6 +806,20 @@ def test_resampling_is_computed_with_the_plans(data):
     assert "no configuration 3d, only 2d" in finding.message
     write_plans(data, ["wide"])
     assert "nnUNetPlans.json: " in data.finding("resampling-unknown", preprocessed=data.pre).message
+
+
+def test_lines_that_only_move_are_no_warning_and_an_old_batchgenerators_is_named(data, monkeypatch):
+    write_plans(data, [3.0, 3.0])
+    report = data.check(preprocessed=data.pre)
+    kept = {loss.name: (loss.volume_percent, loss.place_percent) for loss in report.resampling}
+    assert kept["RV"][0] > 95 and kept["RV"][1] < 60 and kept["LV"] == (0, 0)
+    losses = [f for f in report.findings if f.code == "resampling-loses-scribbles"]
+    assert [f.message.split(":")[0] for f in losses] == ["background", "LV"]
+    assert "batchgenerators" not in losses[0].remedy
+    for installed, named in (("0.25.3", True), ("0.25.4", False), ("0.26", False)):
+        monkeypatch.setattr(resampling_loss, "version", lambda name, own=installed: own)
+        found = data.finding("resampling-loses-scribbles", preprocessed=data.pre)
+        assert ("Update batchgenerators first" in found.remedy) == named
 
 
 def test_kept_voxels_by_hand():
