@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 
 import scribble_tools.images.image_io  # noqa: F401  nnU-Net's readers then pass on no ITK warnings
+
+KEEPS_LINES = "0.25.4"  # the first batchgenerators that does; older ones lose nearly all thin ones
+UPDATE = f"pip install 'batchgenerators>={KEEPS_LINES}'"
+
+
+def loses_thin_lines() -> bool:
+    """Whether the batchgenerators that is installed is too old to keep thin lines."""
+    try:
+        installed = version("batchgenerators")
+    except PackageNotFoundError:
+        return False
+    own, first = (tuple(map(int, re.findall(r"\d+", v)[:3])) for v in (installed, KEEPS_LINES))
+    return own < first
 
 
 def count_kept(

@@ -62,19 +62,32 @@ def assign_patients(
         where = str(patients_csv)
     elif patient_regex is not None:
         where = _option(patient_regex)
-        try:
-            regex = re.compile(patient_regex)
-        except re.error as error:
-            raise ValueError(f"{where}: {error}") from None
-        patients = {}
-        for case, files in cases.items():
-            below = normal_form(files.images[0].relative_to(root).as_posix())
-            patients[case] = patient_in(case, regex) or patient_in(below, regex)
+        patients = patients_by_regex(
+            {case: files.images[0] for case, files in cases.items()}, root, patient_regex
+        )
     else:
         return {case: case for case in cases}
     if missing := sorted(set(cases) - {case for case, patient in patients.items() if patient}):
         raise ValueError(f"{where} gives no patient for the cases {', '.join(missing)}")
     return {case: patients[case] for case in cases}
+
+
+def patients_by_regex(images: Mapping[str, Path], root: Path, patient_regex: str) -> dict[str, str]:
+    """Case to patient as a regular expression finds it in names; nothing where it does not fit.
+
+    Args:
+        images: case to its first image.
+        root, patient_regex: see `assign_patients`.
+
+    Raises:
+        ValueError: no regular expression.
+    """
+    try:
+        regex = re.compile(patient_regex)
+    except re.error as error:
+        raise ValueError(f"{_option(patient_regex)}: {error}") from None
+    below = {case: normal_form(path.relative_to(root).as_posix()) for case, path in images.items()}
+    return {case: patient_in(case, regex) or patient_in(below[case], regex) for case in images}
 
 
 def assign_new_patients(
@@ -96,7 +109,7 @@ def assign_new_patients(
     known = record.get("patients", {})
     if patients_csv is None and patient_regex is None:
         patient_regex = record.get(REGEX)
-        if patient_regex is None and _share(known):
+        if patient_regex is None and share_patients(known):
             raise ValueError(
                 f"cases of the data set share patients, and {RECORD} does not say how to find "
                 f"those of the new cases {', '.join(sorted(cases))}: --patient-regex or --patients"
@@ -117,7 +130,7 @@ def assign_new_patients(
     else:
         return patients
     # where no old case shares its patient, others may all the same: what is new is kept apart
-    joined, new = _share(known), set(patients.values())
+    joined, new = share_patients(known), set(patients.values())
     other = [c for c, own in said.items() if own and own != known[c] and (joined or own in new)]
     if other:
         raise ValueError(
@@ -129,7 +142,7 @@ def assign_new_patients(
     return patients
 
 
-def _share(patients: Mapping[str, str]) -> bool:
+def share_patients(patients: Mapping[str, str]) -> bool:
     """Whether a patient has several cases."""
     return len(set(patients.values())) < len(patients)
 

@@ -27,6 +27,7 @@ from scribble_tools.images.segmentation_files import (
     COLOUR,
     GREY,
     LabelReading,
+    read_labels,
     show_values,
 )
 from scribble_tools.images.slicer_segmentation import (
@@ -197,6 +198,27 @@ class StrokeReader:
             values = self._beside.values
             self._note_drawn(path, {v: int(np.count_nonzero(found == v)) for v in values})
         return labels
+
+    def is_undrawn(self, path: Path) -> bool:
+        """Whether `suggest` wrote this file, and nothing that counts was drawn into it since.
+
+        What cannot be read is for `read` to refuse.
+        """
+        if stem_of(path) not in self._beside.voxels:
+            return False
+        try:
+            if is_segmentation(path):
+                counts = {name: n for name, n in count_segment_voxels(path)[0].items() if n}
+                drawn = counts.keys() - self._beside.among(counts).keys() - self._unlabelled_names
+            else:
+                values, voxels = np.unique(read_labels(path, self._reading)[0], return_counts=True)
+                counts = dict(zip(values.tolist(), voxels.tolist(), strict=True))
+                drawn = counts.keys() - {*self._in_files.unlabelled}
+        except (OSError, ValueError):
+            return False
+        if not drawn and self._is_recorded(path):
+            self._note_drawn(path, counts)
+        return not drawn
 
     def _is_recorded(self, path: Path) -> bool:
         """Whether it is known what `suggest` wrote; of another grid the voxels are others."""

@@ -58,7 +58,7 @@ class Update:
 
     Attributes:
         changes: of classes whose voxels are others than before.
-        same: cases whose files say nothing new.
+        same: cases whose files say nothing new; new images that `suggest` asked about in vain, too.
         new: cases that the data set did not have.
         kept: voxels of earlier strokes that the new files lack, and that stay.
         met: voxels of earlier strokes in whose place the new files have a stroke, too.
@@ -137,6 +137,8 @@ def _update(
             "--labels is for label maps, and all files are segmentations of 3D Slicer, which are "
             "read by name: leave it out"
         )
+    undrawn = {case for case, own in added.items() if reader.is_undrawn(own.scribble)}
+    added = {case: own for case, own in added.items() if case not in undrawn}
     with workshop(dataset.parent, f"{dataset.name}.update", discard) as (staged, _):
         (staged / "labelsTr").mkdir()
         (staged / "imagesTr").mkdir()
@@ -171,7 +173,7 @@ def _update(
         earlier = _next_folder(dataset) if changed & set(files) else None
         found = Update(
             changes,
-            [case for case in files if case not in changed],
+            [*(case for case in files if case not in changed), *sorted(undrawn)],
             [case.name for case in cases],
             sum(own.kept for own in outcomes),
             sum(int(own.pairs[:, :-1].sum()) for own in outcomes if own.pairs is not None),

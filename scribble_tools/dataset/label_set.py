@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from scribble_tools.dataset.writing import IGNORE
 
+MOST_LABELS = 250  # different values of label files; a brain atlas has some 190
+
 
 @dataclass(frozen=True)
 class LabelSet:

@@ -147,5 +147,5 @@ CONVERSION = Record(
 )
 """conversion.json, the record beside a converted, generated or drawn data set."""
 
-GENERATED = Record(required={"unlabelled": Whole(0)})
+GENERATED = Record(required={"unlabelled": Whole(0)}, optional={"values": ListOf(Whole(0))})
 """generated.json, the record of `generate` beside a folder of labels."""

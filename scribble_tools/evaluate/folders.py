@@ -15,7 +15,12 @@ from scribble_tools.evaluate.confusion import (
     confusion_of_case,
 )
 from scribble_tools.evaluate.label_files import addition_hint, find_label_files
-from scribble_tools.evaluate.occurring import occurring, refuse_unreadable, values_in
+from scribble_tools.evaluate.occurring import (
+    image_problem,
+    occurring,
+    refuse_unreadable,
+    values_in,
+)
 from scribble_tools.evaluate.origin import unfinished_notes
 from scribble_tools.evaluate.reference_values import as_predicted
 from scribble_tools.evaluate.scores import TOLERANCE_MM, ClassScore, evaluate_case
@@ -34,6 +39,7 @@ from scribble_tools.images.slicer_segmentation import (
 )
 from scribble_tools.images.units import MILLIMETRES, PIXELS, unit_of
 from scribble_tools.parallel import parallel_map
+from scribble_tools.problems import list_problems
 from scribble_tools.wording import counted
 
 SOME_CASES = (
@@ -122,7 +128,10 @@ def _evaluate_files(
     unit = unit_of(reference_file, spacing_r)
     if natural and unit == MILLIMETRES:
         remarks.append("mm by the resolution that the picture states: is it that of the object?")
-    if unknown := sorted(set(np.unique(prediction).tolist()) - labels.values):
+    unknown = sorted(set(np.unique(prediction).tolist()) - labels.values)
+    if problems := image_problem(predicted_file, unknown):
+        return [], None, [], problems, ""
+    if unknown:
         remarks.append(f"{NOT_SCORED} {_listed(unknown)} are not scored")
     if unknown := sorted(set(np.unique(reference).tolist()) - labels.values - {labels.ignore}):
         remarks.append(f"reference values {_listed(unknown)} count as background")
@@ -260,9 +269,8 @@ def evaluate_folders(
         for remark in remarks:
             notes.setdefault(remark, []).append(case)
     if problems:
-        raise ValueError(
-            "\n".join([f"{counted(len(problems), 'problem')}, nothing scored:", *problems, *remedy])
-        )
+        head = f"{counted(len(problems), 'problem')}, nothing scored:"
+        raise ValueError("\n".join([head, list_problems(problems), *remedy]))
     notes |= {doubt: ["all cases"] for doubt in _doubtful_values(sum(confusion.values()), notes)}
     unit = PIXELS if {*units.values()} == {PIXELS} else MILLIMETRES
     if unit == PIXELS:

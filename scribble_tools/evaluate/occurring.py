@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from scribble_tools.dataset.label_set import LabelSet
+from scribble_tools.dataset.label_set import MOST_LABELS, LabelSet
 from scribble_tools.images.segmentation_files import read_labels
 from scribble_tools.parallel import parallel_map
+from scribble_tools.problems import refuse
 from scribble_tools.wording import counted
 
 FEW_CLASSES = 150  # of these each has its row, in the files or not
@@ -40,6 +41,27 @@ def refuse_unreadable(paths: Iterable[Path]) -> None:
         raise ValueError(
             "\n".join((f"{counted(len(problems), 'problem')}, nothing scored:", *problems))
         )
+
+
+def image_problem(path: Path, unknown: Collection[int]) -> list[str]:
+    """A question where a prediction has more values that are no class than label files have."""
+    if len(unknown) <= MOST_LABELS:
+        return []
+    return [f"{path} holds more than {MOST_LABELS} values that are no class: is it an image?"]
+
+
+def refuse_images(paths: Iterable[Path], labels: LabelSet, num_processes: int = 1) -> None:
+    """Refuse images in the place of predictions, all at once, before anything is drawn.
+
+    Raises:
+        ValueError: there are some.
+    """
+    files: Sequence[Path] = [*dict.fromkeys(paths)]
+    found = parallel_map(values_in, files, num_processes, "labels")
+    problems = [
+        image_problem(path, own - labels.values) for path, own in zip(files, found, strict=True)
+    ]
+    refuse([text for own in problems for text in own], "drawn")
 
 
 def occurring(

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scribble_tools.arguments import positive_int
+from scribble_tools.convert.formats import target
 from scribble_tools.dataset import shapes
 from scribble_tools.dataset.ids import dataset_number
 from scribble_tools.dataset.raw import FILE, RawDataset, read_label_names
-from scribble_tools.dataset.writing import next_commands
+from scribble_tools.dataset.writing import find_raw_dataset, next_commands
 from scribble_tools.generate.label_folder import (
     FOLDER_RECORD,
     find_label_files,
@@ -20,7 +21,7 @@ from scribble_tools.generate.label_folder import (
 )
 from scribble_tools.generate.plan import DEFAULT_PRESET, MODES, PRESETS, ScribblePlan
 from scribble_tools.generate.scribble_dataset import generate_dataset
-from scribble_tools.generate.strokes import STYLES, StrokeSettings
+from scribble_tools.generate.strokes import BACKGROUND, STYLES, StrokeSettings
 from scribble_tools.images.slicer_segmentation import is_segmentation
 from scribble_tools.json_files import read_json
 from scribble_tools.wording import counted
@@ -174,7 +175,12 @@ lengths are shares of a component's extent (the diagonal of its bounding box), s
   lists of the folds, never in the training lists; so the folds of all budgets are validated on the
   same cases (against labelsTr_dense). Do not train fold 'all' on such a data set: nnU-Net would
   spend its patches on cases without annotation."""
-    parser.add_argument("source", metavar="SOURCE", type=Path, help="data set or folder of labels")
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        type=Path,
+        help="data set (folder, or id or full name below nnUNet_raw), or folder of labels",
+    )
     parser.add_argument(
         "--out", type=Path, required=True, help="nnUNet_raw folder, or the new folder of scribbles"
     )
@@ -264,8 +270,38 @@ def format_coverage(counts: Mapping[int, int], names: Mapping[int, str]) -> str:
     )
 
 
+def find_source(source: Path) -> Path:
+    """The folder of a data set or of labels: a path, or else an id or a name below nnUNet_raw.
+
+    Raises:
+        FileNotFoundError, ValueError: there is none, see `find_raw_dataset`.
+    """
+    if source.exists():
+        return source
+    try:
+        return find_raw_dataset(str(source))
+    except FileNotFoundError as error:
+        if source.name != str(source):  # a path, of which the error says all
+            raise
+        raise FileNotFoundError(f"{source} is no folder here, and {error}") from None
+
+
+def next_command(options: Options) -> str:
+    """How to make a data set of the scribbles of a folder; names are for the user to fill in."""
+    record = read_json(options.out / FOLDER_RECORD, shapes.GENERATED)
+    classes = [value for value in record["values"] if value != BACKGROUND]
+    names = (f"NAME{k}={value}" for k, value in enumerate(classes, 1))
+    scribbles, dense = (shlex.quote(str(path)) for path in (options.out, options.source))
+    return (
+        f"scribble_tools convert folder --images IMAGES --scribbles {scribbles} --dense {dense} "
+        f"--labels background={BACKGROUND} {' '.join(names)} "
+        f"--unlabelled {record['unlabelled']} --name NAME {target()}"
+    )
+
+
 def run(options: Options) -> int:
     """Run the sub-command; return its exit code."""
+    options = replace(options, source=find_source(options.source))
     is_dataset = (options.source / FILE).is_file()
     for_datasets = ("dataset_id", "name", "patient_regex", "keep_unscribbled")
     given = [name for name in for_datasets if getattr(options, name)]
@@ -293,12 +329,7 @@ def run(options: Options) -> int:
         unlabelled = read_json(options.out / FOLDER_RECORD, shapes.GENERATED)["unlabelled"]
         print(f"wrote scribbles to {options.out}; unlabelled voxels have the value {unlabelled}")
         print(format_coverage(counts, {unlabelled: "unlabelled"}))
-        scribbles, dense = (shlex.quote(str(path)) for path in (options.out, options.source))
-        print(
-            f"next: scribble_tools convert folder --images IMAGES --scribbles {scribbles} "
-            f"--dense {dense} --labels background=0 NAME=VALUE ... --unlabelled {unlabelled} "
-            '--name NAME --dataset-id 100 --out "$nnUNet_raw"'
-        )
+        print(f"next: {next_command(options)}")
         if any(is_segmentation(path) for path in find_label_files(options.source)):
             print(
                 "3D Slicer saves the box around its segments alone. Where that is a part of the "

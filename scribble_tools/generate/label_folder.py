@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path, PurePosixPath
 
 from scribble_tools.dataset.case_names import alike_problems
+from scribble_tools.dataset.label_set import MOST_LABELS
 from scribble_tools.generate.drawing import (
     Item,
     Job,
@@ -27,8 +28,6 @@ from scribble_tools.storage.overlap import refuse_overlap
 from scribble_tools.storage.written_record import write_record, written_by_record
 
 FOLDER_RECORD = "generated.json"
-
-MOST_LABELS = 250  # a brain atlas has some 190
 
 
 def find_label_files(folder: Path) -> list[Path]:
@@ -132,7 +131,8 @@ def generate_folder(
         items = [Item(stem_of(path), path, folder / target_name(path)) for path in files]
         counts = scribble_files(job, items, num_processes)
         record = record_of(source, plan, {str(value): value for value in job.classes})
-        write_record({**record, "unlabelled": unlabelled}, folder / FOLDER_RECORD)
+        values = {"values": sorted(found), "unlabelled": unlabelled}
+        write_record({**record, **values}, folder / FOLDER_RECORD)
     return counts
 
 

@@ -25,17 +25,18 @@ from scribble_tools.check.splits import patients_of
 from scribble_tools.dataset.label_set import LabelSet
 from scribble_tools.dataset.raw import FILE, SPLITS, RawDataset
 from scribble_tools.dataset.writing import read_splits
-from scribble_tools.draw.preview import distinct_titles, find_case_files
+from scribble_tools.draw.preview import find_case_files
 from scribble_tools.draw.shown_case import ShownFiles
 from scribble_tools.evaluate.command import evaluate_folders
 from scribble_tools.evaluate.comparison import compare
-from scribble_tools.evaluate.occurring import occurring
+from scribble_tools.evaluate.occurring import occurring, refuse_images
 from scribble_tools.evaluate.scores import ClassScore, in_unit
 from scribble_tools.images.image_files import files_in
 from scribble_tools.images.image_io import image_grid
 from scribble_tools.images.units import MILLIMETRES
 from scribble_tools.parallel import parallel_map
 from scribble_tools.report.cases import CaseLook, draw_strip, look_at
+from scribble_tools.report.names import column_titles, model_of, names_of
 from scribble_tools.report.tables import (
     DISAGREEMENT,
     ISLANDS,
@@ -63,10 +64,16 @@ RECORD_LISTS = ("cases", "patients", "scribbled_cases")  # an entry for every ca
 class Prediction:
     """One model's predictions: its tables by metric name, and its scores where references exist.
 
-    ``confusion`` is `evaluate.confusion.confusion_of_case` of the cases that have a reference.
+    Attributes:
+        title: of its column, and its key.
+        name: which model or folder it is, in words.
+        model: that made it, ``TRAINER__PLANS__CONFIGURATION``; "" where it is not known.
+        confusion: `evaluate.confusion.confusion_of_case` of the cases that have a reference.
     """
 
     title: str
+    name: str
+    model: str
     folder: Path
     tables: Mapping[str, Table]
     scores: Sequence[ClassScore]
@@ -239,9 +246,11 @@ def gather(
     folders = [find_predictions(predictions or fold_folder, ending, fold)]
     if other is not None:
         folders.append(find_predictions(other, ending, fold))
-    titles = distinct_titles(folders)
-    files = find_case_files(dataset, folders, reference, remedy=OWN_IMAGES)
+    titles = column_titles(folders)
+    files = find_case_files(dataset, folders, reference, remedy=OWN_IMAGES, titles=titles)
     shown = (path for case in files for _, path in case.label_maps)
+    predicted = (path for case in files for path in case.predictions.values())
+    refuse_images(predicted, labels, num_processes)
     labels, left_out = occurring(labels, shown, num_processes)
     preprocessed = os.environ.get("nnUNet_preprocessed")
     preprocessed = Path(preprocessed, dataset.name) if preprocessed else None
@@ -280,9 +289,12 @@ def gather(
     trainings = [None if fold_folder is None else read_training(fold_folder)]
     if other is not None:
         trainings.append(_training_of(folders[1]))
+    models = [t.name if t else model_of(f) for t, f in zip(trainings, folders, strict=True)]
     found = [
         Prediction(
             title,
+            name,
+            model,
             folder,
             make_tables(title, cases, classes, scores, looks, groups, unit),
             scores,
@@ -290,8 +302,8 @@ def gather(
             training,
             confusion,
         )
-        for title, folder, (scores, notes, confusion), training in zip(
-            titles, folders, scored, trainings, strict=True
+        for title, name, model, folder, (scores, notes, confusion), training in zip(
+            titles, names_of(folders, models), models, folders, scored, trainings, strict=True
         )
     ]
     comparison, compared = None, []

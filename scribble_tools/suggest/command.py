@@ -16,8 +16,9 @@ from scribble_tools.check.splits import patients_of
 from scribble_tools.dataset.label_set import LabelSet
 from scribble_tools.dataset.raw import FILE, RawDataset, read_label_names, read_label_set
 from scribble_tools.dataset.writing import find_raw_dataset
-from scribble_tools.draw.contact_sheet import save_png, scaled
+from scribble_tools.draw.contact_sheet import save_png
 from scribble_tools.draw.display_plane import display_plane
+from scribble_tools.draw.greys import scaled
 from scribble_tools.draw.shown_case import grey_or_colours, title_of_channel
 from scribble_tools.images.file_kind import normal_form
 from scribble_tools.images.image_files import channel_problems
@@ -35,7 +36,12 @@ from scribble_tools.problems import refuse
 from scribble_tools.suggest.listing import in_words, row_of, table_of, write_list
 from scribble_tools.suggest.new_cases import new_cases
 from scribble_tools.suggest.new_folder import new_folder
-from scribble_tools.suggest.next_command import update_command
+from scribble_tools.suggest.next_command import (
+    PATIENTS,
+    own_patients_in_words,
+    update_command,
+    write_new_patients,
+)
 from scribble_tools.suggest.overview import ShownPlace, overview_figure
 from scribble_tools.suggest.places import Place
 from scribble_tools.suggest.search import (
@@ -196,7 +202,8 @@ def _write(
         )
         legend |= of_case
         files.append(file)
-        picture = scaled(plane.cut(grey_or_colours(image)))
+        organs = plane.cut(prediction) != 0
+        picture = scaled(plane.cut(grey_or_colours(image)), organs, plane.spacing_mm)
         for rank, place in own:
             rows[rank] = row_of(rank, place, image, plane)
             if rank <= ON_OVERVIEW:
@@ -323,6 +330,7 @@ def run(options: Options) -> int:
     model = find_model_of(dataset.name, options.model, options.folds)
     refuse_other_classes(model.folder, dataset)
     print(model_in_words(model))
+    alone: list[str] = []
     if options.images is None:
         cases = training_cases(dataset, options.cases)
         found = suggest(cases, dataset, model, options.out, options)
@@ -334,10 +342,14 @@ def run(options: Options) -> int:
             cases = new_cases(options.images, dataset, Path(inputs), options.exclude)
             known = training_cases(dataset)
             found = _suggest(cases, dataset, model, work, options, known)
+            alone = write_new_patients(options.images, dataset, work, options.exclude)
     style = style_of(dataset, options.label_format and FORMATS[options.label_format])
     print(_summary(found, options.out, style.to_draw))
-    line = update_command(dataset, options.out / LABELS, options.images, options.exclude)
-    print(f"  {line}")
+    table = options.out / PATIENTS
+    new = options.images, options.exclude, table if alone else None
+    print(f"  {update_command(dataset, options.out / LABELS, *new)}")
+    if alone:
+        print(own_patients_in_words(alone, table))
     return 0
 
 

@@ -11,7 +11,7 @@ from scribble_tools.cli import main
 from scribble_tools.convert.source import SourceCase
 from scribble_tools.convert.stroke_changes import count_changes, merge
 from scribble_tools.convert.update import extend_splits
-from scribble_tools.suggest.next_command import update_command
+from scribble_tools.suggest.next_command import update_command, write_new_patients
 from tests.scribble_tools.images.test_slicer_segmentation import write_seg
 
 SHAPE = (3, 12, 14)
@@ -169,6 +169,59 @@ def test_patients_of_new_cases_are_found_as_those_of_the_first_ones(raw, capsys)
     assert record_of(raw)["patients"]["p2_c"] == "p2"
     assert "patient of its own" not in capsys.readouterr().out
     assert main(["check", str(raw)]) == 0
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_the_line_of_suggest_is_taken_where_the_first_regex_does_not_fit(
+    raw, recorded, capsys, monkeypatch
+):
+    root = raw.parents[1]
+    if not recorded:  # a record of an earlier version
+        content = record_of(raw)
+        del content["patient_regex"]
+        (raw / "conversion.json").write_text(json.dumps(content))
+    add_case(root, "scan7")
+    monkeypatch.chdir(root)
+    alone = write_new_patients(Path("more"), raw, root)
+    assert alone == ["scan7"]
+    line = update_command(raw, Path("next"), Path("more"), patients=Path("patients.csv"))
+    assert "regex" not in line and " --patients patients.csv " in line
+    assert main(line.split()[1:]) == 0
+    assert record_of(raw)["patients"]["scan7"] == "scan7"
+
+
+def test_where_the_first_regex_fits_no_table_of_patients_is_needed(raw):
+    root = raw.parents[1]
+    add_case(root, "p2_c")
+    assert write_new_patients(root / "more", raw, root) == []
+    add_case(root, "scan7")
+    assert write_new_patients(root / "more", raw, root) == ["scan7"]
+    assert (root / "patients.csv").read_text().split() == ["case,patient", "p2_c,p2", "scan7,scan7"]
+
+
+def test_new_images_in_which_nothing_was_drawn_are_passed_over(raw, capsys):
+    root = raw.parents[1]
+    values = np.zeros(SHAPE, np.uint8)
+    values[1, 2:6, 2:6], values[1, 8, 2:9] = 101, 201  # a prediction and a mark
+    for name in ("p2_c", "p9_a"):
+        add_case(root, name)
+    write(root / "next" / "p9_a.nii.gz", values)
+    assert update(raw, images="more") == 1, "nobody says that it comes from `suggest`"
+    beside = {"names": {"101": "prediction: LV"}, "voxels": {"p9_a": {"101": 16, "201": 7}}}
+    content = json.dumps({"values": [101, 201], "segments": [], **beside})
+    (root / "next" / "not_strokes.json").write_text(content)
+    capsys.readouterr()
+    assert update(raw, images="more") == 0
+    assert "0 cases changed, 1 new, 1 with nothing new\n" in capsys.readouterr().out
+    assert "p9_a" not in record_of(raw)["cases"]
+    assert not list(raw.glob("*/p9_a*")) and list(raw.glob("*/p2_c*"))
+    values[0, 0, 0:4] = 101  # by somebody who takes it for LV
+    write(root / "next" / "p9_a.nii.gz", values)
+    files = snapshot(raw)
+    assert update(raw, images="more") == 0
+    out = capsys.readouterr().out
+    assert "note: p9_a.nii.gz: 4 voxels were drawn with 'prediction: LV' (101): draw with 2" in out
+    assert snapshot(raw) == files
 
 
 def test_where_nothing_tells_the_patients_of_new_cases_they_are_asked_for(raw, capsys):
@@ -385,6 +438,25 @@ def test_a_segmentation_of_slicer_passes_over_predictions_and_marks(of_segments)
     assert update(raw) == 0
     after = labels_of(raw, "a")
     assert (after[2] != 2).sum() == 5 and (after[2, 4, 3:8] == 0).all()
+
+
+def test_a_new_segmentation_of_slicer_in_which_nothing_was_drawn_is_passed_over(
+    of_segments, capsys
+):
+    raw, image, layer = of_segments
+    root = raw.parents[1]
+    (root / "more").mkdir()
+    segments = [("Right ventricle", 1, 0), ("look here", 2, 0)]
+    for name, drawn in (("c", layer == 1), ("d", layer == 3)):
+        sitk.WriteImage(image, str(root / "more" / f"{name}.nii.gz"))
+        values = np.where(drawn, 1, np.where(layer == 2, 2, 0)).astype(np.uint8)
+        write_seg(root / "next" / f"{name}.seg.nrrd", image, values, segments)
+    voxels = {name: {"look here": 11} for name in "cd"}
+    content = {"values": [], "segments": ["look "], "voxels": voxels}
+    (root / "next" / "not_strokes.json").write_text(json.dumps(content))
+    assert update(raw, images="more") == 0
+    assert " 1 new, 1 with nothing new\n" in capsys.readouterr().out
+    assert (labels_of(raw, "c") == 1).sum() == 5 and not list(raw.glob("*/d*"))
 
 
 def test_an_unlabelled_segment_takes_no_class_along_whose_name_begins_alike(tmp_path):

@@ -286,6 +286,27 @@ def test_of_many_unknown_values_it_is_asked_whether_they_are_images(folders, val
     assert note == f"reference values {shown}{more} count as background"
 
 
+def test_images_in_the_place_of_predictions_are_refused_in_one_sentence(folders, capsys):
+    prediction, reference = folders
+    for number, words in ((251, ["--labels", "1"]), (253, [])):  # 0, 1 and 2 are known
+        array = (np.arange(3 * 8 * 18) % number).astype(np.uint16).reshape(3, 8, 18)
+        for case in ("c0", "c1", "c2"):
+            for folder, own in ((prediction, array), (reference, array % 3)):
+                write(folder, f"{case}.nii.gz", own, (10, 2, 1))
+        arguments = ["evaluate", str(prediction), str(reference), "-np", "1", *words]
+        assert main(arguments) == 0, "249 and 250 values are perhaps an atlas'"
+        array[0, 0] = np.arange(1000, 1018)
+        for case in ("c0", "c1", "c2"):
+            write(prediction, f"{case}.nii.gz", array, (10, 2, 1))
+        capsys.readouterr()
+        assert main(arguments) == 1
+        error = capsys.readouterr().err
+        assert "3 problems, nothing scored:\n" in error
+        said = "3 files: each holds more than 250 values that are no class: is it an image?\n"
+        assert error.count("is it an image?") == 1 and said in error
+        assert str(prediction / "c0.nii.gz") in error
+
+
 def test_extra_files_and_unknown_values_are_noted(folders):
     prediction, reference = folders
     some = evaluate_folders(prediction, reference, labels=None, cases=["c0"], num_processes=1)

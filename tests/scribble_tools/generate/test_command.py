@@ -178,6 +178,25 @@ def test_folder_of_labels(tmp_path, capsys):
     assert record["unlabelled"] == 3 and record["classes"]["1"]["length"] == [0.5, 2.9]
 
 
+def test_the_next_line_of_a_folder_has_its_values_and_a_free_id(tmp_path, monkeypatch, capsys):
+    raw = tmp_path / "raw"
+    for number in (100, 101):
+        (raw / f"Dataset{number}_Mine").mkdir(parents=True)
+    monkeypatch.setenv("nnUNet_raw", str(raw))
+    write(tmp_path / "dense" / "a.nii.gz", heart() * 4)
+    write(tmp_path / "images" / "a.nii.gz", heart().astype(np.float32) * 1.5)
+    folders = str(tmp_path / "dense"), "--out", str(tmp_path / "drawn")
+    assert main(["generate", *folders, "-np", "1"]) == 0
+    (line,) = (n for n in capsys.readouterr().out.splitlines() if n.startswith("next: "))
+    assert "--labels background=0 NAME1=4 NAME2=8 --unlabelled 9 --name NAME " in line
+    assert line.endswith('--dataset-id 102 --out "$nnUNet_raw"')
+    line = line.replace("IMAGES", str(tmp_path / "images")).replace('"$nnUNet_raw"', str(raw))
+    for name, own in (("NAME1", "wall"), ("NAME2", "cavity"), ("NAME", "Hearts")):
+        line = line.replace(name, own)
+    assert main(line.split()[2:]) == 0
+    assert (raw / "Dataset102_Hearts" / "labelsTr_dense" / "a.nii.gz").is_file()
+
+
 def test_folder_with_a_chosen_value_for_unlabelled(tmp_path):
     write(tmp_path / "dense" / "a.nii.gz", heart())
     generate_folder(tmp_path / "dense", tmp_path / "out", ScribblePlan(), unlabelled=255)
@@ -291,6 +310,28 @@ def test_dataset(dataset, tmp_path, capsys):
     assert record["preset"] == "scribblebench" and record["seed"] == 0
     assert record["classes"]["wall"]["styles"] == list(STYLES)
     assert record["patients"]["p0_f1"] == "p0" and "numpy" in record["versions"]
+
+
+def test_a_data_set_is_found_by_id_and_name(dataset, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("nnUNet_raw", str(tmp_path))
+    for number, source in enumerate(("7", dataset.name), 104):
+        words = f"generate {source} --dataset-id {number} --out {tmp_path} --every-nth-slice 2"
+        assert main([*words.split(), "--patient-regex", r"(p\d)_"]) == 0
+        assert (tmp_path / f"Dataset{number}_HeartScribbles" / "labelsTr").is_dir()
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "7" / "a.nii.gz", heart())
+    assert main("generate 7 --out drawn -np 1".split()) == 0, "what is there goes first"
+    capsys.readouterr()
+    for source, said in (
+        ("8", "8 is no folder here, and data set 8 in "),
+        ("Dataset008_X", "Dataset008_X is no folder here, and data set Dataset008_X in "),
+        ("there/dense", "error: there/dense is not a folder\n"),
+    ):
+        assert main(f"generate {source} --dataset-id 110 --out new".split()) == 1
+        assert said in capsys.readouterr().err
+    monkeypatch.delenv("nnUNet_raw")
+    assert main("generate 8 --dataset-id 110 --out new".split()) == 1
+    assert "8 is no folder, and nnUNet_raw is not set" in capsys.readouterr().err
 
 
 def test_dataset_is_the_same_for_any_number_of_processes(dataset, tmp_path, processes):
