@@ -8,7 +8,9 @@ scribble, 1 RV, 2 myocardium, 3 LV, 4 unlabelled. 4 becomes nnU-Net's ignore lab
 from __future__ import annotations
 
 import argparse
+import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,22 +28,59 @@ LABELS = LabelMapping({"background": (0,), "RV": (1,), "MYO": (2,), "LV": (3,)},
 ROWS = (Row("[ACDC](#acdc) with the scribbles of Valvano et al.", "`acdc`", "4", "0"),)
 NIFTI = (".nii", ".nii.gz")
 CASE = re.compile(r"(patient\d{3})_frame\d{2}")
+IMAGE_OR_DENSE = re.compile(CASE.pattern + "(_gt)?")
+SCRIBBLE = re.compile(CASE.pattern + "_scribble")
+LISTED = 5  # of the files with the same names
 
 
-def _by_stem(folder: Path, pattern: str) -> dict[str, Path]:
-    """File name without ``.nii`` or ``.nii.gz`` to file, of the files below ``folder``."""
+def _by_stem(folder: Path, form: re.Pattern[str], option: str) -> dict[str, Path]:
+    """File name without ``.nii`` or ``.nii.gz`` to file, of the files below ``folder``.
+
+    Args:
+        form: of the names that are looked for.
+        option: that said ``folder``.
+    """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder")
+    paths = [p for p in files_below(folder) if file_ending_of(p) in NIFTI]
+    paths = [path for path in paths if form.fullmatch(stem_of(path))]
     found, twice = {}, []
-    for path in files_below(folder, pattern):
-        if file_ending_of(path) not in NIFTI:
-            continue
+    for path in paths:
         if (stem := stem_of(path)) in found:
             twice.append(f"{found[stem]} and {path}")
         found[stem] = path
     if twice:
-        raise ValueError("files of the same name, keep one of each:\n" + "\n".join(twice))
+        more = f"\nand {len(twice) - LISTED} more" * (len(twice) > LISTED)
+        apart = folders_apart(paths)
+        one = f"give one of the folders: {option} {quote(apart[0])}" if apart else ""
+        raise ValueError(
+            f"files of the same name, {one or 'keep one of each'}:\n"
+            + "\n".join(twice[:LISTED])
+            + more
+        )
     return found
+
+
+def folders_apart(paths: Sequence[Path]) -> list[Path]:
+    """Folders without files of the same name, where several folders hold such.
+
+    Returns:
+        Those that hold most of the names, the fullest first; nothing where no names are alike.
+    """
+    by_stem: dict[str, list[Path]] = {}
+    for path in paths:
+        by_stem.setdefault(stem_of(path), []).append(path)
+    folders: dict[Path, int] = {}
+    for own in (own for own in by_stem.values() if len(own) > 1):
+        common = Path(os.path.commonpath([path.parent for path in own]))
+        for path in own:
+            if path.parent != common:
+                folders[common / path.relative_to(common).parts[0]] = 0
+    for folder in folders:
+        stems = [stem_of(path) for path in paths if folder in path.parents]
+        folders[folder] = len(stems) if len(set(stems)) == len(stems) else 0
+    full = [folder for folder, number in folders.items() if 2 * number >= len(by_stem)]
+    return sorted(full, key=lambda folder: (-folders[folder], folder))
 
 
 def find_images(images: Path) -> dict[str, Path]:
@@ -51,8 +90,7 @@ def find_images(images: Path) -> dict[str, Path]:
         FileNotFoundError: there is no such folder.
         ValueError: a file name occurs twice.
     """
-    files = _by_stem(images, "patient*.nii*")
-    return {case: path for case, path in files.items() if CASE.fullmatch(case)}
+    return _by_stem(images, CASE, "--images")
 
 
 def find_cases(images: Path, scribbles: Path) -> dict[str, dict[str, Path]]:
@@ -66,12 +104,10 @@ def find_cases(images: Path, scribbles: Path) -> dict[str, dict[str, Path]]:
         FileNotFoundError: a folder is missing, there is no scribble, or scribbles lack an image.
         ValueError: a file name occurs twice.
     """
-    files = _by_stem(images, "patient*.nii*")
+    files = _by_stem(images, IMAGE_OR_DENSE, "--images")
     cases, lost = {}, []
-    for name, path in _by_stem(scribbles, "*_scribble.nii*").items():
+    for name, path in _by_stem(scribbles, SCRIBBLE, "--scribbles").items():
         case = name.removesuffix("_scribble")
-        if not CASE.fullmatch(case):
-            continue
         if case not in files:
             lost.append(case)
             continue
@@ -128,13 +164,19 @@ def recognise(seen: Seen) -> Advice | None:
     if not images and not scribbles:
         return None
     here = quote(seen.folder)
+    strokes, *others = folders_apart(scribbles) or [seen.folder]
+    folders = ", or ".join(map(quote, others))
+    advice = [
+        "IMAGES is the folder that holds patientNNN/" * (not images),
+        "SCRIBBLES is the folder of patientNNN_frameMM_scribble.nii.gz" * (not scribbles),
+        f"scribbles of the same names lie elsewhere, too: --scribbles {folders}" * bool(others),
+    ]
     return Advice(
         "ACDC" + ", scribbles as Valvano et al. name them" * bool(scribbles),
-        "IMAGES is the folder that holds patientNNN/" * (not images)
-        + "SCRIBBLES is the folder of patientNNN_frameMM_scribble.nii.gz" * (not scribbles),
+        "; ".join(filter(None, advice)),
         (
             *("convert acdc --images", here if images else "IMAGES"),
-            *("--scribbles", here if scribbles else "SCRIBBLES", target()),
+            *("--scribbles", quote(strokes) if scribbles else "SCRIBBLES", target()),
         ),
     )
 

@@ -25,6 +25,7 @@ from scribble_tools.convert.formats import Advice, Row, Seen, quote, target
 from scribble_tools.convert.source import Source, SourceCase
 from scribble_tools.convert.target import Target, add_target_arguments
 from scribble_tools.dataset.label_mapping import BACKGROUND, LabelMapping
+from scribble_tools.dataset.origin import predicted_by
 from scribble_tools.dataset.patients import patient_in
 from scribble_tools.dataset.raw import (
     FILE,
@@ -246,8 +247,14 @@ def recognise(seen: Seen) -> Advice | None:
 
 
 def find_dataset(folder: Path) -> tuple[Path, bool] | None:
-    """nnU-Net's data set in or just below a folder, and whether it has an ignore label."""
-    dataset_json = find_dataset_json((folder, *sorted(p for p in folder.iterdir() if p.is_dir())))
+    """nnU-Net's data set in or just below a folder, and whether it has an ignore label.
+
+    Predictions lie beside a dataset.json, too, and are none.
+    """
+    below = sorted(p for p in folder.iterdir() if p.is_dir() and not predicted_by(p))
+    dataset_json = find_dataset_json((folder, *below))
+    if dataset_json and predicted_by(dataset_json.parent):
+        return None
     try:
         names = read_label_names(dataset_json).values() if dataset_json else ()
     except (OSError, ValueError):

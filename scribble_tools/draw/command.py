@@ -97,7 +97,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--crop",
         action="store_true",
-        help="show only the surroundings of strokes and reference, with greys for them",
+        help="show only the surroundings of strokes and reference",
     )
     parser.add_argument(
         "-np", type=positive_int, default=2, dest="num_processes", help="processes (default: 2)"

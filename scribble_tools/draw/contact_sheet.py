@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from scipy.ndimage import distance_transform_edt, label
 
+from scribble_tools.draw.greys import scaled
 from scribble_tools.storage.file_sets import written_atomically
 
 # Okabe & Ito's colours, told apart with any colour vision; 0 is the background scribble.
@@ -45,6 +46,11 @@ class Panel:
     labels: np.ndarray
     hidden: int = 0
     strokes: bool = False
+
+    @property
+    def organs(self) -> np.ndarray:
+        """Where it shows anything but background."""
+        return (self.labels != self.hidden) & (self.labels != 0)
 
 
 def colour_of(value: int) -> tuple[float, float, float]:
@@ -103,6 +109,23 @@ def labelled_slices(panel: Panel) -> np.ndarray:
     return np.flatnonzero((panel.labels != panel.hidden).any(axis=(1, 2)))
 
 
+def organs_of(
+    panels: Sequence[Panel], slices: Sequence[int], reference: str = "reference"
+) -> np.ndarray | None:
+    """Where in these slices strokes and reference have organs, or else predictions; None: nowhere.
+
+    Args:
+        reference: title of the panel with the reference.
+    """
+    slices = list(slices)
+    known = [panel for panel in panels if panel.strokes or panel.title == reference]
+    for some in (known, panels):
+        masks = [replace(panel, labels=panel.labels[slices]).organs for panel in some]
+        if any(mask.any() for mask in masks):
+            return np.logical_or.reduce(masks)
+    return None
+
+
 def choose_slices(panel: Panel, count: int) -> list[int]:
     """Up to ``count`` labelled slices, spread over their range.
 
@@ -120,15 +143,6 @@ def choose_slices(panel: Panel, count: int) -> list[int]:
         second = np.abs(run - run.mean()) if panel.strokes else -pixels[run]
         chosen.append(int(run[np.lexsort((second, -number_of_labels[run]))[0]]))
     return chosen
-
-
-def scaled(image: np.ndarray) -> np.ndarray:
-    """Slices scaled to 0..1, so that outliers do not darken them; 8-bit colours as they are."""
-    if image.ndim == 4 and image.dtype == np.uint8:
-        return image / np.float32(255)
-    image = np.nan_to_num(image.astype(np.float32), posinf=0, neginf=0)
-    low, high = np.percentile(image, (1, 99))
-    return np.clip((image - low) / max(high - low, 1e-6), 0, 1)
 
 
 def _paled(colours: np.ndarray) -> np.ndarray:
@@ -218,7 +232,7 @@ def contact_sheet(
     figure, corners = _empty_sheet(title, column_titles, row_titles, panel_size, handles, notes)
 
     (axis,) = figure.axes
-    shown = scaled(image[slices])
+    shown = scaled(image[slices], organs_of(panels, slices), spacing_mm)
     beneath = _paled(shown) if shown.ndim == 4 else shown
     for row, (first, *others) in enumerate(corners):
         place = {"aspect": "auto", "origin": "upper", "extent": _extent(first, panel_size)}

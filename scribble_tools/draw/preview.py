@@ -38,7 +38,7 @@ def preview_case(
         dataset_json: see `read_case`.
         slices: to show, as numbered in the file; default: up to ``max_slices`` (None: all) that
             have scribbles (``contact_sheet.choose_slices``).
-        crop: show, and scale the greys to, the surroundings of strokes and reference.
+        crop: show only the surroundings of strokes and reference.
 
     Returns:
         ``picture`` (file name), ``slices``, ``slice_axis`` (``"x"``, ``"y"`` or ``"z"`` of the
@@ -117,6 +117,7 @@ def find_case_files(
     cases: Sequence[str] | None = None,
     channel: int = 0,
     remedy: str = "choose other cases with --cases?",
+    titles: Sequence[str] | None = None,
 ) -> list[ShownFiles]:
     """Gather the files of the cases of a raw data set.
 
@@ -128,6 +129,7 @@ def find_case_files(
         cases: default: all that have a prediction; without predictions, all in labelsTr.
         channel: of the image.
         remedy: what to say where files are missing.
+        titles: of the predictions' columns; default: `distinct_titles`.
 
     Raises:
         FileNotFoundError: a folder, or an image, prediction or reference is missing; the message
@@ -149,9 +151,10 @@ def find_case_files(
         for folder in references
         for case, path in label_files_like(folder, ending).items()
     }
+    titles = distinct_titles(predictions) if titles is None else titles
     predicted = {
         title: label_files_like(folder, ending)
-        for title, folder in zip(distinct_titles(predictions), predictions, strict=True)
+        for title, folder in zip(titles, predictions, strict=True)
     }
     if cases is None:
         cases = sorted(set().union(*predicted.values()) if predictions else scribbles)

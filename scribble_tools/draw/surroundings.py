@@ -28,9 +28,8 @@ def surroundings(
     """
     drawn = [panel for panel in panels if panel.strokes]
     known = [panel for panel in panels if panel.strokes or panel.title == reference]
-    organs = [(p.labels != p.hidden) & (p.labels != 0) for p in known]
     for masks in (
-        organs,
+        [panel.organs for panel in known],
         [panel.labels != panel.hidden for panel in drawn],
         [panel.labels != panel.hidden for panel in panels],
     ):
@@ -59,7 +58,7 @@ def outside_in_words(panels: Sequence[Panel], window: tuple[slice, slice]) -> st
     """That a picture is cropped, and how much of which label map that hides."""
     hidden = []
     for panel in panels:
-        labelled = (panel.labels != panel.hidden) & (panel.labels != 0)
+        labelled = panel.organs
         total, inside = labelled.sum(), labelled[:, window[0], window[1]].sum()
         if inside < total:
             percent = 100 * (total - inside) / total

@@ -75,6 +75,7 @@ def comparison_figure(
     names: tuple[str, str],
     missing_hd95: str = "exclude",
     unit: str = MILLIMETRES,
+    sides: tuple[str, str] = ("PRED", "OTHER"),
 ) -> Figure:
     """Draw Dice, HD95 and islands: left each case's two values, right their differences.
 
@@ -83,11 +84,13 @@ def comparison_figure(
         comparison: their `compare`, whose means and intervals are drawn.
         names: of the two predictions.
         unit: of lengths, see `images.units`.
+        sides: words for the two predictions.
 
     Raises:
         ValueError: a case or class is on one side only.
     """
     scores, other = match_scores(scores, other)
+    own_word, other_word = sides
     labels = list(comparison["per_class"])
     metrics = [in_unit(metric, unit) for metric in METRICS if metric.name in SHOWN]
     size = (max(11, 3 + 1.8 * len(labels)), 3.2 * len(metrics) + 1.2)
@@ -111,7 +114,7 @@ def comparison_figure(
             + f" ({counted(lacking, 'pair')} without a value, not drawn)" * bool(lacking),
             fontsize=10,
         )
-        right.set_title("PRED minus OTHER; mean and 95 % interval", fontsize=10)
+        right.set_title(f"{own_word} minus {other_word}; mean and 95 % interval", fontsize=10)
         left.set_ylabel(metric.title)
         right.set_ylabel(f"difference of {metric.title}")
         ticks = [textwrap.fill(label, 12) for label in labels]
@@ -124,15 +127,15 @@ def comparison_figure(
     figure.align_ylabels()
     handles = [
         *(
-            Line2D([], [], color=colour, marker="o", ms=4, label=f"PRED {word}")
+            Line2D([], [], color=colour, marker="o", ms=4, label=f"{own_word} {word}")
             for word, colour in (("better", BETTER), ("worse", WORSE), ("equal", EQUAL))
         ),
         Line2D([], [], color="black", marker="D", mec="white", label="mean"),
     ]
     cases = len({score.case for score in scores})
     figure.suptitle(
-        f"PRED: {names[0]}\nOTHER: {names[1]}\n"
-        f"{counted(cases, 'case')}; left panels: OTHER on the left, PRED on the right of each pair",
+        f"{own_word}: {names[0]}\n{other_word}: {names[1]}\n{counted(cases, 'case')}; "
+        f"left panels: {other_word} on the left, {own_word} on the right of each pair",
         fontsize=10,
     )
     figure.legend(handles=handles, loc="lower center", ncols=4, fontsize=9)

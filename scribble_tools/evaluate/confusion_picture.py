@@ -19,6 +19,7 @@ CHANGED = LinearSegmentedColormap.from_list("changed", (BETTER, "#FFFFFF", WORSE
 LEAST_SCALE = 5.0  # per cent; smaller confusions are to look small
 MOST_PARTS = 24  # more have no room for their numbers: then the most confused are shown
 NAME_WIDTH = 16  # letters in a line
+TITLE_WIDTH = 40  # a trainer's name is not broken
 LUMINANCE, DARK = np.array((0.2126, 0.7152, 0.0722)), 0.4  # below, white is read better than black
 
 
@@ -76,13 +77,17 @@ def most_confused(matrices: Sequence[np.ndarray]) -> list[int]:
 
 
 def confusion_figure(
-    matrices: Mapping[str, np.ndarray], parts: Sequence[str], difference: np.ndarray | None = None
+    matrices: Mapping[str, np.ndarray],
+    parts: Sequence[str],
+    difference: np.ndarray | None = None,
+    sides: tuple[str, str] = ("PRED", "OTHER"),
 ) -> Figure:
     """Draw matrices in per cent of the true part, side by side.
 
     Args:
         matrices: by title, (parts true, parts predicted); NaN in rows that no reference has.
         difference: in percentage points, of the first matrix minus the second.
+        sides: words for the two.
     """
     note = "% of all voxels of the true class; grey: right, coloured: confused"
     if difference is not None:
@@ -96,7 +101,7 @@ def confusion_figure(
     off = ~np.eye(len(parts), dtype=bool)
     panels = [(title, matrix, False) for title, matrix in matrices.items()]
     if difference is not None:
-        panels.append(("PRED minus OTHER, percentage points", difference, True))
+        panels.append((f"{sides[0]} minus {sides[1]}, percentage points", difference, True))
     cell = 0.85 if len(parts) <= 6 else 0.55
     side = max(2.6, cell * len(parts))
     size = ((side + 1.6) * len(panels), side + 1.9)
@@ -110,6 +115,6 @@ def confusion_figure(
             values = np.abs(matrix[off & np.isfinite(matrix)])
             largest = values.max(initial=LEAST_SCALE / 5) if signed else max(shared)
             _draw(axis, matrix, parts, largest, signed)
-            axis.set_title(textwrap.fill(title, max(24, int(8 * side))), fontsize=10)
+            axis.set_title(textwrap.fill(title, max(TITLE_WIDTH, int(8 * side))), fontsize=10)
         figure.supxlabel(textwrap.fill(note, int(11 * size[0])), fontsize=8, color="0.35")
     return figure

@@ -202,6 +202,20 @@ def _mean_and_sd(numbers: Mapping[str, float], metric: Metric) -> str:
     )
 
 
+def _as_set(settings: Mapping[str, object]) -> dict[str, str]:
+    """The settings that are set, as text; what is as usual is in the JSON file alone."""
+    shown = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):  # values of labels
+            value = [f"{label}={','.join(map(str, values))}" for label, values in value.items()]
+        if isinstance(value, list):
+            value = ", ".join(map(str, value))
+        usual = name == "missing_hd95" and value == MISSING_HD95[0]
+        if not usual and value is not None and value is not False and value != "":
+            shown[name] = str(value)
+    return shown
+
+
 def format_markdown(summary: Mapping[str, dict], settings: Mapping[str, object]) -> str:
     """The summary as a Markdown document: settings, all statistics, empty cases."""
     resampled, unit = summary["resampled"], str(settings.get("unit", MILLIMETRES))
@@ -231,7 +245,7 @@ def format_markdown(summary: Mapping[str, dict], settings: Mapping[str, object])
     )
     return (
         "# Evaluation\n\n"
-        + "".join(f"- {titles[name]}: {value}\n" for name, value in settings.items())
+        + "".join(f"- {titles[name]}: {text}\n" for name, text in _as_set(settings).items())
         + f"- confidence intervals: {intervals_in_words(resampled)}\n"
         "- overall: mean over classes, for islands the sum; its SD, median and n are those of the "
         "cases' means (sums) over classes\n\n"

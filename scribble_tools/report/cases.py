@@ -12,7 +12,8 @@ import numpy as np
 
 from scribble_tools.check.annotations import classes_of
 from scribble_tools.dataset.label_set import LabelSet
-from scribble_tools.draw.contact_sheet import choose_slices, overlay
+from scribble_tools.draw.contact_sheet import choose_slices, organs_of, overlay
+from scribble_tools.draw.greys import scaled
 from scribble_tools.draw.shown_case import ShownCase, ShownFiles, read_case
 from scribble_tools.evaluate.scores import connected_components
 from scribble_tools.images.image_io import image_grid
@@ -101,10 +102,10 @@ def _thumbnail(shown: ShownCase, title: str) -> bytes:
     number = int((labels != 0).sum(axis=(1, 2)).argmax())
     image = shown.image[number].astype(np.float32)
     grey = image.mean(axis=-1) if image.ndim == 3 else image
-    low, high = np.nanpercentile(grey, (1, 99))
-    grey = np.nan_to_num(np.clip((grey - low) / max(high - low, 1e-6), 0, 1))
+    spacing_mm = shown.plane.spacing_mm
+    grey = scaled(grey[None], organs_of(shown.panels, [number]), spacing_mm)[0]
     picture = overlay(labels[number], 0, 0.5)
-    return blend(grey, picture, shown.plane.spacing_mm, THUMBNAIL_PIXELS)
+    return blend(grey, picture, spacing_mm, THUMBNAIL_PIXELS)
 
 
 def look_at(

@@ -16,6 +16,7 @@ from scribble_tools.evaluate.confusion import (
 from scribble_tools.evaluate.confusion_picture import confusion_figure
 from scribble_tools.evaluate.confusion_report import LISTED, confused
 from scribble_tools.report.data import ReportData
+from scribble_tools.report.names import OTHER, THIS
 from scribble_tools.text_tables import interval, number
 
 SMALL = 6  # parts of a single matrix that is read well without the page's whole width
@@ -52,10 +53,10 @@ def confusion_section(data: ReportData) -> tuple[Figure, dict] | None:
     parts, difference = list(parts_of(data.labels)), numbers.pop("difference", None)
     matrices = {title: confusion_matrix(rows, parts) for title, rows in numbers.items()}
     if difference is not None:
-        own, other = matrices.items()
-        matrices = {f"PRED: {own[0]}": own[1], f"OTHER: {other[0]}": other[1]}
+        named = [f"{side.title}: {side.name}" for side in data.predictions]
+        matrices = dict(zip(named, matrices.values(), strict=True))
         differing = confusion_matrix(difference, parts, "difference")
-        figure = confusion_figure(matrices, parts, differing)
+        figure = confusion_figure(matrices, parts, differing, (THIS, OTHER))
     else:
         figure = confusion_figure(matrices, parts)
     found = confused(numbers[data.prediction.title], "percent")

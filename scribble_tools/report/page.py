@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import math
+import textwrap
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from scribble_tools.check.findings import group_findings
+from scribble_tools.check.findings import format_lines, group_findings
 from scribble_tools.dataset.provenance import package_versions
 from scribble_tools.evaluate.comparison_picture import comparison_figure
 from scribble_tools.evaluate.scores import in_unit
@@ -28,7 +28,9 @@ from scribble_tools.report.figures import (
     plot_style,
     training_figure,
 )
+from scribble_tools.report.names import OTHER, THIS
 from scribble_tools.report.pictures import encode_figure, encode_file, svg_uri, webp_uri
+from scribble_tools.report.record import record_in_words
 from scribble_tools.report.rows import (
     OVERALL,
     TERM,
@@ -91,16 +93,20 @@ def _comparison(data: ReportData) -> dict | None:
     if len(data.predictions) == 1:
         return None
     own, other = data.predictions
-    names = (own.title, other.title)
+    names = (own.name, other.name)
     if data.comparison is not None:
-        drawn = comparison_figure(own.scores, other.scores, data.comparison, names, unit=data.unit)
+        both = own.scores, other.scores
+        drawn = comparison_figure(
+            *both, data.comparison, names, unit=data.unit, sides=(THIS, OTHER)
+        )
         figure = webp_uri(encode_figure(drawn, FIGURE_DOTS_PER_INCH))
         caption = "Both models' values of every case, and their differences"
     else:
         metric = data.ranking.metric
         pairs = [side.tables[metric.name].overall for side in (own, other)]
-        figure = _figure_uri(paired_figure(metric, *pairs, names))
-        caption = "Every case: PRED's value over OTHER's; on the line they are equal"
+        titles = (f"{THIS}: {own.name}", f"{OTHER}: {other.name}")
+        figure = _figure_uri(paired_figure(metric, *pairs, titles))
+        caption = f"Every case: {THIS}'s value over {OTHER}'s; on the line they are equal"
     rows = [
         {
             "class": OVERALL if name is None else name,
@@ -252,16 +258,14 @@ def render(data: ReportData, command: str) -> str:
         training=trained,
         check=data.check,
         findings=group_findings(data.check.findings),
+        lines_to_paste=textwrap.dedent(format_lines(data.check.findings)),
         grids=_grids(data),
         num_training=len(data.grids),
         num_test=data.num_test,
         channels=data.channels,
         labels={name: ", ".join(map(str, v)) for name, v in data.labels.classes.items()},
         ignore=data.labels.ignore,
-        record={
-            key: value if isinstance(value, str) else json.dumps(value)
-            for key, value in data.record.items()
-        },
+        record=record_in_words(data.record),
     )
 
 
@@ -285,6 +289,7 @@ def as_json(data: ReportData, command: str) -> dict:
         "predictions": [
             {
                 "title": prediction.title,
+                "name": prediction.name,
                 "folder": str(prediction.folder),
                 "statistics": {
                     name: named(table.statistics[:-1], table.statistics[-1])

@@ -10,6 +10,7 @@ import numpy as np
 
 from scribble_tools.evaluate.scores import Metric, in_unit
 from scribble_tools.report.data import Prediction, ReportData
+from scribble_tools.report.names import OTHER, THIS
 from scribble_tools.report.pictures import webp_uri
 from scribble_tools.report.tables import ISLANDS, SCORED, UNSCORED, VOLUME
 from scribble_tools.report.verdict import difference
@@ -153,7 +154,7 @@ def cards_of(data: ReportData) -> list[tuple[str, str, str]]:
         detail = "" if between == "-" else f"95 % CI {between}"
         cards.append(
             (
-                f"{title}, against {data.predictions[1].title}",
+                f"{title}, {THIS} minus {OTHER}",
                 number(numbers["mean"], metric.decimals, signed=True),
                 detail,
             )
@@ -173,7 +174,7 @@ def _counted(words: Sequence[str]) -> str:
 def unfinished_of(data: ReportData) -> list[str]:
     """A sentence for each model whose training has not ended."""
     return [
-        p.training.unfinished if p is data.prediction else f"{p.title}: {p.training.unfinished}"
+        p.training.unfinished if p is data.prediction else f"{p.name}: {p.training.unfinished}"
         for p in data.predictions
         if p.training and p.training.unfinished
     ]

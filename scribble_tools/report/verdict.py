@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from scribble_tools.report.data import ReportData
-from scribble_tools.report.tables import Table
+from scribble_tools.report.data import Prediction, ReportData
+from scribble_tools.report.names import OTHER
+from scribble_tools.report.tables import DISAGREEMENT, Table
 from scribble_tools.text_tables import number
 from scribble_tools.wording import counted
 
@@ -29,24 +30,45 @@ def what_was_predicted(data: ReportData) -> str:
 def title_of(data: ReportData) -> str:
     """The report's title in words."""
     name = re.sub(r"^Dataset\d{3}_", "", data.dataset.name).replace("_", " ")
-    training = data.prediction.training
-    by = training.name.split("__")[0] if training else data.prediction.title
-    against = f", compared with {data.predictions[1].title}" if len(data.predictions) > 1 else ""
-    return f"{name}: {what_was_predicted(data)} segmented by {by}{against}"
+    own, *others = _short_names(data.predictions)
+    by = f"segmented by {own}" if data.prediction.model else f"of {own}"
+    against = f", compared with {others[0]}" if others else ""
+    return f"{name}: {what_was_predicted(data)} {by}{against}"
+
+
+def _short_names(predictions: Sequence[Prediction]) -> list[str]:
+    """The trainers, if they tell models apart, and folders."""
+    trainers = [prediction.model.split("__")[0] for prediction in predictions]
+    told_apart = len(set(trainers)) == len(trainers)
+    return [
+        (trainer if told_apart else own.name) if own.model else f"the folder {own.name}"
+        for trainer, own in zip(trainers, predictions, strict=True)
+    ]
 
 
 def _worst_class(table: Table, classes: Sequence[str]) -> str:
-    """The class that needs most work; what is left, the background, is none. "" where all agree."""
-    means = [row["mean"] for row in table.statistics[:-1]]
-    known = [k for k, mean in enumerate(means) if math.isfinite(mean) and classes[k] != BACKGROUND]
-    shown = {number(means[k], table.metric.decimals) for k in known}
-    if table.metric.name == "dice" and known and not any(means[k] for k in known):
-        return "Nothing of any class was found." if len(known) > 1 else "Nothing of it was found."
-    best_first = sorted(known, key=means.__getitem__, reverse=table.metric.better == "higher")
-    if len(shown) < 2:
+    """A sentence on the class that needs most work; "" where all agree."""
+    means = _known_means(table, classes).values()
+    if table.metric.name == "dice" and means and not any(means):
+        return "Nothing of any class was found." if len(means) > 1 else "Nothing of it was found."
+    if (most := _needs_most_work(table, classes)) is None:
         return ""
-    name, value = classes[best_first[-1]], means[best_first[-1]]
-    return f"Weakest is {name}, {number(value, table.metric.decimals)}."
+    return f"Weakest is {most[0]}, {number(most[1], table.metric.decimals)}."
+
+
+def _known_means(table: Table, classes: Sequence[str]) -> dict[str, float]:
+    """By class; what is left, the background, is none."""
+    means = {name: row["mean"] for name, row in zip(classes, table.statistics[:-1], strict=True)}
+    return {n: mean for n, mean in means.items() if math.isfinite(mean) and n != BACKGROUND}
+
+
+def _needs_most_work(table: Table, classes: Sequence[str]) -> tuple[str, float] | None:
+    """The weakest class and its mean; None where all agree."""
+    means = _known_means(table, classes)
+    if len({number(mean, table.metric.decimals) for mean in means.values()}) < 2:
+        return None
+    best_first = sorted(means, key=means.__getitem__, reverse=table.metric.better == "higher")
+    return best_first[-1], means[best_first[-1]]
 
 
 def _scores(data: ReportData) -> list[str]:
@@ -55,6 +77,8 @@ def _scores(data: ReportData) -> list[str]:
     if not math.isfinite(mean):
         return []
     worst = data.worst_first[0]
+    if metric.name == DISAGREEMENT.name:
+        return _disagreement(data, mean, worst)
     what = "Mean Dice" if metric.name == "dice" else f"Mean {metric.title}"
     value = number(table.overall[worst], metric.decimals)
     return [
@@ -62,6 +86,23 @@ def _scores(data: ReportData) -> list[str]:
         _worst_class(table, data.classes),
         f"The worst case is {data.cases[worst]}, {value}." if len(data.cases) > 1 else "",
     ]
+
+
+def _disagreement(data: ReportData, mean: float, worst: int) -> list[str]:
+    """What stands first without references: how far predictions follow the strokes."""
+    percent = f"{_percent(mean)} of the strokes' voxels"
+    most = _needs_most_work(data.ranking, data.classes)
+    most = f", most of {most[0]}: {_percent(most[1])}" if most else ""
+    if len(data.cases) == 1:
+        return [f"{percent} in {data.cases[0]} are predicted otherwise{most}."]
+    return [
+        f"On average {percent} are predicted otherwise{most} ({what_was_predicted(data)}).",
+        f"The worst case is {data.cases[worst]}, {_percent(data.ranking.overall[worst])}.",
+    ]
+
+
+def _percent(value: float) -> str:
+    return f"{value:.0f} %" if value >= 10 or not value else f"{value:.1f} %"
 
 
 def _faults(data: ReportData) -> list[str]:
@@ -87,7 +128,7 @@ def _faults(data: ReportData) -> list[str]:
 
 
 def difference(data: ReportData) -> tuple[str, Mapping[str, float], str] | None:
-    """Of the ranking metric over all classes: title, PRED minus OTHER, and a sentence."""
+    """Of the ranking metric over all classes: title, this model minus the other, and a sentence."""
     metric = data.ranking.metric
     rows = [n for name, m, n in data.compared if name is None and m.name == metric.name]
     if not rows or not math.isfinite(rows[0]["mean"]):
@@ -103,8 +144,8 @@ def difference(data: ReportData) -> tuple[str, Mapping[str, float], str] | None:
     else:
         what = f"{'better' if gain > 0 else 'worse'} by {size} {metric.title}"
     few = f": too few {data.resampled[0]} to be sure" * math.isnan(numbers["ci_low"])
-    title = data.predictions[1].title
-    return metric.title, numbers, f"Against {title}: {what}, {cases}{few}."
+    name = data.predictions[1].name
+    return metric.title, numbers, f"Against {OTHER}, {name}: {what}, {cases}{few}."
 
 
 def verdict(data: ReportData) -> list[str]:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from scribble_tools.arguments import positive_int
 from scribble_tools.check.splits import patients_of
+from scribble_tools.convert.update_line import PATIENTS, update_command
 from scribble_tools.dataset.label_set import LabelSet
 from scribble_tools.dataset.raw import FILE, RawDataset, read_label_names, read_label_set
 from scribble_tools.dataset.writing import find_raw_dataset
@@ -36,12 +37,7 @@ from scribble_tools.problems import refuse
 from scribble_tools.suggest.listing import in_words, row_of, table_of, write_list
 from scribble_tools.suggest.new_cases import new_cases
 from scribble_tools.suggest.new_folder import new_folder
-from scribble_tools.suggest.next_command import (
-    PATIENTS,
-    own_patients_in_words,
-    update_command,
-    write_new_patients,
-)
+from scribble_tools.suggest.new_patients import own_patients_in_words, write_new_patients
 from scribble_tools.suggest.overview import ShownPlace, overview_figure
 from scribble_tools.suggest.places import Place
 from scribble_tools.suggest.search import (

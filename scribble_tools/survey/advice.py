@@ -29,7 +29,9 @@ from scribble_tools.images.name_patterns import compile_pattern
 from scribble_tools.images.slicer_segmentation import stem_of
 from scribble_tools.survey.channels import ct_in_words, images_in_words
 from scribble_tools.survey.mask_advice import is_labels, mask_words
+from scribble_tools.survey.own_outputs import own_output
 from scribble_tools.survey.pairs import Pairing, find_pairing
+from scribble_tools.survey.patient_names import patient_regex
 from scribble_tools.survey.rehearsal import CHANNEL_NAMES, rehearse
 
 DATASET_ID = re.compile(r"--dataset-id (\d+)")
@@ -44,12 +46,14 @@ def advise(path: Path, files: Sequence[Path], groups: Sequence[Mapping]) -> dict
         ``more``: the same three of every further public data set among the files.
     """
     seen = Seen(path.parent if path.is_file() else path, files, groups)
+    if own := own_output(seen):  # whose number is that of a data set there is
+        return {"layout": own.layout, "advice": own.advice, "command": own.command, "more": []}
     dataset = _dataset(seen)
     known = [dataset] if dataset else recognise(seen, drawn_anew=_drawn_anew(groups))
     found = [(own.layout, own.advice, own.command) for own in known]
     first, *more = (
         dict(zip(("layout", "advice", "command"), own, strict=True))
-        for own in _with_own_ids(found) or [_any_files(seen.folder, groups)]
+        for own in _with_own_ids(found) or [_any_files(seen)]
     )
     return {**first, "more": more}
 
@@ -136,13 +140,22 @@ def _guessed_labels(scribbles: Mapping, dense: Mapping | None, folder: Path) -> 
     return " ".join(words)
 
 
-def _patient_regex(images: Sequence[Mapping]) -> list[str]:
-    """``--patient-regex`` where images are called ``patient#_a`` and ``patient#_b``."""
-    stems = [stem_of(Path(group["pattern"])) for group in images]
-    head, number, _ = os.path.commonprefix(stems).partition("#")
-    alike = len({Path(group["pattern"]).parent for group in images}) == 1 < len(stems)
-    regex = f"({re.escape(head)}\\d+)"
-    return [f"--patient-regex {shlex.quote(regex)}"] if alike and number else []
+def _name(folder: Path) -> str:
+    """``--name Hearts`` for a folder ``hearts``, where its name gives one."""
+    own = folder.resolve().name
+    words = re.findall(r"[A-Za-z0-9]+", own)
+    name = "".join(word[0].upper() + word[1:] for word in words) if own.isascii() else ""
+    return f"--name {name or 'NAME'}"
+
+
+def _stems(groups: Sequence[Mapping], files: Sequence[Path]) -> list[str]:
+    """Names of the files of some groups, without endings."""
+    stems = set()
+    for group in groups:
+        name = re.escape(Path(group["pattern"]).name).replace(r"\#", r"\d+").replace(r"\*", ".*")
+        own = (path for path in files if str(path.parent) in group["folders"])
+        stems |= {stem_of(path) for path in own if re.fullmatch(name, path.name)}
+    return sorted(stems)
 
 
 def _drawn_anew(groups: Sequence[Mapping]) -> bool:
@@ -154,7 +167,8 @@ def _drawn_anew(groups: Sequence[Mapping]) -> bool:
     )
 
 
-def _any_files(folder: Path, groups: Sequence[Mapping]) -> tuple:
+def _any_files(seen: Seen) -> tuple:
+    folder, groups = seen.folder, seen.groups
     images = [g for g in groups if g["kind"] == IMAGE and not g["key"]]
     images.sort(key=lambda g: (bool(g["remarks"]), -g["files"]))  # with few colours: masks?
     scribbles = [g for g in groups if g["kind"] in (SCRIBBLES, SLICES, SEGMENTS)]
@@ -163,7 +177,7 @@ def _any_files(folder: Path, groups: Sequence[Mapping]) -> tuple:
     mend = "; mend the problems above, then inspect again: convert refuses them" * problems
     masks = mask_words(images[0], [g for g in groups if is_labels(g)]) if images else []
     if masks:
-        return _joined_masks(images, groups, masks, mend)
+        return _joined_masks(seen, images, masks, mend)
     if not scribbles and dense:
         return (
             "images and dense labels" if images else "dense labels",
@@ -187,10 +201,9 @@ def _any_files(folder: Path, groups: Sequence[Mapping]) -> tuple:
         words = pairing.words
         chosen = next(g for g in scribbles if _holds(g, pairing))
         options, refused = rehearse(pairing, "colour" if _in_colours(chosen) else "grey")
-        advice += [
-            f"other scribbles pair with images too: --scribbles {quote(other.labels)}"
-            for other in others
-        ]
+        if others:
+            folders = ", or ".join(quote(other.labels) for other in others)
+            advice.append(f"other scribbles pair with images too: --scribbles {folders}")
         notes = images_in_words(pairing)
     if len(images) > 1 and pairing is None:
         advice.append("of several channels, give one --image-pattern each")
@@ -207,7 +220,8 @@ def _any_files(folder: Path, groups: Sequence[Mapping]) -> tuple:
         images = [g for g in images if _below(g, pairing.images)]
     notes = [*notes, *_notes_on_channels(options, images)]
     labels = _guessed_labels(chosen, paired, folder)
-    words = ["convert folder", *words, *_patient_regex(images), labels, *options, "--name NAME"]
+    names = pairing.names if pairing else _stems(images, seen.files)
+    words = ["convert folder", *words, *patient_regex(names), labels, *options, _name(folder)]
     return (
         "no known data set",
         "\n".join(["; ".join(advice) + mend, *notes]) + _why_no_line(refused),
@@ -248,10 +262,8 @@ def _why_no_line(refused: Sequence[str]) -> str:
     return "".join(f"\nmend this, then inspect again: {text}" for text in refused[:1])
 
 
-def _joined_masks(
-    images: Sequence[Mapping], groups: Sequence[Mapping], masks: Sequence[str], mend: str
-) -> tuple:
-    folders = [Path(group["folder"]) for group in groups if is_labels(group)]
+def _joined_masks(seen: Seen, images: Sequence[Mapping], masks: Sequence[str], mend: str) -> tuple:
+    folders = [Path(group["folder"]) for group in seen.groups if is_labels(group)]
     pairing = Pairing(Path(images[0]["folder"]), Path(os.path.commonpath(folders)))
     said = [shlex.split(word)[0].partition("=") for word in masks if "=PATTERN" not in word]
     patterns = {name: text.split(",") for name, _, text in said}
@@ -259,7 +271,7 @@ def _joined_masks(
     words = [
         "convert folder",
         *pairing.words,
-        *_patient_regex(images),
+        *patient_regex(_stems(images, seen.files)),
         "--labels",
         *masks,
         *options,
@@ -271,7 +283,7 @@ def _joined_masks(
         + mend
         + "".join(f"\n{note}" for note in _notes_on_channels(options, images))
         + _why_no_line(refused),
-        "" if refused or mend else _command(*words, "--name NAME", target()),
+        "" if refused or mend else _command(*words, _name(seen.folder), target()),
     )
 
 

@@ -34,6 +34,7 @@ class Pairing:
         dense_pattern: as the others.
         cases: how many have labels.
         without: cases that have none.
+        names: of all cases.
     """
 
     images: Path
@@ -45,6 +46,7 @@ class Pairing:
     dense_pattern: str | None = None
     cases: int = 0
     without: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
     @property
     def words(self) -> list[str]:
@@ -147,7 +149,8 @@ def _try(pairing: Pairing, num_labels: int) -> Pairing | None:
     if dense and not with_dense:
         return None
     without = tuple(case for case, files in found.items() if files.scribble is None)
-    return Pairing(**{**pairing.__dict__, "cases": cases, "without": without})
+    told = {"cases": cases, "without": without, "names": tuple(found)}
+    return Pairing(**{**pairing.__dict__, **told})
 
 
 def _num_labels(groups: Sequence[Mapping]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from scribble_tools.images.label_appearance import SCRIBBLES, SLICES
 from scribble_tools.problems import list_problems
@@ -46,12 +47,22 @@ def _values_table(group: Mapping) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
+def _shown(group: Mapping) -> str:
+    """The pattern, with the real names of folders that all of the files lie in."""
+    *hidden, name = Path(group["pattern"]).parts
+    if not hidden:
+        return name
+    real = zip(*(Path(own).parts[-len(hidden) :] for own in group["folders"]), strict=True)
+    pairs = zip(hidden, real, strict=True)
+    return "/".join([*(own[0] if len({*own}) == 1 else part for part, own in pairs), name])
+
+
 def _group_lines(group: Mapping) -> list[str]:
     count = f"{group['files']} file" + "s" * (group["files"] > 1)
     if group["read"] < group["files"]:
         count += f", {group['read']} of them read"
     key = f", key '{group['key']}'" if group["key"] else ""
-    lines = [f"{group['pattern']}{key}: {count}"]
+    lines = [f"{_shown(group)}{key}: {count}"]
     facts = [", ".join(group["dtypes"])] if group["dtypes"] else []
     if "shape" in group:
         shape = group["shape"]

@@ -1,6 +1,7 @@
 """ACDC's own layout and the Valvano scribbles, made in miniature."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -162,8 +163,17 @@ def test_scribbles_without_image_are_named(source):
 
 def test_files_of_the_same_name_are_named(source):
     write_case(source / "images" / "copy", "patient001_frame01")
-    with pytest.raises(ValueError, match="same name.*\n.*patient001_frame01"):
+    with pytest.raises(ValueError, match="keep one of each:\n.*patient001_frame01"):
         convert(source)
+
+
+def test_of_two_folders_of_scribbles_one_is_to_be_given(source):
+    shutil.copytree(source / "scribbles", source / "again")
+    error = f"give one of the folders: --scribbles {source}/again:\n.*\n(.*\n){{4}}and 7 more$"
+    with pytest.raises(ValueError, match=error):
+        acdc_source(source / "images", source)
+    # below the folder of the images they are no images
+    assert len(acdc_source(source, source / "again").cases) == 12
 
 
 def test_wrong_folders_are_named(source):

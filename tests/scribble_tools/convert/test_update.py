@@ -11,7 +11,8 @@ from scribble_tools.cli import main
 from scribble_tools.convert.source import SourceCase
 from scribble_tools.convert.stroke_changes import count_changes, merge
 from scribble_tools.convert.update import extend_splits
-from scribble_tools.suggest.next_command import update_command, write_new_patients
+from scribble_tools.convert.update_line import update_command
+from scribble_tools.suggest.new_patients import write_new_patients
 from tests.scribble_tools.images.test_slicer_segmentation import write_seg
 
 SHAPE = (3, 12, 14)

@@ -173,6 +173,18 @@ def test_a_class_called_overall_is_no_trouble():
     assert format_markdown(summary, {}).count("| overall | Dice |") == 2
 
 
+def test_settings_that_are_as_usual_are_left_out_of_the_document():
+    usual = {"reference_labels": [], "keep_largest": False, "missing_hd95": "exclude"}
+    usual |= {"ignore_label": None, "tolerance_mm": 0.0, "labels": {"RV": [1], "heart": [1, 2]}}
+    text = format_markdown(summarise(four_cases()), usual)
+    head = text.split("- confidence")[0]
+    assert head == "# Evaluation\n\n- tolerance mm: 0.0\n- labels: RV=1, heart=1,2\n"
+    set_ = {"reference_labels": ["RV=600"], "keep_largest": True, "missing_hd95": "diagonal"}
+    text = format_markdown(summarise(four_cases()), set_)
+    for line in ("reference labels: RV=600", "keep largest: True", "missing hd95: diagonal"):
+        assert f"\n- {line}\n" in text
+
+
 def test_numbers_and_tables():
     assert number(math.nan, 2) == "-"
     assert number(1.239, 2) == "1.24"

@@ -271,7 +271,7 @@ def test_models_to_choose_from_that_are_not_finished_are_marked(tmp_path, monkey
     assert find_model_folder("5", None).name == "A__P__2d"
     assert find_model_folder("5", Path("C__P__2d")).name == "C__P__2d"
     shutil.rmtree(tmp_path / "Dataset005_X/A__P__2d")
-    with pytest.raises(FileNotFoundError, match="training of fold 0 has begun and has saved no"):
+    with pytest.raises(FileNotFoundError, match="training of fold 0 was begun or refused, and"):
         find_model_of("5", None)
 
 

@@ -80,10 +80,11 @@ def test_a_training_in_its_first_epoch_is_no_missing_model(trained, tmp_path):
         find_model(model)
     (fold / "training_log_2026_1_1_00_00_00.txt").touch()
     command = "nnUNetv2_train Dataset901_Tiny 2d 0 -tr nnUNetTrainerPCLMix -p nnUNetPlans"
-    said = "training of fold 0 has begun and has saved no checkpoint yet. The first comes with"
+    said = "training of fold 0 was begun or refused, and has saved no checkpoint: the end of "
+    said += f"{fold}/training_log_2026_1_1_00_00_00.txt says which."
     (fold / "debug.json").write_text('{"device": "cpu"}')
     for folds, where, end in ((None, model, " -device cpu"), (["0"], model, ""), (None, fold, "")):
-        with pytest.raises(FileNotFoundError, match=f"{said} .* {command}{end} --c$"):
+        with pytest.raises(FileNotFoundError, match=f"{said} .* {command}{end}$"):
             find_model(where, folds)
         (fold / "debug.json").write_text('{"device": "cuda:0"}')
     with pytest.raises(FileNotFoundError, match="fold_1/checkpoint_final.pth"):

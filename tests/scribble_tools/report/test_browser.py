@@ -204,11 +204,11 @@ def test_print_shows_tables_and_no_controls(opened):
 def test_the_first_screen_has_title_verdict_picture_and_difference(opened):
     screen = opened.execute_script("return innerHeight")
     title, picture = by_css(opened, "h1")[0], by_css(opened, ".typical img")[0]
-    assert title.text == "Organs: 4 cases segmented by Ours, compared with other"
+    assert title.text == "Organs: 4 cases segmented by Ours, compared with the folder other"
     words = by_css(opened, ".verdict")[0]
-    assert "Mean Dice over 4 cases" in words.text and "Against other:" in words.text
+    assert "Mean Dice over 4 cases" in words.text and "Against the other, other:" in words.text
     cards = by_css(opened, ".cards")[0]
-    assert "Dice, against other" in cards.text
+    assert "Dice, this model minus the other" in cards.text
     for element in (title, words, picture, cards):
         assert element.rect["y"] + element.rect["height"] <= screen
 
@@ -239,5 +239,7 @@ def test_nothing_overflows_a_narrow_screen(opened):
         assert opened.execute_script(inner) == 0
         widths = [i.size["width"] for i in by_css(opened, ".extreme img")]
         assert min(widths) >= 600, "letters in pictures stay readable"
+        first = by_css(opened, ".typical img")[0].rect
+        assert first["x"] + first["width"] <= 400, "prediction and reference are in sight"
     finally:
         opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

@@ -1,5 +1,6 @@
 """`scribble_tools report`: what its page and its JSON say, and what is refused."""
 
+import html
 import json
 import re
 import shutil
@@ -211,18 +212,23 @@ def test_two_models_are_compared_pair_by_pair(root):
     assert rows["dice", "organ"]["better"] == 2
     # the stock model's scribbled voxels of the organ: 4 per slice, of which it misses 1 and 2
     assert rows["disagreement_percent", "organ"]["mean"] == pytest.approx(-(25 + 50) / 2)
-    assert "PRED, Ours__nnUNetPlans__2d, minus OTHER, Stock__nnUNetPlans__2d" in page
+    ours, stock = (f"{trainer}, plans nnUNetPlans, 2d" for trainer in ("Ours", "Stock"))
+    assert f"This model ({ours}) minus the other ({stock})" in page
+    assert not re.search(r"\b(PRED|OTHER)\b", re.sub(r"data:[^\"]+", "", page))
+    assert "2 validation cases segmented by Ours, compared with Stock</h1>" in page
+    named = [(own["title"], own["name"]) for own in numbers["predictions"]]
+    assert named == [("this model", ours), ("the other", stock)]
 
 
 def test_confusion_of_classes_is_that_of_evaluate(root):
     report(root, "--model", model(root), "--compare", model(root, "Stock"))
     page, numbers = made(root)
     reference = root / "raw" / "Dataset007_Organs" / "labelsTr_dense"
-    for trainer in ("Ours", "Stock"):
+    for trainer, title in (("Ours", "this model"), ("Stock", "the other")):
         predicted = model(root, trainer) / "fold_0" / "validation"
         counts = evaluate_folders(predicted, reference, None, cases=VALIDATION, num_processes=1)
         table = sum(counts.confusion.values())
-        rows = numbers["confusion"][model(root, trainer).name]
+        rows = numbers["confusion"][title]
         found = {(row["true"], row["predicted"]): row["percent"] for row in rows}
         expected = 100 * table[1] / table[1].sum()
         names = ("background", "organ", "other")
@@ -233,7 +239,7 @@ def test_confusion_of_classes_is_that_of_evaluate(root):
     assert changes["organ", "organ"]["better"] == 2
     section = page.split('<section id="confusion">')[1].split("</section>")[0]
     assert '<th scope="row">organ</th><td>background</td>' in section
-    assert "OTHER, %" in section and section.count("data:image/webp") == 1
+    assert "the other, %" in section and section.count("data:image/webp") == 1
 
 
 def test_without_references_it_shows_what_scribbles_tell(tmp_path, drawn):
@@ -393,6 +399,20 @@ def test_predictions_of_other_images_than_the_data_sets_are_explained(root, caps
     assert "no image new_1_0000.nii.gz" in error and "--cases" not in error
 
 
+def test_images_in_the_place_of_predictions_are_refused_before_anything_is_drawn(
+    root, capsys, monkeypatch
+):
+    for case in VALIDATION:
+        values = np.arange(dense().size, dtype=np.int16).reshape(dense().shape)
+        write(root / "images" / f"{case}.nii.gz", values)
+    monkeypatch.setattr("scribble_tools.report.data.look_at", None)
+    assert report(root, "--pred", root / "images") == 1
+    error = capsys.readouterr().err
+    assert "2 problems, nothing drawn:\n" in error
+    assert "p2_a.nii.gz holds more than 250 values that are no class: is it an image?" in error
+    assert not (root / "out").exists()
+
+
 def test_a_model_of_another_data_set_is_named(root, capsys):
     other = root / "results" / "Dataset008_Other" / model(root).name
     shutil.copytree(model(root), other)
@@ -421,6 +441,19 @@ def test_splits_that_cannot_be_read_are_a_finding(root):
     assert "splits-unusable" in [finding["code"] for finding in numbers["check"]["findings"]]
 
 
+def test_the_line_that_mends_a_finding_is_below_the_findings(root):
+    assert report(root, "--model", model(root)) == 0
+    assert "Lines to paste" not in made(root)[0]
+    (root / "raw" / "Dataset007_Organs" / "labelsTr" / "._p1_a.nii.gz").write_bytes(b"macOS")
+    assert report(root, "--model", model(root), "--overwrite") == 0
+    page, numbers = made(root)
+    (line,) = (f["line"] for f in numbers["check"]["findings"] if f["code"] == "hidden-files")
+    assert line.endswith(" -name '._*' -delete")
+    table, below = page.split("<p>Lines to paste:</p>\n")
+    assert "(see the line below)" in table
+    assert html.unescape(below).startswith(f"<pre>{line}</pre>")
+
+
 def test_how_the_data_set_was_made_is_told_without_its_cases(root):
     record = {"format": "folder", "seed": 3, "versions": {"numpy": "1"}}
     path = root / "raw" / "Dataset007_Organs" / "conversion.json"
@@ -428,7 +461,7 @@ def test_how_the_data_set_was_made_is_told_without_its_cases(root):
     path.write_text(json.dumps({**record, "cases": {}, "patients": patients}))
     report(root, "--model", model(root))
     page, numbers = made(root)
-    assert numbers["made"]["data set"] == record and "&#34;numpy&#34;: &#34;1&#34;" in page
+    assert numbers["made"]["data set"] == record and "<dd>numpy 1</dd>" in page
     assert numbers["resampled"] == {"what": "patients", "n": 2}
 
 

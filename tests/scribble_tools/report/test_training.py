@@ -228,7 +228,10 @@ def test_the_pictures_of_a_training_on_png_are_no_predictions(tmp_path):
     assert find_predictions(fold, ".png") == fold / "validation"
     (fold / "validation" / "a.png").unlink()
     for checkpoint, todo in (
-        ("", "training of fold 0 has begun and has saved no checkpoint yet. .* nnUNetv2_train ..."),
+        (
+            "",
+            "training of fold 0 was begun or refused, .*log_1.txt says which. .*_train ...",
+        ),
         ("checkpoint_best.pth", "is not finished. If it no longer runs, go on with: .*--c"),
         ("checkpoint_final.pth", "Let nnU-Net validate: nnUNetv2_train ... --val"),
     ):

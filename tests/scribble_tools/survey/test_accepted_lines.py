@@ -68,14 +68,14 @@ def test_what_inspect_prints_is_accepted_by_convert(tmp_path, monkeypatch, capsy
     monkeypatch.setenv("nnUNet_raw", str(tmp_path / "raw"))
     line = os.path.expandvars(inspected_line(tmp_path / "data", capsys))
     words = [*shlex.split(line)[1:], "-np", "1"]
-    assert cli.main(words) == 1 and not (tmp_path / "raw").exists()
-    error = capsys.readouterr().err
-    assert "words in capitals are for you to fill in: " in error and "--name NAME" in error
-    words = [re.sub(r"^NAME(?=\d*(=|$))", "Own", word) for word in words]
-    assert cli.main(words) == 0
+    named = [re.sub(r"^NAME(?=\d*(=|$))", "Own", word) for word in words]
+    if named != words:
+        assert cli.main(words) == 1 and not (tmp_path / "raw").exists()
+        assert "words in capitals are for you to fill in: " in capsys.readouterr().err
+    assert cli.main(named) == 0
     flat = make in FLAT or make.__name__ in ("plain.png", "plain.bmp", "plain.tif")
     labels = picture_strokes() if flat else strokes()
-    for found in labels_in(tmp_path / "raw" / "Dataset100_Own"):
+    for found in labels_in(tmp_path / "raw" / "Dataset100_Data"):
         # 1 and 2 may have changed places with the order in which classes are named
         assert np.array_equal(found == 0, labels == 3)
         assert np.array_equal(found == 3, labels == 0)

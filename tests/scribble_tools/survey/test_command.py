@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from pathlib import Path
 
 import h5py
 import nrrd
@@ -100,6 +101,11 @@ def test_values_in_few_of_many_files_are_traced_to_them(tmp_path):
         (("heart {}_a", "heart {}_b"), r"--patient-regex '(heart\ \d+)'"),
         (("patient{}",), None),
         (("a{}", "b{}"), None),
+        (("dish{}_1", "dish{}_2"), r"--patient-regex '(dish\d+)'"),
+        (("sub-0{}_ses-1", "sub-0{}_ses-2"), r"--patient-regex '(sub\-\d+)'"),
+        (("site1_p{}_1", "site2_p{}_1", "site2_p{}_2"), r"--patient-regex '(site\d+_p\d+)'"),
+        (("photo_{}",), None),
+        (("site{}_001", "site{}_002"), None),
     ],
 )
 def test_frames_of_one_patient_are_suggested_as_such(tmp_path, names, regex):
@@ -108,6 +114,37 @@ def test_frames_of_one_patient_are_suggested_as_such(tmp_path, names, regex):
         write(tmp_path / "scribbles" / f"{name}.nii.gz", scribble())
     command = inspect_path(tmp_path)["command"]
     assert regex in command if regex else "--patient-regex" not in command
+
+
+def test_images_numbered_within_a_dish_are_one_patient_of_the_converted_set(tmp_path):
+    for name in (f"dish{dish}_{k}" for dish in range(1, 4) for k in range(1, 3)):
+        write(tmp_path / "data" / f"{name}_img.nii.gz", image())
+        write(tmp_path / "data" / f"{name}_lab.nii.gz", scribble(0, 5))
+    assert paste(inspect_path(tmp_path / "data"), tmp_path) == 0
+    record = json.loads((tmp_path / "raw/Dataset100_Own/conversion.json").read_text())
+    patients = record["patients"]
+    assert len(patients) == 6 and set(patients.values()) == {"dish1", "dish2", "dish3"}
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [("hearts", "Hearts"), ("my hearts-2", "MyHearts2"), ("Müller", "NAME"), ("__", "NAME")],
+)
+def test_the_data_set_is_called_as_the_folder(tmp_path, folder, name):
+    for k in (1, 2):
+        write(tmp_path / folder / "images" / f"p{k}.nrrd", image())
+        write_strokes(tmp_path / folder / "strokes" / f"p{k}.seg.nrrd")
+    assert f" --name {name} " in inspect_path(tmp_path / folder)["command"]
+
+
+def test_the_line_for_files_of_slicer_is_taken_as_it_stands(tmp_path, monkeypatch):
+    for k in (1, 2):
+        write(tmp_path / "hearts" / "images" / f"p{k}.nrrd", image())
+        write_strokes(tmp_path / "hearts" / "strokes" / f"p{k}.seg.nrrd")
+    monkeypatch.chdir(tmp_path / "hearts")
+    line = inspect_path(Path("."))["command"].replace("$nnUNet_raw", str(tmp_path / "raw"))
+    assert cli.main(shlex.split(line)[1:]) == 0
+    assert (tmp_path / "raw" / "Dataset100_Hearts").is_dir()
 
 
 def test_no_background_scribble_is_said(tmp_path):
@@ -313,6 +350,30 @@ def test_two_public_sets_in_one_folder_get_a_line_each(tmp_path, monkeypatch, ca
     assert not inspect_path(here)["more"]
 
 
+def test_folders_are_shown_by_their_names(tmp_path):
+    for k in (1, 2):
+        write(tmp_path / "wsl4mis_h5" / f"c{k}.nii.gz", image())
+        write(tmp_path / "set2" / f"p{k}" / "c1.nii.gz", image())
+    text = format_report(inspect_path(tmp_path))
+    assert "\nwsl4mis_h5/c#.nii.gz: 2 files\n" in text
+    assert "\nset2/p#/c#.nii.gz: 2 files\n" in text
+
+
+def test_of_two_folders_of_scribbles_of_acdc_one_is_taken(tmp_path, monkeypatch):
+    root = tmp_path / "root 3"
+    for k in (1, 2):
+        name = f"patient00{k}_frame01"
+        write(root / "training" / name[:10] / f"{name}.nii.gz", image(k))
+        for folder in ("reader1", "reader2"):
+            write(root / folder / f"{name}_scribble.nii.gz", scribble())
+    report = inspect_path(root)
+    assert f"--images '{root}' --scribbles '{root}/reader1' " in report["command"]
+    assert f"elsewhere, too: --scribbles '{root}/reader2'" in report["advice"]
+    line = report["command"].replace("$nnUNet_raw", str(tmp_path / "raw"))
+    assert cli.main(shlex.split(line)[1:]) == 0
+    assert (tmp_path / "raw" / "Dataset100_ACDCScribbles").is_dir()
+
+
 def test_what_lies_beside_does_not_change_the_line(tmp_path):
     """New images in another folder, and dense labels that are one too many to pair."""
     for name in ("p1_a", "p1_b", "p2_a", "p2_b"):
@@ -401,6 +462,7 @@ def write_strokes(path, value=1):
 
 
 def filled_in(line, raw):
+    line = re.sub(r"(?<=--name )\S+", "Own", line)
     return re.sub(r"\bNAME(?=\d*\b)", "Own", line).replace("$nnUNet_raw", str(raw))
 
 
@@ -435,6 +497,19 @@ def test_two_folders_with_the_same_pairs_are_told_apart(tmp_path):
     assert "other scribbles pair with images too: --scribbles" in report["advice"]
     assert paste(report, tmp_path) == 0
     assert len([*(tmp_path / "raw/Dataset100_Own/labelsTr").iterdir()]) == 4
+
+
+def test_all_other_scribbles_are_named_at_once(tmp_path):
+    for k in (1, 2):
+        write(tmp_path / "images" / f"p{k}.nrrd", image())
+        for reader in ("anna", "ben", "carl"):
+            write_strokes(tmp_path / reader / f"p{k}.seg.nrrd")
+    report = inspect_path(tmp_path)
+    words = report["command"].split()
+    others = {str(tmp_path / reader) for reader in ("anna", "ben", "carl")}
+    others -= {words[words.index("--scribbles") + 1]}
+    (said,) = re.findall("other scribbles pair with images too: --scribbles (.*)", report["advice"])
+    assert set(said.split(", or ")) == others and len(others) == 2
 
 
 @pytest.mark.parametrize("name", ["patient001_frame0{}", "subject{}_DE"])
