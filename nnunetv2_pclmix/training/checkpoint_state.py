@@ -97,8 +97,10 @@ def load_to_validate(
     Raises:
         RuntimeError: ``refusal``, where the training is not finished, or not one of ours.
     """
+    if KEY not in checkpoint:
+        raise refusal
     epochs = max(checkpoint["current_epoch"], trainer.current_epoch)
-    if KEY not in checkpoint or epochs < trainer.num_epochs:
+    if epochs < trainer.num_epochs:
         raise refusal
     trainer.print_to_log_file(f"WARNING: only its validation can be run. {refusal}")
     if not trainer.was_initialized:
