@@ -5,7 +5,8 @@ nothing. A network trained on the strokes alone paints organs there too, and pse
 it. But a prediction together with the strokes tells what is wrong: predicted foreground that a
 background stroke reaches sooner than a foreground stroke is false, and what is far from all
 foreground is background. Foreground that nothing reaches may be an object that got no stroke: of
-it nothing is said.
+it nothing is said. Neither is it where a background stroke only lies beside it, as strokes do that
+are drawn around objects.
 """
 
 from __future__ import annotations
@@ -64,12 +65,15 @@ class StrokeSupport:
 
 
 @torch.no_grad()
-def stroke_support(labels: LabelEncoding, logits: Tensor, scribble: Tensor) -> StrokeSupport:
+def stroke_support(
+    labels: LabelEncoding, logits: Tensor, scribble: Tensor, drawn: Tensor | None = None
+) -> StrokeSupport:
     """What the strokes say of the foreground that the logits show.
 
     Args:
         logits: (B, C, *spatial).
         scribble: (B, T, *spatial).
+        drawn: the scribble before its strokes grew, see `imply`.
 
     Example:
         Two squares are predicted alike. A stroke of class 1 lies in the left one, a background
@@ -93,7 +97,7 @@ def stroke_support(labels: LabelEncoding, logits: Tensor, scribble: Tensor) -> S
     """
     foreground, recognised = foreground_like_strokes(labels, logits, scribble)
     trust = (4 * recognised - 2).clamp(0, 1)
-    return StrokeSupport(*imply(labels, foreground, scribble), foreground, trust)
+    return StrokeSupport(*imply(labels, foreground, scribble, drawn), foreground, trust)
 
 
 @torch.no_grad()
@@ -123,27 +127,65 @@ def foreground_like_strokes(
 
 
 @torch.no_grad()
-def imply(labels: LabelEncoding, foreground: Tensor, scribble: Tensor) -> tuple[Tensor, Tensor]:
+def imply(
+    labels: LabelEncoding, foreground: Tensor, scribble: Tensor, drawn: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Let the strokes spread through the foreground: what is background, and what is unknown.
 
     Foreground and background strokes spread in lockstep, the former twice as fast because outlines
     are drawn around organs with some distance, on a grid of at most `CELLS` per axis; at most as
-    many steps as the grid is wide, whatever the shapes, so that nothing waits for the device. What
-    is implied holds in annotated slices only, and further than one cell from what may be
-    foreground.
+    many steps as the grid is wide, whatever the shapes, so that nothing waits for the device. A
+    background stroke spreads where it is `surrounded`: one beside foreground may have been drawn
+    around an object. What is implied holds in annotated slices only, and further than one cell from
+    what may be foreground.
 
     Args:
         foreground: (B, 1, *spatial) bool.
         scribble: (B, T, *spatial).
+        drawn: the scribble before its strokes grew: background that has grown up to an object does
+            not contradict it. Without it the scribble is as drawn.
     """
     strokes, of_background = labels.annotated(scribble)
+    if drawn is not None:
+        of_background = labels.annotated(drawn)[1]
     foreground = foreground | strokes
     size = foreground.shape[2:]
     cell = [-(-n // CELLS[len(size)]) for n in size]
-    maps = any_in_cells(torch.cat((foreground, strokes, of_background), 1), cell)
-    maps = implied_cells(maps, max(maps.shape[2:]))
+    against = of_background & surrounded(foreground, cell)
+    maps = any_in_cells(torch.cat((foreground, strokes, of_background, against), 1), cell)
+    inside, ours, theirs, against = maps.split(1, 1)
+    # a stroke that says nothing of foreground still annotates, where it does not touch any
+    theirs = against | (theirs & ~inside)
+    maps = implied_cells(torch.cat((inside, ours, theirs), 1), max(maps.shape[2:]))
     far, theirs, lone = of_voxels(maps, cell, size).split(1, 1)
     return far | (theirs & foreground), lone & foreground
+
+
+def surrounded(foreground: Tensor, cell: Sequence[int]) -> Tensor:
+    """Foreground, and gaps in it of at most two cells: its morphological closing by one cell.
+
+    A stroke in false foreground makes such a gap, since its own voxels are learned first.
+
+    Args:
+        foreground: (B, 1, *spatial) bool.
+        cell: voxels of a cell, per axis.
+
+    Example:
+        A stroke between two voxels of foreground, and one beside them:
+
+        >>> import torch
+        >>> row = torch.tensor([[[[0, 0, 1, 0, 1, 0, 0]]]]).bool()
+        >>> surrounded(row, [1, 1])[0, 0, 0].int().tolist()
+        [0, 0, 1, 1, 1, 0, 0]
+    """
+    pool = F.max_pool2d if len(cell) == 2 else F.max_pool3d
+    closed = foreground.float()
+    for _ in range(2):  # wider, then narrower again
+        for axis, voxels in enumerate(cell):
+            window = [2 * voxels + 1 if axis == other else 1 for other in range(len(cell))]
+            closed = pool(closed, window, 1, [n // 2 for n in window])
+        closed = -closed
+    return closed > 0.5
 
 
 def any_in_cells(maps: Tensor, cell: Sequence[int]) -> Tensor:

@@ -186,7 +186,7 @@ class TrainingStep:
         with self.network.no_sync() if distributed and mixing else contextlib.nullcontext():
             output = self.forward(data)
             scribble = self._grown(output, drawn)
-            support = self._strokes_say(output, scribble)
+            support = self._strokes_say(output, scribble, drawn)
             terms, queued = self.objective.first_pass(
                 output, scribble, self.memory, progress, support
             )
@@ -229,10 +229,12 @@ class TrainingStep:
             return scribble
         return self.grow(self.objective.labels, output.main[0], scribble, share, self.periods)
 
-    def _strokes_say(self, output: TrainingOutput, scribble: Tensor) -> StrokeSupport | None:
+    def _strokes_say(
+        self, output: TrainingOutput, scribble: Tensor, drawn: Tensor
+    ) -> StrokeSupport | None:
         if not self.config.stroke_support:
             return None
-        return self.support(self.objective.labels, output.main[0], scribble)
+        return self.support(self.objective.labels, output.main[0], scribble, drawn)
 
     def _mix(
         self,

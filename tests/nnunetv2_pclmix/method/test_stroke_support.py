@@ -94,6 +94,40 @@ def test_what_a_background_stroke_alone_reaches_is_false():
     assert not support.correct(LABELS, predicted).any()
 
 
+@pytest.mark.parametrize("shape", [(96, 96), (40, 40, 40)])
+@pytest.mark.parametrize(("column", "false"), [(25, False), (18, True), (14, True)])
+def test_a_background_stroke_contradicts_what_lies_on_both_of_its_sides(shape, column, false):
+    """An object without a stroke ends beside one, or was drawn into: its voxels are known first."""
+    predicted, scribble = empty(shape)
+    box(predicted, *[(5, 25)] * len(shape))[:] = 1
+    stroke = [(5, 25)] * (len(shape) - 1) + [(column, column + 1)]
+    if column == 18:
+        box(predicted, *stroke)[:] = 0
+    box(scribble, *stroke)[:] = 0
+    for axis in range(len(shape)):  # far away, so that all slices are annotated
+        edge = [-1] * len(shape)
+        edge[axis] = slice(None)
+        scribble[(..., *edge)] = 0
+    foreground = predicted > 0
+    support = judged(LABELS, foreground, scribble)
+    assert bool((support.background & foreground).any()) == false
+    assert bool((support.unknown & foreground).any()) == (not false)
+    assert box(support.background, *[(30, 40)] * len(shape)).all()
+
+
+def test_background_that_has_grown_up_to_an_object_does_not_contradict_it():
+    predicted, drawn = empty((96, 96))
+    box(predicted, (10, 30), (10, 30))[:] = 1
+    box(drawn, (10, 30), (34, 35))[:] = 0
+    assert not box(imply(LABELS, predicted > 0, drawn)[0], (10, 30), (10, 30)).any()
+    grown = drawn.clone()
+    box(grown, (10, 30), (29, 38))[:] = 0
+    foreground = predicted > 0
+    background, unknown = imply(LABELS, foreground, grown, drawn)
+    assert torch.equal(unknown, foreground)
+    assert not (background & foreground).any()
+
+
 def test_without_any_annotation_nothing_is_implied():
     predicted, scribble = empty(batch=2)
     box(predicted, (5, 15), (5, 15))[:] = 1
