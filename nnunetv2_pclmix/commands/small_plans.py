@@ -32,6 +32,7 @@ from nnunetv2_pclmix.commands.trainers import (
 )
 from nnunetv2_pclmix.discovery import TRAINER
 from nnunetv2_pclmix.watching.durations import in_words
+from scribble_tools.arguments import positive_float
 from scribble_tools.dataset.raw import read_whole
 from scribble_tools.storage.file_sets import write_json
 from scribble_tools.storage.interruptions import error_in_words
@@ -202,9 +203,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--features 16 32 64 128"
     )
     parser.add_argument("dataset", help="id or full name")
-    parser.add_argument("--minutes", type=float, default=30, help="for a training (default: 30)")
     parser.add_argument(
-        "--memory", type=float, metavar="GB", help="for a training (default: what is free now)"
+        "--minutes", type=positive_float, default=30, help="for a training (default: 30)"
+    )
+    parser.add_argument(
+        "--memory",
+        type=positive_float,
+        metavar="GB",
+        help="for a training (default: what is free now)",
     )
     parser.add_argument("--device", choices=("cpu", "cuda", "mps"), help="default: the fastest")
     parser.add_argument("--trainer", default=TRAINER, help="to measure (default: %(default)s)")

@@ -217,6 +217,14 @@ def test_of_shorter_trainings_the_longest_that_fits_is_named():
     assert "(--trainer nnUNetTrainerPCLMix_100epochs), about 7.4 hours" in text
 
 
+@pytest.mark.parametrize("option", ["--minutes", "--memory"])
+@pytest.mark.parametrize("value", ["0", "-5", "nan", "inf", "half"])
+def test_no_time_and_no_memory_are_refused(option, value, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["small-plans", "901", f"{option}={value}"])
+    assert f"argument {option}: '{value}' is no number above 0" in capsys.readouterr().err
+
+
 def test_one_minute_is_no_minutes():
     sizes = Sizes((1.0, 1.0), (96, 96), 4, (16, 32, 64))
     for minutes, words in ((1.0, "more than 1 minute, "), (1.5, "more than 1.5 minutes, ")):
