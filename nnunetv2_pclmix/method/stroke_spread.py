@@ -26,9 +26,9 @@ def implied_cells(maps: Tensor, steps: int) -> Tensor:
     2D the whole of a sample that has a stroke, in 3D cells whose slices all have one.
 
     Args:
-        maps: (B, 3, *grid) bool: what may be foreground, which foreground strokes always are;
-            cells with foreground strokes; cells with background strokes. 2D or 3D, at most
-            `COLUMNS` cells along the last axis.
+        maps: (B, 4, *grid) bool: what may be foreground, which foreground strokes always are;
+            cells with foreground strokes; cells from which the background spreads; cells with a
+            stroke of any kind. 2D or 3D, at most `COLUMNS` cells along the last axis.
         steps: how many.
 
     Returns:
@@ -43,7 +43,7 @@ def implied_cells(maps: Tensor, steps: int) -> Tensor:
 
 @implied_cells.register_fake
 def _(maps: Tensor, steps: int) -> Tensor:
-    return torch.empty_like(maps, memory_format=torch.contiguous_format)
+    return maps.new_empty((len(maps), 3, *maps.shape[2:]))
 
 
 def kernel() -> Kernel:
@@ -52,8 +52,7 @@ def kernel() -> Kernel:
 
 
 def _by_torch(maps: Tensor, steps: int) -> Tensor:
-    inside, ours, theirs = pack(maps).unbind(1)
-    return unpack(torch.stack(_spread(inside, ours, theirs, steps), 1), maps.shape[-1])
+    return unpack(torch.stack(_spread(*pack(maps).unbind(1), steps), 1), maps.shape[-1])
 
 
 def pack(cells: Tensor) -> Tensor:
@@ -81,9 +80,11 @@ def _grow(rows: Tensor, axes: range) -> Tensor:
     return grown
 
 
-def _spread(inside: Tensor, ours: Tensor, theirs: Tensor, steps: int) -> list[Tensor]:
+def _spread(
+    inside: Tensor, ours: Tensor, theirs: Tensor, annotated: Tensor, steps: int
+) -> list[Tensor]:
     """`implied_cells` with maps of rows, (B, *rows) int64."""
-    judged = _in_annotated_slices(ours | theirs)
+    judged = _in_annotated_slices(annotated)
     state = torch.stack((ours, theirs & inside & ~ours))
     axes = range(2, state.ndim)
     for _ in range(steps):

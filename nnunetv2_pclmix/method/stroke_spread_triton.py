@@ -57,12 +57,13 @@ def _kernel(maps, result, steps, planes, rows, columns, PLANES: tl.constexpr, RO
     row = tl.arange(0, ROWS)[None, :]
     there = (plane < planes) & (row < rows)
     size = planes * rows * columns
-    offset = tl.program_id(0) * 3 * size + (plane * rows + row) * columns
+    row_start = (plane * rows + row) * columns
+    offset = tl.program_id(0) * 4 * size + row_start
     inside = _load(maps, offset, there, columns)
     ours = _load(maps, offset + size, there, columns)
     theirs = _load(maps, offset + 2 * size, there, columns)
+    annotated = _load(maps, offset + 3 * size, there, columns)
 
-    annotated = ours | theirs
     some = (annotated != 0).to(tl.int32)
     if PLANES > 1:
         in_slices = (tl.max(some, 1)[:, None] * tl.max(some, 0)[None, :]).to(tl.int64)
@@ -79,6 +80,7 @@ def _kernel(maps, result, steps, planes, rows, columns, PLANES: tl.constexpr, RO
         theirs = _grow(theirs, PLANES, ROWS) & inside & ~ours
     lone = judged & inside & ~(ours | theirs)
     far = judged & ~_grow(ours | lone, PLANES, ROWS)
+    offset = tl.program_id(0) * 3 * size + row_start
     _store(result, offset, there, columns, far)
     _store(result, offset + size, there, columns, judged & theirs)
     _store(result, offset + 2 * size, there, columns, lone)
@@ -89,7 +91,7 @@ def launch(maps: Tensor, steps: int) -> Tensor:
     batch, _, *grid = maps.shape
     planes, rows, columns = (1, *grid)[-3:]
     maps = maps.contiguous()
-    result = torch.empty_like(maps, memory_format=torch.contiguous_format)
+    result = maps.new_empty((batch, 3, *grid))
     # a plane of one in 3D is a plane all the same, since its slices are judged
     powers = [triton.next_power_of_2(n) for n in (planes, rows)]
     if len(grid) == 3:
@@ -110,4 +112,7 @@ def launch(maps: Tensor, steps: int) -> Tensor:
 def examples(device: str = "cuda") -> list[tuple[Tensor, int]]:
     """Arguments, in 2D and 3D."""
     kinds = [disorder(shape, device) for shape in ((2, 19, 17), (2, 4, 19, 17))]
-    return [(torch.stack((kind < 26, kind < 2, (kind > 23) & (kind < 27)), 1), 2) for kind in kinds]
+    return [
+        (torch.stack((kind < 26, kind < 2, (kind > 23) & (kind < 27), kind % 9 == 0), 1), 2)
+        for kind in kinds
+    ]

@@ -135,9 +135,9 @@ def imply(
     Foreground and background strokes spread in lockstep, the former twice as fast because outlines
     are drawn around organs with some distance, on a grid of at most `CELLS` per axis; at most as
     many steps as the grid is wide, whatever the shapes, so that nothing waits for the device. A
-    background stroke spreads where it is `surrounded`: one beside foreground may have been drawn
-    around an object. What is implied holds in annotated slices only, and further than one cell from
-    what may be foreground.
+    background stroke spreads from cells with foreground where it is `surrounded`: one beside
+    foreground may have been drawn around an object. What is implied holds in annotated slices only,
+    and further than one cell from what may be foreground.
 
     Args:
         foreground: (B, 1, *spatial) bool.
@@ -152,11 +152,9 @@ def imply(
     size = foreground.shape[2:]
     cell = [-(-n // CELLS[len(size)]) for n in size]
     against = of_background & surrounded(foreground, cell)
-    maps = any_in_cells(torch.cat((foreground, strokes, of_background, against), 1), cell)
-    inside, ours, theirs, against = maps.split(1, 1)
-    # a stroke that says nothing of foreground still annotates, where it does not touch any
-    theirs = against | (theirs & ~inside)
-    maps = implied_cells(torch.cat((inside, ours, theirs), 1), max(maps.shape[2:]))
+    maps = torch.cat((foreground, strokes, against, strokes | of_background), 1)
+    maps = any_in_cells(maps, cell)
+    maps = implied_cells(maps, max(maps.shape[2:]))
     far, theirs, lone = of_voxels(maps, cell, size).split(1, 1)
     return far | (theirs & foreground), lone & foreground
 
@@ -164,7 +162,8 @@ def imply(
 def surrounded(foreground: Tensor, cell: Sequence[int]) -> Tensor:
     """Foreground, and gaps in it of at most two cells: its morphological closing by one cell.
 
-    A stroke in false foreground makes such a gap, since its own voxels are learned first.
+    A stroke in false foreground makes such a gap, since its own voxels are learned first. Outside
+    the image there is no foreground.
 
     Args:
         foreground: (B, 1, *spatial) bool.
@@ -179,11 +178,12 @@ def surrounded(foreground: Tensor, cell: Sequence[int]) -> Tensor:
         [0, 0, 1, 1, 1, 0, 0]
     """
     pool = F.max_pool2d if len(cell) == 2 else F.max_pool3d
-    closed = foreground.float()
+    # each of the pools takes away at the edges half of what is added here
+    closed = F.pad(foreground.float(), [2 * n for n in reversed(cell) for _side in range(2)])
     for _ in range(2):  # wider, then narrower again
         for axis, voxels in enumerate(cell):
             window = [2 * voxels + 1 if axis == other else 1 for other in range(len(cell))]
-            closed = pool(closed, window, 1, [n // 2 for n in window])
+            closed = pool(closed, window, 1)
         closed = -closed
     return closed > 0.5
 

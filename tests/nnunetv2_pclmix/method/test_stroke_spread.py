@@ -20,8 +20,8 @@ SHAPES = [
 def by_the_loop(maps, steps):
     """`implied_cells` on floats, one dilation after the other."""
     dilate = F.max_pool2d if maps.ndim == 4 else F.max_pool3d
-    inside, ours, theirs = maps.float().split(1, 1)
-    annotated, axes = torch.maximum(ours, theirs), range(2, maps.ndim)
+    inside, ours, theirs, annotated = maps.float().split(1, 1)
+    axes = range(2, maps.ndim)
     judged = torch.ones_like(inside)
     for axis in axes:
         others = [other for other in axes if other != axis] if len(axes) == 3 else list(axes)
@@ -44,7 +44,8 @@ def random_maps(shape, batch=2):
             inside = torch.rand(batch, 1, *shape) < density
             ours = (torch.rand(inside.shape) < strokes) & (torch.rand(inside.shape) < 0.5)
             theirs = torch.rand(inside.shape) < strokes
-            yield torch.cat((inside | ours, ours, theirs), 1)
+            yield torch.cat((inside | ours, ours, theirs, ours | theirs), 1)
+            yield torch.cat((inside | ours, ours, theirs, torch.rand(inside.shape) < strokes), 1)
 
 
 def maze(shape):
@@ -57,7 +58,7 @@ def maze(shape):
     if len(shape) == 3:
         inside[1::2] = False
         theirs |= ~inside  # in the walls, where they cannot spread: every slice is judged
-    return torch.stack((inside | ours, ours, theirs))[None]
+    return torch.stack((inside | ours, ours, theirs, ours | theirs))[None]
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -103,7 +104,7 @@ def test_cells_are_pooled_from_voxels_and_voxels_read_from_cells(size, factor):
 def test_is_an_operation_of_torch():
     """What torch.compile and fake tensors are told of it holds."""
     for shape in [(5, 6), (3, 4, 5)]:
-        torch.library.opcheck(implied_cells, (torch.rand(2, 3, *shape) < 0.5, 4))
+        torch.library.opcheck(implied_cells, (torch.rand(2, 4, *shape) < 0.5, 4))
 
 
 IN_THE_INTERPRETER = """
@@ -113,8 +114,8 @@ from nnunetv2_pclmix.method.stroke_spread_triton import examples, launch
 torch.manual_seed(0)
 KINDS = (0.7, 0.05), (1.0, 0.01), (0.5, 0.0)  # how much is inside, and is a stroke
 for shape in ((64, 64), (9, 37), (1, 1), (4, 7, 13), (1, 5, 32), (6, 1, 3)):
-    shares = [[density, strokes / 2, strokes] for density, strokes in KINDS]
-    maps = torch.rand(len(KINDS), 3, *shape) < torch.tensor(shares).view(-1, 3, *[1] * len(shape))
+    shares = [[density, strokes / 2, strokes, 2 * strokes] for density, strokes in KINDS]
+    maps = torch.rand(len(KINDS), 4, *shape) < torch.tensor(shares).view(-1, 4, *[1] * len(shape))
     maps[:, 0] |= maps[:, 1]
     steps = 2 * max(shape) // 3
     assert torch.equal(launch(maps, steps), implied_cells(maps, steps)), shape

@@ -11,6 +11,7 @@ from nnunetv2_pclmix.method.stroke_support import (
     foreground_like_strokes,
     imply,
     stroke_support,
+    surrounded,
 )
 
 K = IGNORE = 3
@@ -113,6 +114,44 @@ def test_a_background_stroke_contradicts_what_lies_on_both_of_its_sides(shape, c
     assert bool((support.background & foreground).any()) == false
     assert bool((support.unknown & foreground).any()) == (not false)
     assert box(support.background, *[(30, 40)] * len(shape)).all()
+
+
+@pytest.mark.parametrize("row", [0, 20])  # at the image's edge, and on the other side
+def test_a_stroke_beside_an_object_annotates_its_image(row):
+    """Of the object nothing is said, of what is far from it that it is background."""
+    predicted, scribble = empty((96, 96))
+    box(predicted, (1, 20), (20, 60))[:] = 1  # a cell is two voxels
+    box(scribble, (row, row + 1), (20, 60))[:] = 0
+    foreground = predicted > 0
+    support = judged(LABELS, foreground, scribble)
+    assert torch.equal(support.unknown, foreground)
+    assert not (support.background & foreground).any()
+    assert box(support.background, (50, 96), (0, 96)).all()
+
+
+@pytest.mark.parametrize("cell", [(1, 4), (1, 2, 4)])
+def test_gaps_close_up_to_two_cells_along_each_axis(cell):
+    for axis, voxels in enumerate(cell):
+        for gap, closes in ((2 * voxels, True), (2 * voxels + 1, False)):
+            foreground = torch.zeros(1, 1, *[30] * len(cell), dtype=torch.bool)
+            foreground.narrow(2 + axis, 5, 3)[:] = True
+            foreground.narrow(2 + axis, 8 + gap, 3)[:] = True
+            middle = [15] * len(cell)
+            middle[axis] = 8
+            assert surrounded(foreground, cell)[(0, 0, *middle)] == closes, (axis, gap)
+
+
+def test_of_regions_background_strokes_count_as_drawn_too():
+    labels = Regions(2)
+    foreground = torch.zeros(1, 1, 96, 96, dtype=torch.bool)
+    box(foreground, (10, 30), (10, 30))[:] = True
+    drawn = torch.zeros(1, 3, 96, 96)
+    drawn[:, -1] = 1
+    box(drawn, (10, 30), (34, 35))[:] = 0
+    grown = drawn.clone()
+    box(grown, (10, 30), (28, 38))[:] = 0
+    assert (imply(labels, foreground, grown)[0] & foreground).any()
+    assert torch.equal(imply(labels, foreground, grown, drawn)[1], foreground)
 
 
 def test_background_that_has_grown_up_to_an_object_does_not_contradict_it():

@@ -166,7 +166,9 @@ def test_grown_strokes_are_what_both_passes_learn_from():
         return grown[-1]
 
     first_pass, second_pass = step.objective.first_pass, step.objective.second_pass
+    support, asked = step.support, []
     step.grow = grow
+    step.support = lambda *arguments: asked.append(arguments) or support(*arguments)
     step.objective.first_pass = lambda output, scribble, *rest: (
         seen.append(scribble) or first_pass(output, scribble, *rest)
     )
@@ -177,6 +179,9 @@ def test_grown_strokes_are_what_both_passes_learn_from():
     step(batch, 0.5, descent, pictures)
     first, mixed = seen
     assert torch.equal(first, grown[0]) and (mixed != IGNORE).all()
+    # background strokes contradict as they were drawn
+    ((_, _, scribble, drawn),) = asked
+    assert scribble is grown[0] and torch.equal(drawn, batch["target"][0])
     # what is drawn, and counted as annotated, is what the user drew
     assert torch.equal(pictures.taken[0][1], batch["target"][0])
 
