@@ -25,17 +25,26 @@ from scribble_tools.trust.printable import printable
 
 
 class Help(argparse.HelpFormatter):
-    """Fills paragraphs to the terminal's width and leaves indented lines, examples, as they are."""
+    """Fills paragraphs to the terminal's width and leaves indented lines, examples, as they are.
+
+    An empty or an indented line ends a paragraph, any other runs on.
+    """
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        lines = text.split("\n")
+        blocks: list[str] = []
+        for line in text.split("\n"):
+            if blocks and all(own and own[0] != " " for own in (blocks[-1], line)):
+                blocks[-1] += f" {line}"
+            else:
+                blocks.append(line)
         filled = [
-            line if line.startswith(" ") else textwrap.fill(line, width, break_long_words=False)
-            for line in lines
+            block if block.startswith(" ") else textwrap.fill(block, width, **WHOLE_WORDS)
+            for block in blocks
         ]
         return "\n".join(indent + line for line in "\n".join(filled).split("\n"))
 
 
+WHOLE_WORDS = {"break_long_words": False, "break_on_hyphens": False}
 LAYOUT = {"formatter_class": Help}
 NOT_HERE = "this package runs on Linux and macOS. On Windows, install and run it inside WSL"
 ALIKE = 0.75  # as `difflib` counts: two spellings of one option

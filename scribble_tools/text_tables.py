@@ -6,6 +6,8 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+SHORTEST = 20  # letters of a name, which tell "left atrium" and "left ventricle" apart
+
 
 def number(value: float, decimals: int, signed: bool = False) -> str:
     """A number for a table: no decimals where they say nothing (from 1000 on), ``-`` for NaN."""
@@ -22,10 +24,10 @@ def interval(numbers: Mapping[str, float], decimals: int, signed: bool = False) 
 
 
 def text_table(header: Sequence[str], rows: Iterable[Sequence[object]], width: int = 100) -> str:
-    """Aligned columns; names in the first are cut to what keeps the lines within ``width``."""
+    """Aligned columns; names in the first are cut for lines within ``width``, to `SHORTEST`."""
     lines = [[str(cell) for cell in row] for row in (header, *rows)]
     first, *widths = (max(map(len, column)) for column in zip(*lines, strict=True))
-    first = min(first, max(8, width - sum(widths) - 2 * len(widths)))
+    first = min(first, max(SHORTEST, width - sum(widths) - 2 * len(widths)))
     text = []
     for name, *cells in lines:
         name = name if len(name) <= first else f"{name[: first - 2]}.."

@@ -23,8 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "whether they hold numbers, text and tensors only."
     )
     parser.epilog = (
-        "Exit status 0: plain data, checksums right. 1: do not use it. example: "
-        "nnunetv2_pclmix verify model.zip && nnUNetv2_install_pretrained_model_from_zip model.zip"
+        "Exit status 0: plain data, checksums right. 1: do not use it.\n\n"
+        "example:\n"
+        "  nnunetv2_pclmix verify model.zip && nnUNetv2_install_pretrained_model_from_zip model.zip"
     )
     parser.add_argument("model", metavar="MODEL", type=Path, help="folder, zip or checkpoint.pth")
 

@@ -24,6 +24,7 @@ from scribble_tools.evaluate.comparison import (
 )
 from scribble_tools.evaluate.confusion import (
     compare_confusion,
+    exchanged_parts,
     parts_of,
     summarise_confusion,
 )
@@ -344,6 +345,13 @@ def _evaluate(options: Options, out: Path | None, files: Sequence[str] = ()) -> 
     print(f"surface Dice at {options.tolerance_mm:g} {unit}" + IN_PIXELS * (unit == PIXELS))
     print(f"\n{format_table(summary, options.missing_hd95, unit)}")
     print(f"\n{format_confusion(summary['confusion'], parts)}")
+    if exchanged := exchanged_parts(summary["confusion"]):
+        said = "; ".join(f"{a} is predicted as {b} ({n:.0f} %)" for a, b, n in exchanged)
+        print(
+            f"WARNING: {said}. Do PRED and REF number their classes differently? What the values "
+            f"of REF mean can be said with {OPTION}",
+            file=sys.stderr,
+        )
     matrices, difference = {options.prediction.name: summary["confusion"]}, None
     if out is not None:
         write_report(evaluation, summary, settings, out, files)

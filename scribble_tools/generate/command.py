@@ -158,23 +158,24 @@ examples:
     --mode 3d --class background:length=2-4 Anterior:style=both,thickness=2
   scribble_tools generate labels --out every5th --every-nth-slice 5
 
-presets:
-  acdc (default): measured on the scribbles that people drew into ACDC. In every slice one curve
-    of one voxel's width inside every component, up to three in thin ones such as the myocardium,
-    and a loop of background around the objects. The default because it asks of a network what
-    hand-drawn scribbles ask.
-  scribblebench: after the annotation protocol of ScribbleBench (arXiv 2403.12834). An interior and
-    a border stroke of three voxels' width in one component per class and slice. Two to three times
-    the voxels of a class that people drew in ACDC.
+Preset acdc (default): measured on the scribbles that people drew into ACDC. In every slice one
+curve of one voxel's width inside every component, up to three in thin ones such as the myocardium,
+and a loop of background around the objects. The default because it asks of a network what
+hand-drawn scribbles ask.
 
-lengths are shares of a component's extent (the diagonal of its bounding box), so that they suit
-  organs of any size; strokes of one style end at about a quarter of a component's voxels. For the
-  background, the extent is that of all objects with the margin at which the stroke goes round.
+Preset scribblebench: after the annotation protocol of ScribbleBench (arXiv 2403.12834). An interior
+and a border stroke of three voxels' width in one component per class and slice. Two to three times
+the voxels of a class that people drew in ACDC.
+
+Lengths are shares of a component's extent (the diagonal of its bounding box), so that they suit
+organs of any size; strokes of one style end at about a quarter of a component's voxels. For the
+background, the extent is that of all objects with the margin at which the stroke goes round.
+
 --cases leaves the other cases out, by patient, in a seeded order: 25 % of the cases are part of
-  50 %. With --keep-unscribbled they stay with nothing but the ignore label, in the validation
-  lists of the folds, never in the training lists; so the folds of all budgets are validated on the
-  same cases (against labelsTr_dense). Do not train fold 'all' on such a data set: nnU-Net would
-  spend its patches on cases without annotation."""
+50 %. With --keep-unscribbled they stay with nothing but the ignore label, in the validation
+lists of the folds, never in the training lists; so the folds of all budgets are validated on the
+same cases (against labelsTr_dense). Do not train fold 'all' on such a data set: nnU-Net would
+spend its patches on cases without annotation."""
     parser.add_argument(
         "source",
         metavar="SOURCE",

@@ -164,6 +164,8 @@ def _training(training: Training, class_names: Sequence[str]) -> dict:
         for name, values in training.series.items()
         if name.startswith(TERM) and not isinstance(values[-1], list)
     }
+    if not (curves or shown or training.warnings):
+        remarks.append("The model's folder has no log of the training and no picture of it.")
     return {
         "facts": training.facts,
         "curves": curves,

@@ -21,6 +21,7 @@ from scribble_tools.draw.contact_sheet import save_png
 from scribble_tools.draw.display_plane import display_plane
 from scribble_tools.draw.greys import scaled
 from scribble_tools.draw.shown_case import grey_or_colours, title_of_channel
+from scribble_tools.evaluate.origin import UNFINISHED
 from scribble_tools.images.file_kind import normal_form
 from scribble_tools.images.image_files import channel_problems
 from scribble_tools.images.image_io import read_image
@@ -33,6 +34,7 @@ from scribble_tools.predict.chosen_model import (
     refuse_other_classes,
 )
 from scribble_tools.predict.nnunet_model import NNUNetModel, TrainedModel
+from scribble_tools.predict.unfinished import unfinished_in_words
 from scribble_tools.problems import refuse
 from scribble_tools.suggest.listing import in_words, row_of, table_of, write_list
 from scribble_tools.suggest.new_cases import new_cases
@@ -148,6 +150,7 @@ def _suggest(
     out: Path,
     options: SuggestOptions,
     annotated: Sequence[CaseToDraw],
+    source: Mapping[str, object] | None = None,
 ) -> Suggestions:
     # before the first hour: of NaN the network makes NaN everywhere
     refuse([problem for c in cases for path in c.images for problem in channel_problems(path)])
@@ -173,12 +176,23 @@ def _suggest(
             )
         (out / LABELS).mkdir()
         found = Suggestions(places, judged)
-        _write(found, labels, style, dataset, predicted, model, out)
+        record = {
+            "dataset": dataset.name,
+            "model": str(model.folder),
+            "folds": list(model.folds),
+            "checkpoint": model.checkpoint,
+            **({UNFINISHED: unfinished} if (unfinished := unfinished_in_words(model)) else {}),
+            **(source or {}),
+            "mirroring": options.mirroring,
+            "cases": len(judged),
+            "predictions_per_case": max(own.members for own in judged.values()),
+        }
+        _write(found, labels, style, dataset, predicted, record, out)
     return found
 
 
 def _write(
-    found, labels: LabelSet, style, dataset: Path, predicted: Path, model, out: Path
+    found, labels: LabelSet, style, dataset: Path, predicted: Path, record: Mapping, out: Path
 ) -> None:
     ranked = list(enumerate(found.places, 1))
     rows: dict[int, dict] = {}
@@ -220,14 +234,6 @@ def _write(
                     plane.spacing_mm,
                 )
     write_legends(legend, style, files, out / LABELS)
-    record = {
-        "dataset": dataset.name,
-        "model": str(model.folder),
-        "folds": list(model.folds),
-        "checkpoint": model.checkpoint,
-        "cases": len(found.judged),
-        "predictions_per_case": max(own.members for own in found.judged.values()),
-    }
     write_list([rows[rank] for rank, _ in ranked], record, out)
     first = [shown[rank] for rank in sorted(shown)]
     titles = [
@@ -337,7 +343,8 @@ def run(options: Options) -> int:
         ):
             cases = new_cases(options.images, dataset, Path(inputs), options.exclude)
             known = training_cases(dataset)
-            found = _suggest(cases, dataset, model, work, options, known)
+            source = {"images": str(options.images), "exclude": list(options.exclude)}
+            found = _suggest(cases, dataset, model, work, options, known, source)
             alone = write_new_patients(options.images, dataset, work, options.exclude)
     style = style_of(dataset, options.label_format and FORMATS[options.label_format])
     print(_summary(found, options.out, style.to_draw))

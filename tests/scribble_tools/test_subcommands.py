@@ -18,6 +18,20 @@ def test_paragraphs_are_filled_and_examples_left_alone(monkeypatch):
     assert sum(line.count("word") for line in lines) == 20
 
 
+def test_a_paragraph_of_several_lines_is_filled_as_one(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "42")
+    text = "one two\nthree four five six seven eight nine\n\nan example:\n  tool\nmore"
+    parser = argparse.ArgumentParser("tool", description=text, **LAYOUT)
+    filled = "one two three four five six seven eight\nnine\n\nan example:\n  tool\nmore\n"
+    assert filled in parser.format_help()
+
+
+def test_words_with_hyphens_stay_whole(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "42")
+    parser = argparse.ArgumentParser("tool", description="as " * 12 + "nnU-Net does", **LAYOUT)
+    assert "\nnnU-Net does" in parser.format_help()
+
+
 def test_only_the_module_that_is_asked_for_is_imported():
     table = {
         ("make", "one"): ("no.such.module", "makes one"),

@@ -191,4 +191,6 @@ def test_numbers_and_tables():
     assert number(-1234.5, 2, signed=True) == "-1234"
     assert number(3, 1, signed=True) == "+3.0"
     assert text_table(("a", "b"), [("xyz", 1), ("x", 22)]) == "a     b\nxyz   1\nx    22"
+    beside = text_table(("a", "b" * 95), [("left ventricle", 1), ("left atrium", 22)])
+    assert "left ventricle " in beside and "left atrium " in beside
     assert markdown_table(("a", "b"), [("x|y", 1)]).splitlines()[2] == "| x\\|y | 1 |"

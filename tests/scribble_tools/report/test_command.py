@@ -481,6 +481,18 @@ def test_pictures_of_the_training_are_shown_few_of_many(root):
     assert "progress.png cannot be read as a picture" in page
 
 
+def test_a_model_that_tells_nothing_of_its_training_says_so(root):
+    said = "folder has no log of the training and no picture of it."
+    fold = model(root) / "fold_0"
+    report(root, "--model", model(root))
+    assert said not in made(root)[0]
+    for path in (p for p in fold.iterdir() if p.is_file()):
+        path.unlink()
+    report(root, "--model", model(root), out="again/report.html")
+    page = (root / "again" / "report.html").read_text(encoding="utf-8")
+    assert said in page
+
+
 def test_several_folds_need_a_choice(root, capsys):
     (model(root) / "fold_1").mkdir()
     assert report(root, "--model", model(root)) == 1

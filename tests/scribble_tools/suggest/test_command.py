@@ -34,6 +34,7 @@ def test_the_list_has_ranks_places_and_reasons(suggested):
     assert [row["rank"] for row in rows] == [str(k) for k in range(1, len(rows) + 1)]
     assert 0 < len(rows) <= 6 and len(content["places"]) == len(rows)
     assert content["folds"] == ["0", "1"] and content["predictions_per_case"] == 6
+    assert content["mirroring"] is True and "images" not in content
     values = [float(row["value"]) for row in rows]
     assert values == sorted(values, reverse=True)
     cases = [row["case"] for row in rows]
@@ -165,6 +166,9 @@ def test_images_without_annotation_are_looked_at_as_they_are(trained, tmp_path, 
         f"  scribble_tools convert folder --update --scribbles {out / 'labels'} --images "
         f"{tmp_path / 'images'} --exclude '*_label.*' --dataset-id 901 --out {dataset.parent}"
     )
+    content = json.loads((out / "suggestions.json").read_text())
+    assert content["images"] == str(tmp_path / "images") and content["exclude"] == ["*_label.*"]
+    assert content["mirroring"] is False
     rows = list(csv.DictReader((out / "suggestions.csv").open()))
     assert {row["case"] for row in rows} == {"new_1", "new_2"}
     counts, _ = count_segment_voxels(out / "labels" / "new_1.seg.nrrd")
