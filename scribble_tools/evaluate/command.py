@@ -24,11 +24,11 @@ from scribble_tools.evaluate.comparison import (
 )
 from scribble_tools.evaluate.confusion import (
     compare_confusion,
-    exchanged_parts,
     parts_of,
     summarise_confusion,
 )
 from scribble_tools.evaluate.confusion_report import format_confusion, write_confusion_picture
+from scribble_tools.evaluate.exchanged import exchanged_in_words
 from scribble_tools.evaluate.folders import evaluate_folders
 from scribble_tools.evaluate.label_files import find_label_files
 from scribble_tools.evaluate.origin import doubts_of
@@ -299,6 +299,11 @@ def _print_notes(evaluation: Evaluation, title: str) -> None:
         print(f"{title}: {note}: {cases[0]}{more}")
 
 
+def _ask_of_exchanged(evaluation: Evaluation, whose: str) -> None:
+    if question := exchanged_in_words(evaluation.confusion, evaluation.labels, whose):
+        print(f"WARNING: {question}", file=sys.stderr)
+
+
 def run(options: Options) -> int:
     """Run the sub-command; return its exit code."""
     if options.out is None:
@@ -345,18 +350,13 @@ def _evaluate(options: Options, out: Path | None, files: Sequence[str] = ()) -> 
     print(f"surface Dice at {options.tolerance_mm:g} {unit}" + IN_PIXELS * (unit == PIXELS))
     print(f"\n{format_table(summary, options.missing_hd95, unit)}")
     print(f"\n{format_confusion(summary['confusion'], parts)}")
-    if exchanged := exchanged_parts(summary["confusion"]):
-        said = "; ".join(f"{a} is predicted as {b} ({n:.0f} %)" for a, b, n in exchanged)
-        print(
-            f"WARNING: {said}. Do PRED and REF number their classes differently? What the values "
-            f"of REF mean can be said with {OPTION}",
-            file=sys.stderr,
-        )
+    _ask_of_exchanged(evaluation, "PRED")
     matrices, difference = {options.prediction.name: summary["confusion"]}, None
     if out is not None:
         write_report(evaluation, summary, settings, out, files)
     for other in others:
         _print_notes(other, "note on OTHER")
+        _ask_of_exchanged(other, "OTHER")
         comparison = compare(evaluation.scores, other.scores, options.missing_hd95, patients)
         difference = compare_confusion(evaluation.confusion, other.confusion, parts, patients)
         comparison["confusion"] = difference

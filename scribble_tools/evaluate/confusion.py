@@ -193,22 +193,6 @@ def summarise_confusion(
     return rows
 
 
-def exchanged_parts(rows: Sequence[Mapping]) -> list[tuple[str, str, float]]:
-    """Parts whose voxels are mostly predicted as each other: true, predicted, per cent.
-
-    Other values do that, while a bad prediction does not: where a class is missed its voxels are
-    mostly background, but the background's are not the class.
-
-    Args:
-        rows: of `summarise_confusion`.
-    """
-    mostly = {row["true"]: row for row in rows if row["percent"] > 50}  # at most one of a part
-    target = {true: row["predicted"] for true, row in mostly.items() if row["predicted"] != true}
-    while target.keys() != {*target.values()}:  # until it is a permutation
-        target = {a: b for a, b in target.items() if a in target.values() and b in target}
-    return [(true, target[true], mostly[true]["percent"]) for true in target]
-
-
 def compare_confusion(
     counts: Mapping[str, np.ndarray],
     other: Mapping[str, np.ndarray],

@@ -33,6 +33,7 @@ from scribble_tools.survey.own_outputs import own_output
 from scribble_tools.survey.pairs import Pairing, find_pairing
 from scribble_tools.survey.patient_names import patient_regex
 from scribble_tools.survey.rehearsal import CHANNEL_NAMES, rehearse
+from scribble_tools.wording import counted
 
 DATASET_ID = re.compile(r"--dataset-id (\d+)")
 PUBLIC_UNLABELLED = (4, 255)  # in ACDC, MSCMRseg and WSL4MIS, where 0 is the background scribble
@@ -216,8 +217,10 @@ def _any_files(seen: Seen) -> tuple:
             "the dense labels do not pair with these images, and are left out: the command with "
             f"--dense {where} says why"
         )
-    if pairing:  # images of other folders take no part
-        images = [g for g in images if _below(g, pairing.images)]
+    if pairing:
+        others = [g for g in images if not _below(g, pairing.images)]
+        notes = [*notes, *(f"the line takes no image of {_in_words(g)}" for g in others)]
+        images = [g for g in images if g not in others]
     notes = [*notes, *_notes_on_channels(options, images)]
     labels = _guessed_labels(chosen, paired, folder)
     names = pairing.names if pairing else _stems(images, seen.files)
@@ -232,6 +235,10 @@ def _any_files(seen: Seen) -> tuple:
 def _below(group: Mapping, folder: Path) -> bool:
     """Whether any file of a group lies in a folder."""
     return any(folder in (own, *own.parents) for own in map(Path, group["folders"]))
+
+
+def _in_words(group: Mapping) -> str:
+    return f"{quote(Path(group['folder']))} ({counted(group['files'], 'file')})"
 
 
 def _folder_above(groups: Sequence[Mapping]) -> str:

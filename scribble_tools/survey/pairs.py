@@ -94,7 +94,7 @@ def _below_common(group: Mapping) -> str | None:
     """
     depth = len(Path(group["folders"][0]).parts) - len(Path(group["folder"]).parts)
     *folders, name = Path(group["pattern"]).parts[-1 - depth :]
-    differs = [k for k, folder in enumerate(folders) if "#" in folder]
+    differs = [k for k, folder in enumerate(folders) if "#" in folder or folder == "*"]
     if not differs:
         return None
     shown = [folder.replace("#", "*") for folder in folders]
@@ -110,6 +110,24 @@ def _folders(group: Mapping) -> list[Path]:
     """Where a group's files lie: the folder above them all, then each of its own."""
     own = [Path(folder) for folder in group["folders"]]
     return list(dict.fromkeys([Path(group["folder"]), *own]))
+
+
+def _with_joined(groups: Sequence[Mapping]) -> list[Mapping]:
+    """The groups, after one of all whose folders differ in one name only, such as two sites'."""
+    alike: dict[tuple, list[Mapping]] = {}
+    for group in groups:
+        parts = Path(group["pattern"]).parts
+        alike.setdefault((len(parts), parts[-1]), []).append(group)
+    joined = []
+    for own in alike.values():
+        columns = [*zip(*(Path(group["pattern"]).parts for group in own), strict=True)]
+        differ = [k for k, names in enumerate(columns) if len({*names}) > 1]
+        if len(differ) == 1:
+            pattern = "/".join("*" if k in differ else names[0] for k, names in enumerate(columns))
+            folders = [folder for group in own for folder in group["folders"]]
+            above = os.path.commonpath([group["folder"] for group in own])
+            joined.append({"pattern": pattern, "folder": above, "folders": folders})
+    return [*joined, *groups]
 
 
 def _proposals(images: Sequence[Mapping], labels: Sequence[Mapping]) -> Iterator[Pairing]:
@@ -173,18 +191,21 @@ def find_pairing(
         images, labels, dense: groups of files as `inspect` found them; the likeliest first.
 
     Returns:
-        None where nothing pairs, as it stands. Pairings without ``mixed`` come first, then those
-        with the most cases.
+        None where nothing pairs, as it stands. The most cases with strokes win; of as many, those
+        without ``mixed``.
     """
-    proposals = list(_proposals(images, labels))[:MOST_TRIED]
+    proposals = list(_proposals(_with_joined(images), _with_joined(labels)))[:MOST_TRIED]
     numbers = _num_labels(labels)
-    for mixed in (False, True):
-        tried = [_try(Pairing(**{**p.__dict__, "mixed": mixed}), numbers) for p in proposals]
-        if works := [pairing for pairing in tried if pairing]:
-            break
-    else:
+    tried = [
+        _try(Pairing(**{**p.__dict__, "mixed": mixed}), numbers)
+        for mixed in (False, True)
+        for p in proposals
+    ]
+    if not (works := [pairing for pairing in tried if pairing]):
         return None, []
+    # of those with the most strokes the first; one image that lacks them costs no folder of others
     best = max(works, key=lambda pairing: pairing.cases)
+    works = [pairing for pairing in works if pairing.mixed == best.mixed]
     # a folder within that of the labels is one case's
     outside = [p for p in works if best.labels not in (p.labels, *p.labels.parents)]
     others = {p.labels: p for p in reversed(outside)}

@@ -17,7 +17,6 @@ from scribble_tools.evaluate.confusion import (
     confusion_matrix,
     confusion_of_case,
     count_confusion,
-    exchanged_parts,
     part_map,
     parts_of,
     percent_of_true,
@@ -271,38 +270,6 @@ def test_two_predictions_on_the_command_line(folders, capsys):
     assert paired["c0", "cavity"] == ("25.0", "0.0")
     assert "cavity as wall" in (out / "comparison.md").read_text()
     assert imread(out / CONFUSION_PICTURE).shape[1] > 2 * one.shape[1]
-
-
-@pytest.mark.parametrize(
-    ("counts", "expected"),
-    [
-        ([[9, 0, 1], [1, 0, 9], [0, 8, 2]], {("b", "c"), ("c", "b")}),
-        ([[2, 8, 0], [9, 1, 0], [0, 0, 9]], {("a", "b"), ("b", "a")}),  # with the background
-        ([[0, 9, 0], [0, 0, 9], [9, 0, 0]], {("a", "b"), ("b", "c"), ("c", "a")}),
-        ([[9, 0, 0], [0, 2, 8], [0, 0, 9]], set()),  # b is missed
-        ([[9, 0, 0], [0, 5, 5], [0, 5, 5]], set()),
-        ([[0, 0, 9], [0, 1, 8], [1, 8, 0]], {("b", "c"), ("c", "b")}),  # and a is called c, too
-        ([[9, 0, 0], [9, 0, 0], [0, 9, 0]], set()),  # c is called b, b is missed
-        ([[0, 0, 0], [0, 0, 9], [0, 9, 0]], {("b", "c"), ("c", "b")}),
-    ],
-)
-def test_exchanged_classes_are_told_from_bad_ones(counts, expected):
-    rows = summarise_confusion({"case": np.array(counts)}, "abc")
-    assert {(true, predicted) for true, predicted, _ in exchanged_parts(rows)} == expected
-
-
-def test_exchanged_classes_are_asked_about(folders, capsys):
-    words = ["evaluate", str(folders / "pred"), str(folders / "ref"), "-np", "1", "--labels"]
-    assert main([*words, "wall=1", "cavity=2"]) == 0
-    assert "WARNING" not in capsys.readouterr().err
-    for path in (folders / "pred").glob("*.nii.gz"):
-        labels = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
-        sitk.WriteImage(sitk.GetImageFromArray(np.array([0, 2, 1], np.uint8)[labels]), str(path))
-    assert main([*words, "wall=1", "cavity=2"]) == 0
-    asked = "wall is predicted as cavity (100 %); cavity is predicted as wall (75 %). Do PRED and"
-    assert asked in capsys.readouterr().err
-    assert main([*words, "wall=2", "cavity=1", "--ref-labels", "wall=1", "cavity=2"]) == 0
-    assert "WARNING" not in capsys.readouterr().err
 
 
 def test_nothing_annotated_at_all(folders, capsys):

@@ -16,6 +16,12 @@ from tests.scribble_tools.survey.test_command import image, paste, scribble, wri
 PEOPLE = "anna bert carl dora emil fritz gustav".split()
 
 
+def cases_of(report, tmp_path):
+    """How many cases the printed line converts."""
+    assert paste(report, tmp_path) == 0
+    return len([*(tmp_path / "raw/Dataset100_Own" / "imagesTr").iterdir()])
+
+
 @pytest.mark.parametrize("people", [PEOPLE, PEOPLE[:3]], ids=len)
 @pytest.mark.parametrize(
     ("images", "labels"),
@@ -45,11 +51,32 @@ def test_the_line_takes_all_cases_called_by_names_of_people(tmp_path, people, im
 
 def test_no_line_takes_one_case_for_all(tmp_path):
     for k, person in enumerate(PEOPLE):
-        write(tmp_path / person / "img" / f"{chr(97 + k) * 2}.nii.gz", image(k))
-        write(tmp_path / person / "seg" / f"{chr(97 + k) * 2}.nii.gz", scribble(0, 5))
-    report = inspect_path(tmp_path)
-    assert "the names do not pair images with scribbles" in report["advice"]
-    assert f"--images {tmp_path} --scribbles {tmp_path} --image-pattern IMAGE" in report["command"]
+        write(tmp_path / "own" / person / "img" / f"{chr(97 + k) * 2}.nii.gz", image(k))
+        write(tmp_path / "own" / person / "seg" / f"{chr(97 + k) * 2}.nii.gz", scribble(0, 5))
+    assert cases_of(inspect_path(tmp_path / "own"), tmp_path) == len(PEOPLE)
+
+
+@pytest.mark.parametrize("site", ["Site A/", "Site B/"])
+def test_the_line_takes_all_sites_though_one_image_has_no_strokes(tmp_path, site):
+    for k in range(6):
+        name = f"Site {'AB'[k % 2]}/{{}}/case{k}.nii.gz"
+        write(tmp_path / "own" / name.format("img"), image(k))
+        if k > 1 or not name.startswith(site):
+            write(tmp_path / "own" / name.format("seg"), scribble(0, 5))
+    report = inspect_path(tmp_path / "own")
+    assert "1 image has no strokes (case" in report["advice"]
+    assert cases_of(report, tmp_path) == 6
+
+
+def test_images_that_the_line_does_not_take_are_named(tmp_path):
+    for k in range(4):
+        write(tmp_path / "own" / "img" / f"case{k}.nii.gz", image(k))
+        write(tmp_path / "own" / "seg" / f"case{k}.nii.gz", scribble(0, 5))
+    for k in range(3):
+        write(tmp_path / "own" / "more" / "other" / f"scan{k}.nii.gz", image(k))
+    report = inspect_path(tmp_path / "own")
+    assert f"the line takes no image of {tmp_path / 'own/more/other'} (3 files)" in report["advice"]
+    assert cases_of(report, tmp_path) == 4
 
 
 @pytest.mark.parametrize(
