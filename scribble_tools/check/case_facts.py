@@ -17,6 +17,7 @@ from scribble_tools.check.description import Description
 from scribble_tools.check.findings import Finding
 from scribble_tools.images.file_integrity import count_not_finite
 from scribble_tools.images.image_io import geometry_difference, read_image
+from scribble_tools.images.label_appearance import is_label_map
 from scribble_tools.images.segmentation_files import labels_of
 from scribble_tools.wording import counted
 
@@ -85,7 +86,7 @@ def examine_case(about: Description, files: TrainingCase) -> CaseFacts:
 
     size_only = about.file_ending in WITHOUT_GEOMETRY
     num_images = num_channels = 0
-    grid, digests = None, []
+    grid, digests, like_labels = None, [], []
     for path in files.images:
         try:
             image = read_image(path)
@@ -113,6 +114,7 @@ def examine_case(about: Description, files: TrainingCase) -> CaseFacts:
             )
         else:
             digests.append(_digest(array))
+            like_labels += [path.name] * is_label_map(array)
         channels, own_grid = _channels(image)
         num_channels += channels
         grid = grid or own_grid
@@ -125,6 +127,13 @@ def examine_case(about: Description, files: TrainingCase) -> CaseFacts:
                 "Register and resample the channels onto the first one",
             )
     names = [path.name for path in files.images]
+    if like_labels and like_labels == names:
+        add(
+            "warning",
+            "image-like-labels",
+            f"{', '.join(names)}: few whole values, as labels have",
+            "Are these the images? A network trained on label maps segments nothing else",
+        )
     voxels = " ".join(digests) if len(digests) == len(names) else ""
     if about.channels and num_images == len(names) and num_channels != len(about.channels):
         add(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -11,7 +12,7 @@ from scribble_tools.check.annotations import missing_classes
 from scribble_tools.check.findings import Finding
 from scribble_tools.dataset.case_names import alike
 from scribble_tools.dataset.label_set import LabelSet
-from scribble_tools.dataset.patients import find_patients, perhaps_of_one
+from scribble_tools.dataset.patients import common_ending, find_patients, perhaps_of_one
 from scribble_tools.dataset.writing import RECORD, read_splits
 from scribble_tools.images.file_kind import normal_form
 from scribble_tools.wording import counted, some_of
@@ -19,7 +20,8 @@ from scribble_tools.wording import counted, some_of
 FILE = "splits_final.json"
 INSTALL = "Correct the splits and make them the data set's with scribble_tools install-splits"
 
-BEFORE_LAST = "'.+(?=[_-])|.+'"  # all of a name but what follows its last separator, if it has one
+# all of a name but what follows its last separator, if it has one, and what all names end in
+BEFORE_LAST = ".+(?=[_-]{ending})|.+"
 
 
 def patients_of(
@@ -65,7 +67,9 @@ def _perhaps_mistaken(folder: Path, patients: Mapping[str, str]) -> list[Finding
         "folds may validate on patients that they train on"
     )
     remedy = "If so, convert again with a --patient-regex. The line below shows what one finds"
-    line = f"scribble_tools check {shlex.quote(str(folder))} --patient-regex {BEFORE_LAST}"
+    ending = re.escape(common_ending(patients))
+    found = shlex.quote(BEFORE_LAST.format(ending=f"[^_-]+{ending}$" if ending else ""))
+    line = f"scribble_tools check {shlex.quote(str(folder))} --patient-regex {found}"
     return [Finding("note", "patients-alike", "data set", message, remedy, line)]
 
 

@@ -21,6 +21,7 @@ from scribble_tools.convert.target import Target, add_target_arguments
 from scribble_tools.dataset.label_mapping import LabelMapping
 from scribble_tools.images.file_kind import file_ending_of
 from scribble_tools.images.image_files import files_below
+from scribble_tools.images.label_appearance import IMAGE, SCRIBBLES, SLICES
 from scribble_tools.images.slicer_segmentation import stem_of
 from scribble_tools.wording import counted
 
@@ -161,7 +162,11 @@ def recognise(seen: Seen) -> Advice | None:
         for file, stem in stems.items()
         if stem.endswith("_scribble") and CASE.fullmatch(stem.removesuffix("_scribble"))
     ]
+    kinds = {group["kind"] for group in seen.groups}
     if not images and not scribbles:
+        return None
+    # label maps that are called as the images, such as predictions, or other people's strokes
+    if not scribbles and (IMAGE not in kinds or kinds & {SCRIBBLES, SLICES}):
         return None
     here = quote(seen.folder)
     strokes, *others = folders_apart(scribbles) or [seen.folder]

@@ -153,7 +153,10 @@ class StrokeReader:
         said |= {reading.nan} - {None}
         self._drawn, self._options, self._reading = drawn, options, reading
         self._unexplained = unknown and not options.labels
-        own = _own_values(drawn, options, reading, unknown)
+        # the background's value that is called unlabelled: 0 where 0 was background
+        self._moved = sorted({*drawn.mapping.classes[BACKGROUND]} & said)
+        moved = bool(self._moved and not beside.aliases)
+        own = _own_values(drawn, options, reading, unknown or moved)
         self._in_files = _in_files(own, beside, said)
         self._unlabelled_names = {*map(normal_form, options.unlabelled)}
         # what the user calls unlabelled is passed over on purpose
@@ -192,6 +195,7 @@ class StrokeReader:
             raise ValueError(_what_values_mean(self._drawn))
         outside = self._in_files.unlabelled[0]
         found = read_on_grid(path, image, image_path, rules, outside, self._reading)
+        self._refuse_half_exchanged(found)
         labels = self._in_files.apply(found, self._word)
         self._looks[path] = self._how_swapped(found, labels, image)
         if self._is_recorded(path):
@@ -259,6 +263,26 @@ class StrokeReader:
         own = self._in_files.classes[BACKGROUND]
         return max(own, key=lambda value: np.count_nonzero(found == value)), looks[1]
 
+    def _refuse_half_exchanged(self, found: np.ndarray) -> None:
+        """Refuse values of which background became unlabelled, but unlabelled nothing else."""
+        if not self._moved or self._options.labels or self._options.not_swapped:
+            return
+        fills = np.count_nonzero(found == self._moved[0])  # as unlabelled does
+        was = [v for v in self._drawn.mapping.unlabelled if v not in self._moved]
+        if there := [v for v in was if 0 < np.count_nonzero(found == v) < fills]:
+            now, other = self._word(self._moved[0]), self._word(there[0])
+            rest = [
+                quote(f"{name}={','.join(map(self._word, values))}")
+                for name, values in self._in_files.classes.items()
+                if name != BACKGROUND
+            ]
+            raise ValueError(
+                f"holds {other}, unlabelled in the first files, beside {now}, which is unlabelled "
+                f"now. Is {other} background here? Then say --labels "
+                f"{' '.join([quote(f'{BACKGROUND}={other}'), *rest])} --unlabelled {quote(now)}; "
+                "if both are unlabelled, --not-swapped"
+            )
+
     def problems(self) -> list[str]:
         """What most of the files that were read look like, if that cannot be right."""
         swapped = [(path, looks) for path, looks in self._looks.items() if looks]
@@ -287,7 +311,7 @@ def _own_values(
     """The user's own values of label maps.
 
     Args:
-        unknown: nobody has said any, so that ``options`` may.
+        unknown: nobody has said any, or others are said to be unlabelled, so that ``options`` may.
 
     Raises:
         ValueError: these say what is known, or what cannot be.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Collection
@@ -10,6 +11,8 @@ from pathlib import Path
 from scribble_tools.dataset.raw import read_record
 from scribble_tools.dataset.writing import RECORD
 
+FEWEST_HEADS = 3  # of names that are followed by numbers: one or two are rather sites or devices
+
 
 def patient_in(text: str, pattern: re.Pattern[str]) -> str:
     """What the first group, or without groups all of the pattern, finds; or nothing."""
@@ -17,20 +20,40 @@ def patient_in(text: str, pattern: re.Pattern[str]) -> str:
     return (match and match[1 if pattern.groups else 0]) or ""
 
 
+def common_ending(cases: Collection[str]) -> str:
+    """What all names end in, from a separator on, such as ``_T2``; empty for a single name.
+
+    >>> common_ending(["anna_1_T2", "ben_1_T2"])
+    '_1_T2'
+    """
+    if len(cases) < 2:
+        return ""
+    ending = os.path.commonprefix([case[::-1] for case in cases])[::-1]
+    return ending[re.search("[_-]|$", ending).start() :]
+
+
 def perhaps_of_one(cases: Collection[str]) -> list[str]:
     """The first cases whose names differ as those of one patient's images do, or none.
 
-    ``anna_before`` and ``anna_after`` do, or ``sub-01_ses-1`` and ``sub-01_ses-2``; cases that are
-    numbered through, ``photo_1`` and ``photo_2`` or ``site1_001`` and ``site1_002``, do not.
+    ``anna_before`` and ``anna_after`` do, or ``sub-01_ses-1`` and ``sub-01_ses-2``, also where all
+    names end alike; cases that are numbered through, ``photo_1`` and ``photo_2`` or ``site1_001``
+    and ``site1_002``, do not. ``anna_1`` and ``anna_2`` do if others are called so, too.
     """
-    groups: dict[str, list[str]] = {}
+    shared = len(common_ending(cases))
+    by_head: dict[str, list[str]] = {}
+    numbered: dict[str, list[str]] = {}
     for case in sorted(cases):
-        head, last = re.fullmatch("(.*?)[_-]?([^_-]*)", case).groups()
-        numbered = re.search(r"\d", last) and not re.search(r"\d", head)
-        numbered = numbered or re.fullmatch(r"\d{3,}", last)
-        groups.setdefault(case if numbered else head or case, []).append(case)
-    alike = [group for group in groups.values() if len(group) > 1]
-    return alike[0] if alike and len(groups) > 1 else []
+        head, last = re.fullmatch("(.*?)[_-]?([^_-]*)", case[: len(case) - shared]).groups()
+        if re.fullmatch(r"\d{3,}", last):
+            numbered[case] = [case]
+        elif re.search(r"\d", last) and not re.search(r"\d", head):
+            numbered.setdefault(head or case, []).append(case)
+        else:
+            by_head.setdefault(head or case, []).append(case)
+    if sum(len(group) > 1 for group in numbered.values()) >= FEWEST_HEADS:
+        by_head |= numbered
+    alike = [group for group in by_head.values() if len(group) > 1]
+    return alike[0] if alike and len(by_head) + len(numbered) > 1 else []
 
 
 def find_patients(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import unicodedata
@@ -21,7 +22,7 @@ from scribble_tools.check.case_files import TrainingCase
 from scribble_tools.check.command import check_dataset
 from scribble_tools.check.findings import Finding, format_findings, group_findings, sort_findings
 from scribble_tools.check.resampling_loss import add_up, count_kept
-from scribble_tools.check.splits import split_findings
+from scribble_tools.check.splits import patients_of, split_findings
 from scribble_tools.cli import build_parser, main
 from scribble_tools.dataset.install_splits import install_splits
 from scribble_tools.dataset.label_set import LabelSet
@@ -356,6 +357,14 @@ def test_broken_image_voxels(data):
     assert "every voxel is 7" in data.finding("image-constant", "p1_frame2").message
 
 
+def test_label_maps_in_the_place_of_images_are_asked_about(data):
+    assert "image-like-labels" not in {f.code for f in data.check().findings}
+    save(anatomy().astype(np.float32), data.image("p1_frame1"))
+    finding = data.finding("image-like-labels", "p1_frame1")
+    assert finding.severity == "warning"
+    assert finding.message == "p1_frame1_0000.nii.gz: few whole values, as labels have"
+
+
 def test_label_values(data):
     data.change_label("p1_frame1", lambda a: np.where(a == 2, 1.5, a))
     data.change_label("p1_frame2", lambda a: np.where(a == 2, -1, a.astype(np.int16)))
@@ -615,6 +624,15 @@ def test_patients_that_nobody_named_may_have_several_cases(data):
     assert data.finding("splits-patient", patient_regex=regex)
     data.change_json("conversion.json", patients=CASES)
     assert "patients-alike" not in {f.code for f in data.check().findings}
+
+
+def test_the_regex_for_names_that_end_alike_finds_the_patients(tmp_path):
+    cases = [f"{who}_v{k}_T2" for who in ("anna", "ben", "eva") for k in (1, 2)]
+    record = {"patients": {case: case for case in cases}}
+    (tmp_path / "conversion.json").write_text(json.dumps(record))
+    _, (finding,) = patients_of(tmp_path, cases, None)
+    regex = re.compile(shlex.split(finding.line)[-1])
+    assert {regex.search(case)[0] for case in cases} == {"anna", "ben", "eva"}
 
 
 def test_splits_that_do_not_fit_the_cases(data):

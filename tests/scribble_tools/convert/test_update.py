@@ -400,6 +400,27 @@ def test_zero_that_was_background_and_now_is_unlabelled_is_asked_about(
     assert (labels_of(raw, case)[1] == 0).all()
 
 
+def test_background_and_unlabelled_that_new_files_exchange_are_taken_as_said(
+    zero_is_background, capsys
+):
+    raw, values = zero_is_background, strokes()  # 4 is background there, 0 unlabelled
+    values[2, 1, 1:13] = 4
+    write(raw.parents[1] / "next" / "p1.nii.gz", values)
+    files = snapshot(raw)
+    assert update(raw) == 1
+    assert "If it is unlabelled here, say --unlabelled 0;" in capsys.readouterr().err
+    assert update(raw, "--unlabelled", "0") == 1
+    line = "--labels background=4 RV=1 LV=2 --unlabelled 0"
+    asked = "holds 4, unlabelled in the first files, beside 0, which is unlabelled now. Is 4 back"
+    assert asked in (error := capsys.readouterr().err) and line in error
+    assert snapshot(raw) == files
+    assert update(raw, *line.split()) == 0
+    expected = np.array([IGNORE, 1, 2, 9, 0])[values]
+    np.testing.assert_array_equal(labels_of(raw, "p1"), expected)
+    assert update(raw, "--unlabelled", "0", "--not-swapped") == 0  # nothing but the organs
+    np.testing.assert_array_equal(labels_of(raw, "p1"), expected)
+
+
 def test_what_is_said_to_be_unlabelled_is_so_even_if_it_was_a_class(raw):
     values = strokes()
     values[2, 4, 2:8], values[1, 4, 2:8] = 4, 1

@@ -58,6 +58,12 @@ def test_unusable_record(tmp_path, content):
         ("BraTS20_Training_001 BraTS20_Training_002 BraTS21_Training_001", ""),
         ("anna ben", ""),
         ("", ""),
+        ("anna_v1_T2 anna_v2_T2 ben_v1_T2", ""),  # two heads with numbers may be two sites
+        ("anna_v1_T2 anna_v2_T2 b_v1_T2 b_v2_T2 c_v1_T2 c_v2_T2", "anna_v1_T2 anna_v2_T2"),
+        ("anna_1 anna_2 b_1 b_2 c_1 c_2", "anna_1 anna_2"),
+        ("anna_001 anna_002 b_001 b_002 c_001 c_002", ""),
+        ("anna_pre_T2 anna_post_T2 ben_pre_T2", "anna_post_T2 anna_pre_T2"),
+        ("a_T2 b_T2", ""),
     ],
 )
 def test_names_of_one_patients_images(cases, found):

@@ -359,6 +359,23 @@ def test_folders_are_shown_by_their_names(tmp_path):
     assert "\nset2/p#/c#.nii.gz: 2 files\n" in text
 
 
+def test_label_maps_called_like_acdcs_images_are_none(tmp_path):
+    for k in (1, 2):
+        write(tmp_path / "predicted" / f"patient00{k}_frame01.nii.gz", dense())
+    report = inspect_path(tmp_path / "predicted")
+    assert report["layout"] == "dense labels" and "generate" in report["command"]
+
+
+def test_own_strokes_for_acdcs_images_are_paired_as_any(tmp_path):
+    for k in (1, 2):
+        write(tmp_path / "own" / "images" / f"patient00{k}_frame01.nii.gz", image())
+        strokes = scribble()
+        write(tmp_path / "own" / "mine" / f"patient00{k}_frame01.nii.gz", strokes)
+    report = inspect_path(tmp_path / "own")
+    assert f"--scribbles {tmp_path}/own/mine" in report["command"]
+    assert report["layout"] == "no known data set"
+
+
 def test_of_two_folders_of_scribbles_of_acdc_one_is_taken(tmp_path, monkeypatch):
     root = tmp_path / "root 3"
     for k in (1, 2):
