@@ -351,7 +351,7 @@ def test_tutorial(small, monkeypatch):
     }
     assert (small / "hearts_model.zip").is_file()
     assert "<html" in (small / "report.html").read_text()
-    fold = next(model.glob("nnUNetTrainerPCLMix__nnUNetPlans__2d/fold_0"))
+    fold = next(model.glob("nnUNetTrainerStrokeSupport__nnUNetPlans__2d/fold_0"))
     assert (fold / "pclmix_losses.png").is_file()
     assert [*fold.glob("pclmix_snapshots/epoch_*.png")]
 

@@ -232,7 +232,7 @@ spend its patches on cases without annotation."""
         type=float,
         default=1.0,
         metavar="SHARE",
-        help="share of the cases to scribble, by patient",
+        help="share of the cases to scribble, by patient; of data sets only",
     )
     parser.add_argument(
         "--keep-unscribbled",

@@ -249,7 +249,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     parser.add_argument("--images", type=Path, required=True, help="folder, or one image")
     parser.add_argument(
-        "--image-pattern", nargs="+", default=(), dest="image_patterns", metavar="PATTERN"
+        "--image-pattern",
+        nargs="+",
+        default=(),
+        dest="image_patterns",
+        metavar="PATTERN",
+        help="names of the images, one pattern for each channel: see below",
     )
     parser.add_argument(
         "--exclude", nargs="+", default=(), metavar="GLOB", help="files to pass over, '*_old.*'"
