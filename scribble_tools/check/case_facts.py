@@ -17,7 +17,7 @@ from scribble_tools.check.description import Description
 from scribble_tools.check.findings import Finding
 from scribble_tools.images.file_integrity import count_not_finite
 from scribble_tools.images.image_io import geometry_difference, read_image
-from scribble_tools.images.label_appearance import is_label_map
+from scribble_tools.images.label_appearance import has_few_values
 from scribble_tools.images.segmentation_files import labels_of
 from scribble_tools.wording import counted
 
@@ -114,7 +114,7 @@ def examine_case(about: Description, files: TrainingCase) -> CaseFacts:
             )
         else:
             digests.append(_digest(array))
-            like_labels += [path.name] * is_label_map(array)
+            like_labels += [path.name] * has_few_values(array)
         channels, own_grid = _channels(image)
         num_channels += channels
         grid = grid or own_grid

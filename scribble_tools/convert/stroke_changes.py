@@ -154,9 +154,9 @@ class StrokeReader:
         self._drawn, self._options, self._reading = drawn, options, reading
         self._unexplained = unknown and not options.labels
         # the background's value that is called unlabelled: 0 where 0 was background
-        self._moved = sorted({*drawn.mapping.classes[BACKGROUND]} & said)
-        moved = bool(self._moved and not beside.aliases)
-        own = _own_values(drawn, options, reading, unknown or moved)
+        moved = {*drawn.mapping.classes[BACKGROUND]} & said
+        self._moved = [] if beside.aliases else sorted(moved)
+        own = _own_values(drawn, options, reading, unknown or bool(self._moved))
         self._in_files = _in_files(own, beside, said)
         self._unlabelled_names = {*map(normal_form, options.unlabelled)}
         # what the user calls unlabelled is passed over on purpose
@@ -267,6 +267,8 @@ class StrokeReader:
         """Refuse values of which background became unlabelled, but unlabelled nothing else."""
         if not self._moved or self._options.labels or self._options.not_swapped:
             return
+        if self._in_files.classes[BACKGROUND]:  # another value of it is left
+            return
         fills = np.count_nonzero(found == self._moved[0])  # as unlabelled does
         was = [v for v in self._drawn.mapping.unlabelled if v not in self._moved]
         if there := [v for v in was if 0 < np.count_nonzero(found == v) < fills]:
@@ -274,7 +276,7 @@ class StrokeReader:
             rest = [
                 quote(f"{name}={','.join(map(self._word, values))}")
                 for name, values in self._in_files.classes.items()
-                if name != BACKGROUND
+                if name != BACKGROUND and values
             ]
             raise ValueError(
                 f"holds {other}, unlabelled in the first files, beside {now}, which is unlabelled "
@@ -286,7 +288,9 @@ class StrokeReader:
     def problems(self) -> list[str]:
         """What most of the files that were read look like, if that cannot be right."""
         swapped = [(path, looks) for path, looks in self._looks.items() if looks]
-        if self._options.not_swapped or 2 * len(swapped) <= len(self._looks):
+        # where the new files' values are said to be others, each is to have these
+        enough = 1 if self._moved else len(self._looks) // 2 + 1
+        if self._options.not_swapped or len(swapped) < enough:
             return []
         path, (value, share) = min(swapped)
         word = self._word(value)

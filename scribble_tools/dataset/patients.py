@@ -50,8 +50,11 @@ def perhaps_of_one(cases: Collection[str]) -> list[str]:
             numbered.setdefault(head or case, []).append(case)
         else:
             by_head.setdefault(head or case, []).append(case)
-    if sum(len(group) > 1 for group in numbered.values()) >= FEWEST_HEADS:
-        by_head |= numbered
+    several = [len(group) for group in numbered.values() if len(group) > 1]
+    # many numbers of few sites are cases, few numbers of many people their images
+    if len(several) >= FEWEST_HEADS and len(numbered) > max(several):
+        for head, group in numbered.items():
+            by_head.setdefault(head, []).extend(group)
     alike = [group for group in by_head.values() if len(group) > 1]
     return alike[0] if alike and len(by_head) + len(numbered) > 1 else []
 

@@ -299,8 +299,9 @@ def _print_notes(evaluation: Evaluation, title: str) -> None:
         print(f"{title}: {note}: {cases[0]}{more}")
 
 
-def _ask_of_exchanged(evaluation: Evaluation, whose: str) -> None:
-    if question := exchanged_in_words(evaluation.confusion, evaluation.labels, whose):
+def _ask_of_exchanged(evaluation: Evaluation, whose: str, options: Options) -> None:
+    counts, labels = evaluation.confusion, evaluation.labels
+    if question := exchanged_in_words(counts, labels, whose, not options.ref_labels):
         print(f"WARNING: {question}", file=sys.stderr)
 
 
@@ -350,13 +351,13 @@ def _evaluate(options: Options, out: Path | None, files: Sequence[str] = ()) -> 
     print(f"surface Dice at {options.tolerance_mm:g} {unit}" + IN_PIXELS * (unit == PIXELS))
     print(f"\n{format_table(summary, options.missing_hd95, unit)}")
     print(f"\n{format_confusion(summary['confusion'], parts)}")
-    _ask_of_exchanged(evaluation, "PRED")
+    _ask_of_exchanged(evaluation, "PRED", options)
     matrices, difference = {options.prediction.name: summary["confusion"]}, None
     if out is not None:
         write_report(evaluation, summary, settings, out, files)
     for other in others:
         _print_notes(other, "note on OTHER")
-        _ask_of_exchanged(other, "OTHER")
+        _ask_of_exchanged(other, "OTHER", options)
         comparison = compare(evaluation.scores, other.scores, options.missing_hd95, patients)
         difference = compare_confusion(evaluation.confusion, other.confusion, parts, patients)
         comparison["confusion"] = difference

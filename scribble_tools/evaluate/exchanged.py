@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 
 import numpy as np
@@ -12,6 +13,7 @@ from scribble_tools.evaluate.reference_values import OPTION
 from scribble_tools.wording import counted
 
 NAMED = 3  # cases, where only some are meant
+LEAST = 20  # voxels of each class in a case; fewer may be called anything
 
 
 def exchanged_parts(counts: np.ndarray) -> dict[int, int]:
@@ -28,41 +30,53 @@ def exchanged_parts(counts: np.ndarray) -> dict[int, int]:
     >>> exchanged_parts(np.array([[9, 0, 0], [0, 2, 8], [0, 0, 9]]))
     {}
     """
-    with np.errstate(invalid="ignore"):
-        mostly = np.argwhere(percent_of_true(counts) > 50).tolist()  # at most one of a part
+    mostly = np.argwhere(percent_of_true(counts) > 50).tolist()  # at most one of a part
     target = {true: predicted for true, predicted in mostly if true != predicted}
     while target.keys() != {*target.values()}:  # until it is a permutation
         target = {a: b for a, b in target.items() if a in target.values() and b in target}
     return target
 
 
-def exchanged_in_words(counts: Mapping[str, np.ndarray], labels: LabelSet, whose: str) -> str:
+def exchanged_in_words(
+    counts: Mapping[str, np.ndarray], labels: LabelSet, whose: str, say_option: bool = True
+) -> str:
     """A question about exchanged classes, of all cases or of some; empty where none is due.
 
     Args:
         counts: of `confusion_of_case` by case.
         whose: predictions they are, such as PRED.
+        say_option: the values of the references were not said already.
     """
-    if not counts:
-        return ""
-    where, target = "", exchanged_parts(sum(counts.values()))
+    target, cases = _most_often(counts)
     if not target:
-        found = {case: own for case, table in counts.items() if (own := exchanged_parts(table))}
-        if not found:
-            return ""
-        target = max(found.values(), key=[*found.values()].count)
-        cases = [case for case, own in found.items() if own == target]
-        more = f" and {len(cases) - NAMED} more" * (len(cases) > NAMED)
-        where = f"in {len(cases)} of {counted(len(counts), 'case')} ("
-        where += f"{', '.join(cases[:NAMED])}{more}) "
+        return ""
     parts = parts_of(labels)
     names = [*parts]
     said = ", ".join(f"{names[a]} is predicted as {names[b]}" for a, b in target.items())
-    question = f"{where}{said}. Do {whose} and REF number their classes differently"
+    if len(cases) < len(counts):
+        more = f" and {len(cases) - NAMED} more" * (len(cases) > NAMED)
+        where = f"in {len(cases)} of {counted(len(counts), 'case')}"
+        where += f" ({', '.join(cases[:NAMED])}{more})"
+        return f"{where} {said}. Do {whose} and REF number their classes differently there?"
+    question = f"{said}. Do {whose} and REF number their classes differently?"
+    if names[1:] != [*labels.classes] or any(len(own) > 1 for own in parts.values()):
+        return question  # the option takes classes of one value each
     values = [own[0] for own in parts.values()]
-    single = all(len(own) == 1 for own in labels.classes.values())
-    if where or not single:
-        return f"{question}{' there' * bool(where)}?"
     meant = {names[target.get(k, k)]: values[k] for k in range(len(names)) if k or k in target}
-    words = " ".join(f"{name}={value}" for name, value in meant.items())
-    return f"{question}? If it is REF whose values mean something else, say {OPTION} {words}"
+    words = " ".join(shlex.quote(f"{name}={value}") for name, value in meant.items())
+    remedy = f" If it is REF whose values mean something else, say {OPTION} {words}"
+    return question + remedy * say_option
+
+
+def _most_often(counts: Mapping[str, np.ndarray]) -> tuple[dict[int, int], list[str]]:
+    """What is exchanged in most cases, if anything is, and in which."""
+    found = {}
+    for case, table in counts.items():
+        target = exchanged_parts(table)
+        if target and table[[*target]].sum(axis=1).min() >= LEAST:
+            found[case] = target
+    if not found:  # of cases that have one class each only all together tell
+        together = exchanged_parts(sum(counts.values())) if counts else {}
+        return together, [*counts]
+    most = max(found.values(), key=[*found.values()].count)
+    return most, [case for case, own in found.items() if own == most]

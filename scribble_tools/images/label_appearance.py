@@ -7,6 +7,7 @@ myocardium's ring up to 50 times.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ THIN_HALF_WIDTH = 2  # pixels: a line three pixels wide has 2
 ELONGATED = 50  # area over squared half width
 SLICES_LOOKED_AT = 24  # per value: enough for a median, and quick on large volumes
 ALMOST = 1.001e-3  # of an integer: what floats and scale factors leave of labels
+FEW = 12  # values, which are rather labels than greys
 SAMPLE = 1_000_000  # voxels that tell an image from a label map
 
 
@@ -44,16 +46,26 @@ class Appearance:
 
 def is_label_map(array: np.ndarray) -> bool:
     """Whether an array (*spatial) holds few, whole and locally constant values."""
+    distinct = _whole_values(array)
+    if distinct <= FEW:
+        return True
+    return distinct <= 256 and bool((array[..., 1:] == array[..., :-1]).mean() > 0.97)
+
+
+def has_few_values(array: np.ndarray) -> bool:
+    """Whether an array holds at most `FEW` values, all whole; pictures of dark rooms hold more."""
+    return _whole_values(array) <= FEW
+
+
+def _whole_values(array: np.ndarray) -> float:
+    """How many different values a part of the voxels has; infinite if one is not whole."""
     sample = array.reshape(-1)[:: max(1, array.size // SAMPLE)]
     if not np.issubdtype(sample.dtype, np.integer):
         # NaN and infinity are no numbers that could be near an integer
         if not (abs(sample - np.round(np.nan_to_num(sample))) <= ALMOST).all():
-            return False
+            return math.inf
         sample = np.round(sample)
-    distinct = len(np.unique(sample))
-    if distinct <= 12:
-        return True
-    return distinct <= 256 and bool((array[..., 1:] == array[..., :-1]).mean() > 0.97)
+    return len(np.unique(sample))
 
 
 def _stroke_measures(planes: np.ndarray, value: int) -> tuple[float, float, float]:

@@ -240,8 +240,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "    --images scans --format .seg.nrrd --uncertainty --out predictions\n\n"
         "Several channels: CASE_0000, CASE_0001, ..., one file that holds all, or a pattern each:\n"
         "  --image-pattern '{case}/t1.nii.gz' '{case}/t2.nii.gz'\n\n"
-        "Score: scribble_tools evaluate predictions outlined. Original label values:\n"
-        "scribble_tools restore-labels predictions --dataset 130 --out restored."
+        "Then score them, or bring back the label values of the original files:\n"
+        "  scribble_tools evaluate predictions outlined\n"
+        "  scribble_tools restore-labels predictions --dataset 130 --out restored"
     )
     parser.add_argument(
         "--dataset", help="that the model was trained on: id or full name, or folder of the raw one"

@@ -218,9 +218,10 @@ def _any_files(seen: Seen) -> tuple:
             f"--dense {where} says why"
         )
     if pairing:
-        others = [g for g in images if not _below(g, pairing.images)]
-        notes = [*notes, *(f"the line takes no image of {_in_words(g)}" for g in others)]
-        images = [g for g in images if g not in others]
+        taken = [g for g in images if _fits(g, pairing.images, pairing.image_pattern)]
+        left = [g for g in images if g not in taken]
+        notes = [*notes, *(f"the line takes no image of {_in_words(g)}" for g in left)]
+        images = taken
     notes = [*notes, *_notes_on_channels(options, images)]
     labels = _guessed_labels(chosen, paired, folder)
     names = pairing.names if pairing else _stems(images, seen.files)
@@ -296,9 +297,14 @@ def _joined_masks(seen: Seen, images: Sequence[Mapping], masks: Sequence[str], m
 
 def _holds(group: Mapping, pairing: Pairing) -> bool:
     """Whether a group's files are those that a pairing takes as labels."""
-    pattern = pairing.label_pattern and compile_pattern(pairing.label_pattern)
+    return _fits(group, pairing.labels, pairing.label_pattern)
+
+
+def _fits(group: Mapping, folder: Path, words: str | None) -> bool:
+    """Whether a group's files lie below a folder and are called as a pattern says."""
+    pattern = words and compile_pattern(words)
     # any name of the group does: they differ in numbers only
     parts = ("1", *Path(group["pattern"].replace("#", "1").replace("*", "a")).parts)
     paths = ["/".join(parts[k:]) for k in range(len(parts))]
     fits = pattern is None or any(map(pattern.fullmatch, paths))
-    return fits and _below(group, pairing.labels)
+    return fits and _below(group, folder)

@@ -7,6 +7,7 @@ What `inspect` prints is to work when it is pasted. So a proposal is not printed
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -112,8 +113,8 @@ def _folders(group: Mapping) -> list[Path]:
     return list(dict.fromkeys([Path(group["folder"]), *own]))
 
 
-def _with_joined(groups: Sequence[Mapping]) -> list[Mapping]:
-    """The groups, after one of all whose folders differ in one name only, such as two sites'."""
+def _joined(groups: Sequence[Mapping]) -> list[Mapping]:
+    """One group for all whose folders differ in one name only, such as two sites'."""
     alike: dict[tuple, list[Mapping]] = {}
     for group in groups:
         parts = Path(group["pattern"]).parts
@@ -124,10 +125,10 @@ def _with_joined(groups: Sequence[Mapping]) -> list[Mapping]:
         differ = [k for k, names in enumerate(columns) if len({*names}) > 1]
         if len(differ) == 1:
             pattern = "/".join("*" if k in differ else names[0] for k, names in enumerate(columns))
-            folders = [folder for group in own for folder in group["folders"]]
             above = os.path.commonpath([group["folder"] for group in own])
-            joined.append({"pattern": pattern, "folder": above, "folders": folders})
-    return [*joined, *groups]
+            # one of the folders tells how deep they lie; alone each is tried in its own group
+            joined.append({"pattern": pattern, "folder": above, "folders": own[0]["folders"][:1]})
+    return joined
 
 
 def _proposals(images: Sequence[Mapping], labels: Sequence[Mapping]) -> Iterator[Pairing]:
@@ -150,14 +151,29 @@ def _spelled_out(folder: Path, pattern: str | None) -> list[str | None]:
     return [pattern, *own] if 1 < len(own) <= MOST_CHANNELS else [pattern]
 
 
-def _try(pairing: Pairing, num_labels: int) -> Pairing | None:
-    """The pairing with what it pairs, if it pairs anything."""
+def _are_of(path: Path, groups: Sequence[Mapping]) -> bool:
+    """Whether a file is one of some groups."""
+    for group in groups:
+        name = re.escape(Path(group["pattern"]).name).replace(r"\#", r"\d+").replace(r"\*", ".*")
+        if str(path.parent) in group["folders"] and re.fullmatch(name, path.name):
+            return True
+    return False
+
+
+def _try(pairing: Pairing, num_labels: int, no_images: Sequence[Mapping] = ()) -> Pairing | None:
+    """The pairing with what it pairs, if it pairs anything.
+
+    Args:
+        no_images: groups of labels, which may be called as images are.
+    """
     images = [Place(IMAGE, pairing.images, pairing.image_pattern)]
     labels = Place(SCRIBBLE, pairing.labels, pairing.label_pattern)
     dense = pairing.dense and Place(DENSE, pairing.dense, pairing.dense_pattern)
     try:
         found = pair_files(images, labels, dense, mixed=pairing.mixed)
     except (FileNotFoundError, ValueError):
+        return None
+    if any(_are_of(path, no_images) for files in found.values() for path in files.images):
         return None
     cases = sum(files.scribble is not None for files in found.values())
     # far fewer label files than there are: another folder is meant, or a case is taken for all
@@ -191,19 +207,20 @@ def find_pairing(
         images, labels, dense: groups of files as `inspect` found them; the likeliest first.
 
     Returns:
-        None where nothing pairs, as it stands. The most cases with strokes win; of as many, those
-        without ``mixed``.
+        None where nothing pairs, as it stands. The most cases with strokes win; of as many,
+        those without ``mixed``, and those of one folder.
     """
-    proposals = list(_proposals(_with_joined(images), _with_joined(labels)))[:MOST_TRIED]
+    proposals = list(_proposals(images, labels))[:MOST_TRIED]
+    proposals += _proposals(_joined(images), _joined(labels))
     numbers = _num_labels(labels)
     tried = [
-        _try(Pairing(**{**p.__dict__, "mixed": mixed}), numbers)
+        _try(Pairing(**{**p.__dict__, "mixed": mixed}), numbers, [*labels, *dense])
         for mixed in (False, True)
         for p in proposals
     ]
     if not (works := [pairing for pairing in tried if pairing]):
         return None, []
-    # of those with the most strokes the first; one image that lacks them costs no folder of others
+    # an image without strokes is no reason to leave other folders' strokes out
     best = max(works, key=lambda pairing: pairing.cases)
     works = [pairing for pairing in works if pairing.mixed == best.mixed]
     # a folder within that of the labels is one case's
@@ -214,7 +231,8 @@ def find_pairing(
 
 def _with_dense(pairing: Pairing, images: Sequence[Mapping], dense: Sequence[Mapping]) -> Pairing:
     """The pairing with dense references, where some pair."""
-    for group in dense:
+    images = [*_joined(images), *images]
+    for group in [*_joined(dense), *dense]:
         patterns = {None, *(p for image in images for _, p in patterns_of(image, group))}
         for folder, pattern in product(_folders(group), sorted(patterns, key=str)):
             with_it = {**pairing.__dict__, "dense": folder, "dense_pattern": pattern}

@@ -363,6 +363,17 @@ def test_label_maps_in_the_place_of_images_are_asked_about(data):
     finding = data.finding("image-like-labels", "p1_frame1")
     assert finding.severity == "warning"
     assert finding.message == "p1_frame1_0000.nii.gz: few whole values, as labels have"
+    dark = np.zeros(SHAPE, np.uint8)
+    dark[2, 3, :20] = range(20)  # a dark picture with some light
+    save(dark, data.image("p1_frame1"))
+    assert "image-like-labels" not in {f.code for f in data.check().findings}
+
+
+def test_a_mask_as_one_of_several_channels_is_none(data):
+    data.change_json(channel_names={"0": "MRI", "1": "mask"})
+    for case in CASES:
+        save(anatomy().astype(np.float32), data.image(case, 1))
+    assert "image-like-labels" not in {f.code for f in data.check().findings}
 
 
 def test_label_values(data):

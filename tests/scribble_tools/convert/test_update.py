@@ -1,6 +1,7 @@
 """`convert folder --update`: more strokes into the same data set."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -419,6 +420,21 @@ def test_background_and_unlabelled_that_new_files_exchange_are_taken_as_said(
     np.testing.assert_array_equal(labels_of(raw, "p1"), expected)
     assert update(raw, "--unlabelled", "0", "--not-swapped") == 0  # nothing but the organs
     np.testing.assert_array_equal(labels_of(raw, "p1"), expected)
+
+
+def test_files_of_the_first_convention_among_exchanged_ones_are_told(zero_is_background, capsys):
+    raw = zero_is_background
+    for case in ("p2", "p3"):
+        write(
+            raw.parents[1] / "more" / f"{case}.nii.gz", np.random.default_rng(1).normal(0, 1, SHAPE)
+        )
+        write(raw.parents[1] / "next" / f"{case}.nii.gz", strokes())
+    shutil.copy(raw.parents[1] / "drawn" / "p1.nii.gz", raw.parents[1] / "next" / "p1.nii.gz")
+    line = "--labels background=4 RV=1 LV=2 --unlabelled 0".split()
+    assert update(raw, *line, images="more") == 1
+    assert (
+        "p1.nii.gz: are background and unlabelled swapped? 4, which is" in capsys.readouterr().err
+    )
 
 
 def test_what_is_said_to_be_unlabelled_is_so_even_if_it_was_a_class(raw):

@@ -64,6 +64,8 @@ def test_unusable_record(tmp_path, content):
         ("anna_001 anna_002 b_001 b_002 c_001 c_002", ""),
         ("anna_pre_T2 anna_post_T2 ben_pre_T2", "anna_post_T2 anna_pre_T2"),
         ("a_T2 b_T2", ""),
+        ("a_pre b_pre a_post a_1 a_2 b_1 b_2 c_1 c_2", "a_post a_pre a_1 a_2"),
+        (" ".join(f"{site}_{k:02d}" for site in "abc" for k in range(8)), ""),  # sites
     ],
 )
 def test_names_of_one_patients_images(cases, found):

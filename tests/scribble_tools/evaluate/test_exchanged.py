@@ -9,7 +9,7 @@ from scribble_tools.dataset.label_set import LabelSet
 from scribble_tools.evaluate.exchanged import exchanged_in_words, exchanged_parts
 
 TWO = LabelSet({"wall": (1,), "cavity": (2,)})
-RIGHT = np.array([[90, 1, 0], [1, 8, 1], [0, 1, 8]])
+RIGHT = np.array([[90, 1, 0], [1, 28, 1], [0, 1, 28]])
 EXCHANGED = RIGHT[:, [0, 2, 1]]
 
 
@@ -41,6 +41,11 @@ def test_of_all_cases_the_option_is_said():
     )
     background = exchanged_in_words({"a": RIGHT[[1, 0, 2]]}, TWO, "PRED")
     assert background.endswith("--ref-labels wall=0 background=1 cavity=2")
+    spaced = LabelSet({"left atrium": (1,), "cavity": (2,)})
+    assert exchanged_in_words({"a": EXCHANGED}, spaced, "PRED").endswith("cavity=1 'left atrium=2'")
+    assert exchanged_in_words({"a": EXCHANGED}, TWO, "PRED", False).endswith("differently?")
+    same = LabelSet({"a": (1,), "b": (1,), "c": (2,)})
+    assert exchanged_in_words({"a": EXCHANGED}, same, "PRED").endswith("differently?")
     nested = LabelSet({"tumour": (1, 2), "core": (2,)})
     assert exchanged_in_words({"a": EXCHANGED}, nested, "PRED").endswith("differently?")
 
@@ -51,6 +56,24 @@ def test_of_some_cases_they_are_named():
         "in 4 of 10 cases (a, b, c and 1 more) wall is predicted as cavity, cavity is predicted as "
         "wall. Do OTHER and REF number their classes differently there?"
     )
+
+
+def test_of_most_cases_they_are_named_though_all_together_look_so():
+    tables = {name: EXCHANGED if name in "abcdef" else RIGHT for name in "abcdefghij"}
+    asked = exchanged_in_words(tables, TWO, "PRED")
+    assert asked.startswith("in 6 of 10 cases (a, b, c and 3 more) wall is")
+    tables = {"a": 50 * EXCHANGED, **dict.fromkeys("bcdefghij", RIGHT)}
+    assert exchanged_in_words(tables, TWO, "PRED").startswith("in 1 of 10 cases (a) wall is")
+
+
+def test_a_few_voxels_of_a_case_tell_nothing():
+    few = np.array([[90, 0, 0], [0, 1, 3], [0, 2, 1]])
+    assert exchanged_in_words({"a": RIGHT, "b": few}, TWO, "PRED") == ""
+
+
+def test_cases_of_one_class_each_tell_together():
+    one, other = (EXCHANGED * rows for rows in ([[1], [1], [0]], [[1], [0], [1]]))
+    assert exchanged_in_words({"a": one, "b": other}, TWO, "PRED").startswith("wall is predicted")
 
 
 def test_on_the_command_line(tmp_path, capsys):

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import SimpleITK as sitk
 from scribble_tools import cli
 from scribble_tools.survey.command import inspect_path
 from scribble_tools.survey.name_groups import group_by_pattern
-from tests.scribble_tools.survey.test_command import image, paste, scribble, write
+from tests.scribble_tools.survey.test_command import dense, image, paste, scribble, write
 
 PEOPLE = "anna bert carl dora emil fritz gustav".split()
 
@@ -66,6 +67,55 @@ def test_the_line_takes_all_sites_though_one_image_has_no_strokes(tmp_path, site
     report = inspect_path(tmp_path / "own")
     assert "1 image has no strokes (case" in report["advice"]
     assert cases_of(report, tmp_path) == 6
+
+
+def layout(root, *names, sites=("Aachen", "Bonn")):
+    """Files of two sites, six cases together: names of images, strokes, dense labels, others."""
+    for k in range(6):
+        for name, array in zip(names, (image(k), scribble(0, 5), dense(), image(k)), strict=False):
+            write(root / sites[k >= 3] / f"{name.format(k)}.nii.gz", array)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("img/p{}_f1", "strokes/s{}_f1"),
+        ("case{}", "case{}_seg"),
+        ("img/case{}", "strokes/case{}_s", "dense/case{}_gt"),
+        ("img/case{}", "strokes/case{}", "dense/case{}"),
+        ("case{}", "strokes/case{}_s", "dense/gt_case{}"),
+    ],
+)
+def test_label_files_of_sites_are_never_taken_for_images(tmp_path, names):
+    layout(tmp_path / "own", *names)
+    report = inspect_path(tmp_path / "own")
+    if "PATTERN" in report["command"]:
+        return  # to be filled in
+    assert paste(report, tmp_path) == 0
+    record = json.loads((tmp_path / "raw/Dataset100_Own/conversion.json").read_text())
+    kinds = [Path(name).name.format("#") for name in names]
+    for case in record["cases"].values():
+        for kind, path in zip(kinds, (*case["images"], case["scribble"]), strict=False):
+            assert re.sub(r"\d+", "#", Path(path).name, count=1) == f"{kind}.nii.gz"
+    if len(names) == 3 and names[0] == names[2].replace("dense", "img"):
+        assert all(case["dense"] for case in record["cases"].values())
+
+
+def test_images_for_testing_are_not_drawn_into_the_training(tmp_path):
+    for k in range(9):
+        folder = "imagesTr" if k < 6 else "imagesTs"
+        write(tmp_path / "own" / folder / f"case{k}.nii.gz", image(k))
+        if k < 5:
+            write(tmp_path / "own" / "labelsTr" / f"case{k}_seg.nii.gz", scribble(0, 5))
+    report = inspect_path(tmp_path / "own")
+    assert "1 image has no strokes (case5)" in report["advice"]
+    assert cases_of(report, tmp_path) == 6
+
+
+def test_images_beside_those_of_all_sites_are_named(tmp_path):
+    layout(tmp_path / "own", "img/case{}", "seg/case{}")
+    write(tmp_path / "own" / "Aachen" / "extra" / "scan1.nii.gz", image())
+    assert "takes no image of" in inspect_path(tmp_path / "own")["advice"]
 
 
 def test_images_that_the_line_does_not_take_are_named(tmp_path):
