@@ -129,7 +129,7 @@ def examine_case(about: Description, files: TrainingCase) -> CaseFacts:
     names = [path.name for path in files.images]
     if like_labels and like_labels == names:
         add(
-            "warning",
+            "note",  # drawn images have few values, too
             "image-like-labels",
             f"{', '.join(names)}: few whole values, as labels have",
             "Are these the images? A network trained on label maps segments nothing else",

@@ -361,7 +361,7 @@ def test_label_maps_in_the_place_of_images_are_asked_about(data):
     assert "image-like-labels" not in {f.code for f in data.check().findings}
     save(anatomy().astype(np.float32), data.image("p1_frame1"))
     finding = data.finding("image-like-labels", "p1_frame1")
-    assert finding.severity == "warning"
+    assert finding.severity == "note"
     assert finding.message == "p1_frame1_0000.nii.gz: few whole values, as labels have"
     dark = np.zeros(SHAPE, np.uint8)
     dark[2, 3, :20] = range(20)  # a dark picture with some light
