@@ -30,7 +30,7 @@ from scribble_tools.images.slicer_segmentation import stem_of
 from scribble_tools.survey.channels import ct_in_words, images_in_words
 from scribble_tools.survey.mask_advice import is_labels, mask_words
 from scribble_tools.survey.own_outputs import own_output
-from scribble_tools.survey.pairs import Pairing, find_pairing
+from scribble_tools.survey.pairs import Pairing, find_pairing, is_of
 from scribble_tools.survey.patient_names import patient_regex
 from scribble_tools.survey.rehearsal import CHANNEL_NAMES, rehearse
 from scribble_tools.wording import counted
@@ -151,12 +151,7 @@ def _name(folder: Path) -> str:
 
 def _stems(groups: Sequence[Mapping], files: Sequence[Path]) -> list[str]:
     """Names of the files of some groups, without endings."""
-    stems = set()
-    for group in groups:
-        name = re.escape(Path(group["pattern"]).name).replace(r"\#", r"\d+").replace(r"\*", ".*")
-        own = (path for path in files if str(path.parent) in group["folders"])
-        stems |= {stem_of(path) for path in own if re.fullmatch(name, path.name)}
-    return sorted(stems)
+    return sorted({stem_of(path) for path in files for group in groups if is_of(path, group)})
 
 
 def _drawn_anew(groups: Sequence[Mapping]) -> bool:

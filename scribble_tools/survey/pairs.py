@@ -151,13 +151,10 @@ def _spelled_out(folder: Path, pattern: str | None) -> list[str | None]:
     return [pattern, *own] if 1 < len(own) <= MOST_CHANNELS else [pattern]
 
 
-def _are_of(path: Path, groups: Sequence[Mapping]) -> bool:
-    """Whether a file is one of some groups."""
-    for group in groups:
-        name = re.escape(Path(group["pattern"]).name).replace(r"\#", r"\d+").replace(r"\*", ".*")
-        if str(path.parent) in group["folders"] and re.fullmatch(name, path.name):
-            return True
-    return False
+def is_of(path: Path, group: Mapping) -> bool:
+    """Whether a file is one of a group."""
+    name = re.escape(Path(group["pattern"]).name).replace(r"\#", r"\d+").replace(r"\*", ".*")
+    return str(path.parent) in group["folders"] and re.fullmatch(name, path.name) is not None
 
 
 def _try(pairing: Pairing, num_labels: int, no_images: Sequence[Mapping] = ()) -> Pairing | None:
@@ -173,7 +170,8 @@ def _try(pairing: Pairing, num_labels: int, no_images: Sequence[Mapping] = ()) -
         found = pair_files(images, labels, dense, mixed=pairing.mixed)
     except (FileNotFoundError, ValueError):
         return None
-    if any(_are_of(path, no_images) for files in found.values() for path in files.images):
+    paths = [path for files in found.values() for path in files.images]
+    if any(is_of(path, group) for group in no_images for path in paths):
         return None
     cases = sum(files.scribble is not None for files in found.values())
     # far fewer label files than there are: another folder is meant, or a case is taken for all
