@@ -286,7 +286,9 @@ def run(options: Options) -> int:
     print("next:")
     number, name, configuration = map(shlex.quote, (options.dataset, name, configuration))
     if spacing:
-        processes = max(1, min(8, os.cpu_count() or 1))
+        # as many as the user lets nnU-Net have, or as there are cores
+        own = os.environ.get("nnUNet_def_n_proc")
+        processes = own or max(1, min(8, os.cpu_count() or 1))
         plans_and_more = f"-plans_name {name} -c {configuration} -np {processes}"
         print(f"  nnUNetv2_preprocess -d {number} {plans_and_more}")
     on = "" if device == "cuda" else f" -device {device}"

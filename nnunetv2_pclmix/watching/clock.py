@@ -14,6 +14,7 @@ SLOW_START = 10  # of them, in which caches fill and networks are compiled
 ENOUGH_SECONDS, LEAST = 60.0, 5  # or after so long, and so many iterations, beyond the slow start
 VALIDATION = 1 / 3  # of an iteration's time takes one without gradients
 EVERY_SECONDS = 60.0  # between lines of progress where there is no terminal
+FIRST_SECONDS = 10.0  # until the first of them: a training that is silent looks dead
 TERMINAL_SECONDS = 1.0
 WEEKS_SECONDS = 4 * 86400.0  # from here on something had better be done
 ADVICE = (
@@ -57,6 +58,7 @@ class TrainingClock:
         self._is_terminal = self._screen.isatty()
         self._epoch = self._done = self._seen = 0
         self._started = self._measured_from = self._last_line = self._now()
+        self._spoken = False
         self._drawn = 0  # letters of the line that the terminal shows
         self._epoch_seconds = 0.0
         self._told = False
@@ -109,9 +111,10 @@ class TrainingClock:
 
     def _progress(self, now: float) -> None:
         """Say within an epoch where it is: in place on a terminal, else a line now and then."""
-        if now - self._last_line < (TERMINAL_SECONDS if self._is_terminal else EVERY_SECONDS):
+        pause = EVERY_SECONDS if self._spoken else FIRST_SECONDS
+        if now - self._last_line < (TERMINAL_SECONDS if self._is_terminal else pause):
             return
-        self._last_line = now
+        self._last_line, self._spoken = now, True
         pace = (now - self._started) / self._done
         left = pace * (self._iterations - self._done + VALIDATION * self._validation)
         later = (self._epochs - self._epoch - 1) * self._epoch_seconds

@@ -41,7 +41,7 @@ from scribble_tools.check.resampling_loss import (
     loses_thin_lines,
     resample_case,
 )
-from scribble_tools.check.splits import patients_of, split_findings
+from scribble_tools.check.splits import few_patients, patients_of, split_findings
 from scribble_tools.dataset import shapes
 from scribble_tools.dataset.preprocessed_plans import plans_in
 from scribble_tools.dataset.raw import read_record
@@ -217,7 +217,7 @@ def check_dataset(
         findings += annotation_findings(facts, about.labels, unscribbled, _declared(folder))
         findings += slice_findings(facts) + agreement_findings(facts)
     patients, patient_findings = patients_of(folder, [*counts], patient_regex)
-    findings += patient_findings
+    findings += patient_findings + few_patients([*counts], patients)
     voxels = {f.case: f.voxels for f in facts}
     bare = {case for case in unscribbled if _is_bare(counts[case], about)}
     names = {files.label.name.removesuffix(about.file_ending): files.case for files in cases}

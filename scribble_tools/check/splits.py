@@ -19,6 +19,7 @@ from scribble_tools.wording import counted, some_of
 
 FILE = "splits_final.json"
 INSTALL = "Correct the splits and make them the data set's with scribble_tools install-splits"
+FEW_PATIENTS = 10  # fewer leave one to validate on in each of five folds
 
 # all of a name but what follows its last separator, if it has one, and what all names end in
 BEFORE_LAST = ".+(?=[_-]{ending})|.+"
@@ -71,6 +72,21 @@ def _perhaps_mistaken(folder: Path, patients: Mapping[str, str]) -> list[Finding
     found = shlex.quote(BEFORE_LAST.format(ending=f"[^_-]+{ending}$" if ending else ""))
     line = f"scribble_tools check {shlex.quote(str(folder))} --patient-regex {found}"
     return [Finding("note", "patients-alike", "data set", message, remedy, line)]
+
+
+def few_patients(cases: Collection[str], patients: Mapping[str, str]) -> list[Finding]:
+    """A note where validation cases are too few to tell anything; of cases without patients.
+
+    Args:
+        patients: see `patients_of`.
+    """
+    number = len({patients.get(case, case) for case in cases})
+    if number >= FEW_PATIENTS:
+        return []
+    what = counted(number, "patient" if patients else "case")
+    message = f"{what} in all: scores of so few on each side of a split tell little of other images"
+    remedy = "Annotate more patients: a few strokes in each pay more than many in a few"
+    return [Finding("note", "few-patients", "data set", message, remedy)]
 
 
 def split_findings(

@@ -111,6 +111,11 @@ def _restore(mapping: LabelMapping, colours: bool, folder: Path, path: Path) -> 
     """Write one restored file; return its problem instead of raising, to report all at once."""
     try:
         array, image = read_labels(path)
+        if (ignore := mapping.labels.get(IGNORE)) is not None and (array == ignore).any():
+            return (
+                f"{path} holds {ignore}, the ignore label of this data set, which no prediction "
+                "has: is --dataset that of the model?"
+            )
         own = mapping.restore(array)
         if colours and own.ndim == 2:
             save_image(picture_of(own), folder / writable_name(path))

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from scipy.ndimage import distance_transform_edt, label
 
-from scribble_tools.draw.greys import scaled
+from scribble_tools.draw.greys import largest_pieces, scaled
 from scribble_tools.storage.file_sets import written_atomically
 
 # Okabe & Ito's colours, told apart with any colour vision; 0 is the background scribble.
@@ -51,6 +51,14 @@ class Panel:
     def organs(self) -> np.ndarray:
         """Where it shows anything but background."""
         return (self.labels != self.hidden) & (self.labels != 0)
+
+
+@dataclass(frozen=True)
+class Shades:
+    """One column of the sheet: values (slices, rows, columns) from 0, black, to 1, white."""
+
+    title: str
+    values: np.ndarray
 
 
 def colour_of(value: int) -> tuple[float, float, float]:
@@ -112,18 +120,20 @@ def labelled_slices(panel: Panel) -> np.ndarray:
 def organs_of(
     panels: Sequence[Panel], slices: Sequence[int], reference: str = "reference"
 ) -> np.ndarray | None:
-    """Where in these slices strokes and reference have organs, or else predictions; None: nowhere.
+    """Where in these slices strokes and reference have organs; None: nowhere.
+
+    Without these, where predictions have them: the largest piece of each class.
 
     Args:
         reference: title of the panel with the reference.
     """
     slices = list(slices)
     known = [panel for panel in panels if panel.strokes or panel.title == reference]
-    for some in (known, panels):
-        masks = [replace(panel, labels=panel.labels[slices]).organs for panel in some]
-        if any(mask.any() for mask in masks):
-            return np.logical_or.reduce(masks)
-    return None
+    masks = [replace(panel, labels=panel.labels[slices]).organs for panel in known]
+    if not any(mask.any() for mask in masks):
+        shown = [replace(panel, labels=panel.labels[slices]) for panel in panels]
+        masks = [largest_pieces(panel.labels * panel.organs) for panel in shown]
+    return np.logical_or.reduce(masks) if any(mask.any() for mask in masks) else None
 
 
 def choose_slices(panel: Panel, count: int) -> list[int]:
@@ -172,8 +182,9 @@ def contact_sheet(
     notes: Sequence[str] = (),
     sheet_inches: float | None = None,
     image_title: str = IMAGE,
+    shades: Sequence[Shades] = (),
 ) -> Figure:
-    """Draw rows of slices, with the bare image and then every panel as columns.
+    """Draw rows of slices, with the bare image and then all panels and shades as columns.
 
     Args:
         image: (slices, rows, columns), or (slices, rows, columns, 3) for colours, which are shown
@@ -188,6 +199,7 @@ def contact_sheet(
         sheet_inches: width that the panels are to fill, as far as that makes none taller than
             `TALLEST_INCHES`; default: panels of `PANEL_INCHES`.
         image_title: above the first column.
+        shades: further columns.
 
     Raises:
         ValueError: a panel's shape differs from the image's, or there is no such slice.
@@ -199,11 +211,11 @@ def contact_sheet(
     if wrong := [k for k in slices if not 0 <= k < len(image)]:
         raise ValueError(f"no slice {wrong[0]}: the image has slices 0 to {len(image) - 1}")
 
-    rows, columns = image.shape[1:3]
-    height_mm, width_mm = rows * spacing_mm[0], columns * spacing_mm[1]
+    height_mm, width_mm = np.multiply(image.shape[1:3], spacing_mm)
     inches_per_mm = PANEL_INCHES / max(height_mm, width_mm)
     if sheet_inches is not None:
-        wide = (sheet_inches - LEFT_INCHES) / (len(panels) + 1) - GAP_INCHES
+        columns = 1 + len(panels) + len(shades)
+        wide = (sheet_inches - LEFT_INCHES) / columns - GAP_INCHES
         inches_per_mm = min(wide / width_mm, TALLEST_INCHES / height_mm)
     panel_size = inches_per_mm * width_mm, inches_per_mm * height_mm
     stroke_mm = STROKE_DOTS / (inches_per_mm * DOTS_PER_INCH)
@@ -227,7 +239,7 @@ def contact_sheet(
         notes.append(f"Colours repeat after {SHADES * len(COLOURS)} labels.")
     names = {0: "background", **(label_names or {})}
     handles = [Patch(color=colour_of(v), label=names.get(v, f"label {v}")) for v in sorted(present)]
-    column_titles = [image_title, *(panel.title for panel in panels)]
+    column_titles = [image_title, *(column.title for column in (*panels, *shades))]
     row_titles = [f"slice {k}" if len(image) > 1 else "" for k in slices]
     figure, corners = _empty_sheet(title, column_titles, row_titles, panel_size, handles, notes)
 
@@ -238,7 +250,10 @@ def contact_sheet(
         place = {"aspect": "auto", "origin": "upper", "extent": _extent(first, panel_size)}
         axis.imshow(shown[row], cmap="gray", vmin=0, vmax=1, **place)
         _write_edges(axis, place["extent"], edges)
-        for corner, panel, maps in zip(others, panels, drawn, strict=True):
+        for corner, column in zip(others[len(panels) :], shades, strict=True):
+            place["extent"] = _extent(corner, panel_size)
+            axis.imshow(column.values[slices[row]], cmap="gray", vmin=0, vmax=1, **place)
+        for corner, panel, maps in zip(others, panels, drawn, strict=False):
             place["extent"] = _extent(corner, panel_size)
             axis.imshow(beneath[row], cmap="gray", vmin=0, vmax=1, **place)
             # opaque, a slice that is annotated wholly would hide the image

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.ndimage import maximum_filter
+from scipy.ndimage import label, maximum_filter
 
 NEAR = 0.1  # of the picture's longer side: organ and neighbours, and little air or bone
 LEAST_PIXELS = 3
@@ -35,6 +35,22 @@ def scaled(
     if low == high:  # no organ, or all around it is one grey
         low, high = np.percentile(image, PERCENTILES)
     return np.clip((image - low) / max(high - low, 1e-6), 0, 1)
+
+
+def largest_pieces(labels: np.ndarray) -> np.ndarray:
+    """The largest connected piece of each class, as one mask: further ones are often false.
+
+    Greys that follow false pieces, such as those in bright fat, leave the organs dark.
+
+    Args:
+        labels: (slices, rows, columns), 0 for background.
+    """
+    kept = np.zeros(labels.shape, bool)
+    for value in set(np.unique(labels).tolist()) - {0}:
+        pieces, number = label(labels == value)
+        if number:
+            kept |= pieces == np.bincount(pieces.ravel())[1:].argmax() + 1
+    return kept
 
 
 def _window(

@@ -14,7 +14,13 @@ from scribble_tools.dataset.raw import (
     read_label_names,
     read_label_set,
 )
-from scribble_tools.draw.contact_sheet import IMAGE, Panel, contact_sheet, labelled_slices
+from scribble_tools.draw.contact_sheet import (
+    IMAGE,
+    Panel,
+    Shades,
+    contact_sheet,
+    labelled_slices,
+)
 from scribble_tools.draw.display_plane import DisplayPlane, display_plane
 from scribble_tools.draw.surroundings import outside_in_words, surroundings
 from scribble_tools.images.file_integrity import count_not_finite
@@ -33,6 +39,7 @@ class ShownFiles:
 
     Attributes:
         image_title: of the image's column, see `title_of_channel`.
+        uncertainty: a map from 0 to 1, in pictures to 255.
     """
 
     name: str
@@ -41,6 +48,7 @@ class ShownFiles:
     predictions: Mapping[str, Path] = field(default_factory=dict)
     reference: Path | None = None
     image_title: str = IMAGE
+    uncertainty: Path | None = None
 
     @property
     def label_maps(self) -> list[tuple[str, Path]]:
@@ -84,6 +92,7 @@ class ShownCase:
     label_names: Mapping[int, str]
     notes: Sequence[str]
     image_title: str = IMAGE
+    shades: Sequence[Shades] = ()
 
     def cropped(self) -> ShownCase:
         """The surroundings of strokes and reference alone, see `surroundings`."""
@@ -96,6 +105,7 @@ class ShownCase:
             image=self.image[part],
             panels=[replace(panel, labels=panel.labels[part]) for panel in self.panels],
             notes=[*self.notes, outside_in_words(self.panels, window)],
+            shades=[replace(own, values=own.values[part]) for own in self.shades],
         )
 
     def with_part(self, slices: Sequence[int]) -> ShownCase:
@@ -119,6 +129,7 @@ class ShownCase:
             self.notes,
             sheet_inches,
             self.image_title,
+            self.shades,
         )
 
 
@@ -180,4 +191,10 @@ def read_case(files: ShownFiles, dataset_json: Path | None = None) -> ShownCase:
     names = {value: name for value, name in names.items() if value in held}
     picture = plane.cut(grey_or_colours(image))
     title = IMAGE if image.GetNumberOfComponentsPerPixel() > 1 else files.image_title
-    return ShownCase(picture, panels, plane, names, notes, title)
+    shades = []
+    if files.uncertainty is not None:
+        values = sitk.GetArrayFromImage(read_image(files.uncertainty))
+        values = values / np.float32(255 if values.dtype == np.uint8 else 1)
+        shades = [Shades("uncertainty", plane.cut(values))]
+        notes.append("Uncertainty: black is certain, white is not.")
+    return ShownCase(picture, panels, plane, names, notes, title, shades)

@@ -16,18 +16,17 @@ from matplotlib.figure import Figure
 BETTER, WORSE, RIGHT = "#0072B2", "#D55E00", "#E4E4E4"
 CONFUSED = LinearSegmentedColormap.from_list("confused", ("#FFFFFF", WORSE))
 CHANGED = LinearSegmentedColormap.from_list("changed", (BETTER, "#FFFFFF", WORSE))
-LEAST_SCALE = 5.0  # per cent; smaller confusions are to look small
+FULL_COLOUR = 25.0  # per cent; the same in all pictures, so that they can be compared
+FULL_CHANGE = 5.0  # percentage points
 MOST_PARTS = 24  # more have no room for their numbers: then the most confused are shown
 NAME_WIDTH = 16  # letters in a line
 TITLE_WIDTH = 40  # a trainer's name is not broken
 LUMINANCE, DARK = np.array((0.2126, 0.7152, 0.0722)), 0.4  # below, white is read better than black
 
 
-def _draw(
-    axis: Axes, matrix: np.ndarray, parts: Sequence[str], largest: float, signed: bool
-) -> None:
+def _draw(axis: Axes, matrix: np.ndarray, parts: Sequence[str], signed: bool) -> None:
     """One matrix; the diagonal, which is what is right, is grey and not in the colours' range."""
-    norm = Normalize(-largest if signed else 0, largest)
+    norm = Normalize(-FULL_CHANGE, FULL_CHANGE) if signed else Normalize(0, FULL_COLOUR)
     colours = (CHANGED if signed else CONFUSED)(norm(np.nan_to_num(matrix)))
     colours[np.eye(len(parts), dtype=bool)] = matplotlib.colors.to_rgba(RIGHT)
     colours[~np.isfinite(matrix)] = 1
@@ -89,16 +88,17 @@ def confusion_figure(
         difference: in percentage points, of the first matrix minus the second.
         sides: words for the two.
     """
-    note = "% of all voxels of the true class; grey: right, coloured: confused"
+    note = "% of all voxels of the true class; grey: right, coloured: confused, "
+    note += f"in full colour from {FULL_COLOUR:.0f} % on"
     if difference is not None:
-        note += "; difference: blue is less confused, orange more"
+        note += "; difference: blue is less confused, orange more, "
+        note += f"in full colour from {FULL_CHANGE:.0f} points on"
     if len(parts) > MOST_PARTS:
         note += f"; the {MOST_PARTS} most confused of {len(parts)} classes"
         shown = most_confused([*matrices.values()])
         place = np.ix_(shown, shown)
         parts, matrices = [parts[k] for k in shown], {t: m[place] for t, m in matrices.items()}
         difference = None if difference is None else difference[place]
-    off = ~np.eye(len(parts), dtype=bool)
     panels = [(title, matrix, False) for title, matrix in matrices.items()]
     if difference is not None:
         panels.append((f"{sides[0]} minus {sides[1]}, percentage points", difference, True))
@@ -110,11 +110,8 @@ def confusion_figure(
     # names of classes are text, not formulas, whatever dollars are in them
     with matplotlib.rc_context({"text.parse_math": False, "font.size": 10}):
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
-        shared = [m[off & np.isfinite(m)].max(initial=LEAST_SCALE) for m in matrices.values()]
         for axis, (title, matrix, signed) in zip(axes, panels, strict=True):
-            values = np.abs(matrix[off & np.isfinite(matrix)])
-            largest = values.max(initial=LEAST_SCALE / 5) if signed else max(shared)
-            _draw(axis, matrix, parts, largest, signed)
+            _draw(axis, matrix, parts, signed)
             axis.set_title(textwrap.fill(title, max(TITLE_WIDTH, int(8 * side))), fontsize=10)
         figure.supxlabel(textwrap.fill(note, int(11 * size[0])), fontsize=8, color="0.35")
     return figure

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -26,9 +26,21 @@ def exclusion_problems(folders: Iterable[Path], exclude: Sequence[str]) -> list[
         return []
     there = list(dict.fromkeys(folders))
     below = [path.relative_to(folder) for folder in there for path in files_below(folder)]
+
+    def fits(word: str) -> bool:
+        return any(is_excluded(path, [word]) for path in below)
+
+    where = " or ".join(map(str, there))
     return [
-        f"--exclude {word!r} fits no file below {' or '.join(map(str, there))}: is it misspelt? "
-        "A pattern is that of a name or of a path below ('*_old.*', 'FOLDER/*')"
+        f"--exclude {word!r} fits no file below {where}: {_remedy(word, fits)}"
         for word in exclude
-        if not is_hidden(Path(word)) and not any(is_excluded(path, [word]) for path in below)
+        if not is_hidden(Path(word)) and not fits(word)
     ]
+
+
+def _remedy(word: str, fits: Callable[[str], bool]) -> str:
+    """What to say in place of a pattern that fits no file."""
+    for other in (f"{word.rstrip('/')}/*", f"*/{word}", f"*/{word.rstrip('/')}/*"):
+        if fits(other):
+            return f"a pattern is that of a whole path or of a name. Say {other!r}"
+    return "is it misspelt? A pattern is that of a name or of a path below ('*_old.*', 'FOLDER/*')"

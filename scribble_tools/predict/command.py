@@ -160,7 +160,11 @@ def predict_images(
                 write_labels(found.labels.reshape(image.GetSize()[::-1]), image, labels)
                 title = title_of_channel(channel_names)
                 shown = ShownFiles(
-                    case.name, files[0], predictions={"prediction": labels}, image_title=title
+                    case.name,
+                    files[0],
+                    predictions={"prediction": labels},
+                    image_title=title,
+                    uncertainty=others[0] if options.uncertainty else None,
                 )
                 preview_case(shown, others[-1], dataset_json)
         refuse_to_replace(out, new, earlier, options.overwrite)  # what has come meanwhile
@@ -272,7 +276,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--uncertainty",
         action="store_true",
-        help=f"write maps to {UNCERTAINTY}/: 0 is certain, 1 is not (of pictures 255)",
+        help=f"write maps to {UNCERTAINTY}/: 0 is certain, 1 is not (of pictures 255), and show "
+        "them in the contact sheets",
     )
     parser.add_argument(
         "--no-pictures", action="store_false", dest="pictures", help="draw no contact sheets"

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import functools
 import os
+import select
 import signal
 import sys
 import threading
@@ -110,6 +111,20 @@ def exit_code_of(error: BaseException) -> int:
     return 128 + (signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT)
 
 
+def _reader_is_gone() -> bool:
+    """Whether nobody reads standard output any more, as after ``| head``; then it leads nowhere."""
+    poll = select.poll()
+    try:
+        poll.register(sys.stdout.fileno(), 0)
+    except (OSError, ValueError):
+        return False  # it is no file
+    if not poll.poll(0):
+        return False
+    # what is left to be written is written at the end of the program
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
+
+
 def run_command(program: str, run: Callable[..., int], *arguments: object) -> int:
     """Run a command and return its exit code; what a user can mend is one message.
 
@@ -119,10 +134,14 @@ def run_command(program: str, run: Callable[..., int], *arguments: object) -> in
     """
     try:
         with sigterm_raises():
-            return run(*arguments)
+            code = run(*arguments)
+            sys.stdout.flush()
+            return code
     except KeyboardInterrupt as error:
         print(f"\n{program}: stopped by {stopped_by(error)}. {NOTHING}", file=sys.stderr)
         return exit_code_of(error)
     except (OSError, ValueError) as error:
+        if isinstance(error, BrokenPipeError) and _reader_is_gone():
+            return 128 + signal.SIGPIPE
         print(f"{program}: error: {error_in_words(error)}", file=sys.stderr)
         return 1

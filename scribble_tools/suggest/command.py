@@ -19,7 +19,7 @@ from scribble_tools.dataset.raw import FILE, RawDataset, read_label_names, read_
 from scribble_tools.dataset.writing import find_raw_dataset
 from scribble_tools.draw.contact_sheet import save_png
 from scribble_tools.draw.display_plane import display_plane
-from scribble_tools.draw.greys import scaled
+from scribble_tools.draw.greys import largest_pieces, scaled
 from scribble_tools.draw.shown_case import grey_or_colours, title_of_channel
 from scribble_tools.evaluate.origin import UNFINISHED
 from scribble_tools.images.file_kind import normal_form
@@ -212,7 +212,9 @@ def _write(
         )
         legend |= of_case
         files.append(file)
-        organs = plane.cut(prediction) != 0
+        drawn = None if strokes is None else np.isin(strokes, [*labels.values - {0}])
+        organs = largest_pieces(prediction) if drawn is None or not drawn.any() else drawn
+        organs = plane.cut(organs)
         picture = scaled(plane.cut(grey_or_colours(image)), organs, plane.spacing_mm)
         for rank, place in own:
             rows[rank] = row_of(rank, place, image, plane)

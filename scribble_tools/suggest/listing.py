@@ -44,7 +44,8 @@ def row_of(rank: int, place: Place, image: sitk.Image, plane: DisplayPlane) -> d
 
     ``x``, ``y`` and ``z`` are voxels of the file, from 0, as in 3D Slicer and napari; ITK-SNAP
     counts from 1. A 2D image has no ``slice`` and no ``z``. ``R``, ``A`` and ``S`` are mm as 3D
-    Slicer shows them (empty for pictures). Other lengths are in ``unit``.
+    Slicer shows them (empty for pictures). ``stroke_mm`` and ``area_mm2`` are in ``unit`` and its
+    square. ``value`` orders the places and is no length: see `Place`.
     """
     index = voxel_of(plane, place.index)[::-1]
     names = ("x", "y", "z")
@@ -62,9 +63,9 @@ def row_of(rank: int, place: Place, image: sitk.Image, plane: DisplayPlane) -> d
         "reason": place.reason,
         "in_words": in_words(place),
         "value": round(place.value, 2),
-        "unit": place.unit,
         "area_mm2": round(place.area_mm2, 1),
         "stroke_mm": round(place.stroke_mm, 1) if math.isfinite(place.stroke_mm) else "",
+        "unit": place.unit,
         **{reason: round(place.evidence.get(reason, 0.0), 3) for reason in (*WEIGHTS, UNLIKE)},
     }
     if plane.dimension == 3:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from scribble_tools.images.label_appearance import SCRIBBLES, SLICES
 from scribble_tools.problems import list_problems
 
 MOST_ROWS = 40  # of a table of values
+TO_EDIT = re.compile(r"\b(NAME\d*|VALUE|SEGMENT|IMAGES|SCRIBBLES|(IMAGE_|SCRIBBLE_)?PATTERN)\b")
+"""What stands in the lines of `advice` for what only the user knows."""
 
 
 def _range(low: float, high: float) -> str:
@@ -101,5 +104,6 @@ def format_report(report: Mapping) -> str:
         lines += ["", f"layout: {own['layout']}"]
         lines += [own["advice"]] * bool(own["advice"])
         if own["command"]:
-            lines += ["next (edit what stands in capitals):", f"  {own['command']}"]
+            edit = " (edit what stands in capitals)" * bool(TO_EDIT.search(own["command"]))
+            lines += [f"next{edit}:", f"  {own['command']}"]
     return "\n".join(lines)

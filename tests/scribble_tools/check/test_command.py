@@ -22,7 +22,7 @@ from scribble_tools.check.case_files import TrainingCase
 from scribble_tools.check.command import check_dataset
 from scribble_tools.check.findings import Finding, format_findings, group_findings, sort_findings
 from scribble_tools.check.resampling_loss import add_up, count_kept
-from scribble_tools.check.splits import patients_of, split_findings
+from scribble_tools.check.splits import few_patients, patients_of, split_findings
 from scribble_tools.cli import build_parser, main
 from scribble_tools.dataset.install_splits import install_splits
 from scribble_tools.dataset.label_set import LabelSet
@@ -129,10 +129,19 @@ def preprocess(data, configuration="2d"):
 def test_clean_data_set_has_no_error_or_warning(data, capsys):
     assert main(["check", str(data.folder), "-np", "1"]) == 0
     output = capsys.readouterr().out
-    assert "Dataset127_Heart, 6 cases: 3 notes; ready for nnU-Net" in output
+    assert "Dataset127_Heart, 6 cases: 4 notes; ready for nnU-Net" in output
     agreement = "100.00 % of 1392 annotated voxels in 6 cases agree with labelsTr_dense"
     assert data.finding("dense-agreement").message.startswith(agreement)
     assert "not planned yet" in data.finding("resampling-unknown").message
+
+
+def test_patients_that_are_few_are_noted():
+    cases = {f"p{k:02d}_{frame}": f"p{k:02d}" for k in range(10) for frame in ("ed", "es")}
+    assert not few_patients(cases, cases)
+    (finding,) = few_patients([*cases][:18], cases)
+    assert finding.message.startswith("9 patients in all")
+    (finding,) = few_patients([*cases][:5], {})
+    assert finding.message.startswith("5 cases in all")
 
 
 def test_cases_of_different_dimensions_are_found(data):
@@ -711,7 +720,8 @@ def test_splits_from_before_patients_were_added(data):
 def test_preprocessed_data_that_is_older(data):
     preprocess(data)
     codes = {f.code for f in data.check(preprocessed=data.pre).findings}
-    assert codes == {"dense-agreement", "resampling-unknown", "slices-without-annotation"}
+    notes = {"dense-agreement", "resampling-unknown", "slices-without-annotation"}
+    assert codes == {*notes, "few-patients"}
     late = data.label("p1_frame1").stat().st_mtime + 3600
     os.utime(data.label("p1_frame1"), (late, late))
     (data.pre / "nnUNetPlans_2d" / "p2_frame1.pkl").rename(

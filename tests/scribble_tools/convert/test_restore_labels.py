@@ -283,3 +283,15 @@ def test_pictures_get_the_colours_back_that_their_dense_references_had(tmp_path,
     assert "background=#0000ff A=#00ff00" in capsys.readouterr().out
     restored = np.asarray(Image.open(tmp_path / "out" / "a.png"))
     assert np.array_equal(restored, pictures["dense"])
+
+
+def test_a_value_that_is_unlabelled_here_is_of_another_data_set(root):
+    for k in (0, 2):
+        path = root / "pred" / f"case{k}.nrrd"
+        image = sitk.ReadImage(str(path))
+        image[0, 0, 0] = 3
+        sitk.WriteImage(image, str(path))
+    with pytest.raises(ValueError, match="holds 3, the ignore label of this data set") as caught:
+        restore_labels(root / "pred", read_mapping(root), root / "out")
+    assert "case0" in str(caught.value) and "case2" in str(caught.value)
+    assert not (root / "out").exists()

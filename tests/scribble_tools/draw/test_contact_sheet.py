@@ -9,6 +9,7 @@ from scribble_tools.draw.contact_sheet import (
     COLOURS,
     DOTS_PER_INCH,
     Panel,
+    Shades,
     choose_slices,
     colour_of,
     contact_sheet,
@@ -282,3 +283,17 @@ def test_saving_replaces_all_or_nothing(tmp_path, monkeypatch):
         save_png(figure, path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_shades_are_a_column_from_black_to_white():
+    image, labels = stack()
+    values = np.zeros(image.shape)
+    values[1, :5] = 1
+    shades = [Shades("uncertainty", values)]
+    figure = contact_sheet(image, [Panel("pred", labels, 4)], (1, 1), [1], shades=shades)
+    assert "uncertainty" in texts(figure)
+    shown = [np.asarray(own.get_array()) for own in figure.axes[0].images]
+    (number,) = (k for k, own in enumerate(shown) if np.array_equal(own, values[1]))
+    pixels = panel_pixels(figure, number)
+    half = len(pixels) // 2
+    assert pixels[: half - 4].min() > 0.9 and pixels[half + 4 :].max() < 0.1

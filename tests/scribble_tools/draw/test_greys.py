@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from scribble_tools.draw.contact_sheet import Panel, contact_sheet
-from scribble_tools.draw.greys import scaled
+from scribble_tools.draw.contact_sheet import Panel, contact_sheet, organs_of
+from scribble_tools.draw.greys import largest_pieces, scaled
 
 LIVER, SPLEEN, AIR, BONE = 110.0, 140.0, -1000.0, 900.0
 IGNORE = 3
@@ -58,3 +58,28 @@ def test_sheets_use_them_and_strokes_in_the_background_change_nothing():
         shown[name] = figure.axes[0].images[0].get_array()
     assert abs(shown["drawn"][20, 20] - shown["drawn"][20, 40]) > 0.25
     assert abs(shown["predicted"][20, 20] - shown["predicted"][20, 40]) < 0.05
+
+
+def test_false_pieces_in_bright_fat_leave_a_prediction_as_bright_as_it_was():
+    image, _ = body()
+    image[:, 45:55, 20:40] = 4000.0
+    labels = np.zeros(image.shape, int)
+    labels[:, 15:30, 10:30], labels[:, 15:30, 30:50] = 1, 2
+    right = rendered_image(image, labels)
+    labels[:, 46:50, 22:26], labels[0, 46:50, 30:34] = 1, 2
+    np.testing.assert_array_equal(rendered_image(image, labels), right)
+    assert right[0, 20, 40] - right[0, 20, 20] > 0.25
+
+
+def rendered_image(image, labels):
+    prediction = Panel("prediction", labels)
+    return scaled(image, organs_of([prediction], range(len(image))))
+
+
+def test_the_largest_piece_of_each_class_is_found_across_slices():
+    labels = np.zeros((2, 6, 6), int)
+    labels[:, 0, 0:3], labels[0, 4, 0:4] = 1, 1  # six voxels in two slices, and four in one
+    labels[0, 0, 5] = 2
+    kept = largest_pieces(labels)
+    assert kept[:, 0, 0:3].all() and kept[0, 0, 5] and kept.sum() == 7
+    assert not largest_pieces(np.zeros((1, 2, 2), int)).any()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from matplotlib.image import imread
 
 from scribble_tools import cli
 from scribble_tools.dataset.label_set import LabelSet
@@ -86,6 +87,9 @@ def test_for_slicer_with_names_and_colours_uncertainty_and_pictures(trained, ima
     record = {"scribble_labels": mapping, "values_of_names": names}
     (dataset / "conversion.json").write_text(json.dumps(record))
     written = predict_images(find_model(model), images, tmp_path / "out", options, dataset)
+    predict_images(
+        find_model(model), images, tmp_path / "plain", replace(options, uncertainty=False)
+    )
     image, segments = read_segmentation(written["anna"])
     assert [segment.name for segment in segments] == ["Left kidney", "Right kidney"]
     assert image.GetOrigin() == pytest.approx((7.0, -3.0, 11.0))
@@ -93,7 +97,9 @@ def test_for_slicer_with_names_and_colours_uncertainty_and_pictures(trained, ima
         path = tmp_path / "out/uncertainty" / f"{case}{ending}"
         values = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
         assert values.dtype == np.float32 and 0 <= values.min() < values.max() <= 1
-        assert (tmp_path / "out/pictures" / f"{case}.png").is_file()
+        with_map = imread(tmp_path / "out/pictures" / f"{case}.png")
+        without = imread(tmp_path / "plain/pictures" / f"{case}.png")
+        assert with_map.shape[1] > 1.2 * without.shape[1], "a column more"
     assert not [path for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
 
 

@@ -5,6 +5,7 @@ import pytest
 import SimpleITK as sitk
 
 from scribble_tools.convert.labels_among import doubt_of_labels_only
+from scribble_tools.images.exclusion import exclusion_problems
 from scribble_tools.predict.new_images import (
     NewImage,
     find_new_images,
@@ -109,6 +110,17 @@ def test_what_is_not_clear_is_refused(tmp_path):
     save(tmp_path / "b/a.mha")
     with pytest.raises(ValueError, match="would both be a: --exclude a.mha"):
         find_new_images(tmp_path, 1)
+
+
+@pytest.mark.parametrize(
+    ("word", "said"), [("b", "b/*"), ("c/a.mha", "*/c/a.mha"), ("c/", "*/c/*")]
+)
+def test_a_pattern_of_a_part_of_a_path_is_completed(tmp_path, word, said):
+    (tmp_path / "b/c").mkdir(parents=True)
+    (tmp_path / "b/c/a.mha").touch()
+    (problem,) = exclusion_problems([tmp_path], [word])
+    assert problem.endswith(f"Say {said!r}")
+    assert exclusion_problems([tmp_path], [said]) == []
 
 
 def test_a_pattern_to_pass_over_that_fits_nothing_is_refused_with_all_else(tmp_path):

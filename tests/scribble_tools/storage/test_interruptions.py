@@ -67,3 +67,29 @@ def test_errors_in_words(tmp_path):
     own = FileExistsError(f"{tmp_path} exists: say --overwrite")
     assert error_in_words(own) == str(own)
     assert error_in_words(ValueError("wrong")) == "wrong"
+
+
+def test_a_reader_who_has_seen_enough_is_no_error():
+    program = """if True:
+        import sys
+        from scribble_tools.storage.interruptions import run_command
+        def run():
+            for number in range(100_000):
+                print(number)
+            return 0
+        sys.exit(run_command("program", run))
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "0\n"
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait() == 128 + signal.SIGPIPE
+
+
+def test_another_pipe_that_broke_is_one():
+    def run():
+        raise BrokenPipeError("a worker's")
+
+    assert run_command("program", run) == 1

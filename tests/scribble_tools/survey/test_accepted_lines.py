@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from scribble_tools import cli
+from scribble_tools.survey.command import inspect_path
+from scribble_tools.survey.text import format_report
 from tests.scribble_tools.convert.people_files import (
     a_folder_for_each_class,
     almost_integers,
@@ -67,8 +69,11 @@ def test_what_inspect_prints_is_accepted_by_convert(tmp_path, monkeypatch, capsy
     make(tmp_path / "data")
     monkeypatch.setenv("nnUNet_raw", str(tmp_path / "raw"))
     line = os.path.expandvars(inspected_line(tmp_path / "data", capsys))
+    report = format_report(inspect_path(tmp_path / "data"))
+    asked = "next (edit what stands in capitals):" in report
     words = [*shlex.split(line)[1:], "-np", "1"]
     named = [re.sub(r"^NAME(?=\d*(=|$))", "Own", word) for word in words]
+    assert asked == (named != words)
     if named != words:
         assert cli.main(words) == 1 and not (tmp_path / "raw").exists()
         assert "words in capitals are for you to fill in: " in capsys.readouterr().err
