@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ LETTER = 0.6  # of the font's size: about the width of a letter
 TITLE_POINTS, TEXT_POINTS, FOOTER_POINTS = 10, 8, 7
 LEFT_INCHES = 1.35 * TEXT_POINTS / 72 + 2 * GAP_INCHES  # a line of text beside the rows
 TALLEST_INCHES = 3.6
+TALLEST_ROWS = 8  # of a sheet whose rows all stand one above the other
 IMAGE = "image"  # the first column's title, where there is no choice of channels
 
 
@@ -241,7 +243,13 @@ def contact_sheet(
     handles = [Patch(color=colour_of(v), label=names.get(v, f"label {v}")) for v in sorted(present)]
     column_titles = [image_title, *(column.title for column in (*panels, *shades))]
     row_titles = [f"slice {k}" if len(image) > 1 else "" for k in slices]
-    figure, corners = _empty_sheet(title, column_titles, row_titles, panel_size, handles, notes)
+    blocks = 1
+    if sheet_inches is None and len(slices) > TALLEST_ROWS:  # about as wide as it is tall
+        rows_by_columns = len(slices) * panel_size[1] / (len(column_titles) * panel_size[0])
+        blocks = max(1, round(math.sqrt(rows_by_columns)))
+    figure, corners = _empty_sheet(
+        title, column_titles, row_titles, panel_size, handles, notes, blocks
+    )
 
     (axis,) = figure.axes
     shown = scaled(image[slices], organs_of(panels, slices), spacing_mm)
@@ -283,6 +291,7 @@ def _empty_sheet(
     panel_size: tuple[float, float],
     handles: Sequence[Patch],
     notes: Sequence[str],
+    blocks: int,
 ) -> tuple[Figure, list[list[tuple[float, float]]]]:
     """A figure with the text around the panels, and where the panels' lower left corners go.
 
@@ -291,6 +300,7 @@ def _empty_sheet(
 
     Args:
         panel_size: width and height of a panel in inches.
+        blocks: parts, side by side, that the rows are shared out to.
 
     Returns:
         the figure, and (x, y) in inches per row and column.
@@ -298,10 +308,9 @@ def _empty_sheet(
     width, height = panel_size
     pitch_x, pitch_y = (max(side, SMALLEST_INCHES) + GAP_INCHES for side in panel_size)
     entries = [(LETTER * len(handle.get_label()) + 3.5) * TEXT_POINTS / 72 for handle in handles]
-    left = LEFT_INCHES
-    sheet_width = max(
-        left + pitch_x * len(column_titles), max(entries, default=0) + 2 * GAP_INCHES, 3.0
-    )
+    per_block = -(-len(row_titles) // blocks)
+    block_width = LEFT_INCHES + pitch_x * len(column_titles)
+    sheet_width = max(blocks * block_width, max(entries, default=0) + 2 * GAP_INCHES, 3.0)
     text_width = sheet_width - 2 * GAP_INCHES
     legend_columns = _columns_that_fit(entries, text_width)
     legend_rows = -(-len(handles) // legend_columns)
@@ -311,7 +320,7 @@ def _empty_sheet(
     footer = [line for note in notes for line in _wrap(note, text_width, FOOTER_POINTS)]
     legend_bottom = GAP_INCHES + _line_inches(FOOTER_POINTS) * len(footer)
     bottom = legend_bottom + 1.2 * _line_inches(TEXT_POINTS) * legend_rows + GAP_INCHES
-    panels_top = bottom + pitch_y * len(row_titles)
+    panels_top = bottom + pitch_y * per_block
     sheet_height = panels_top + _line_inches(TEXT_POINTS) * max(map(len, panel_titles))
     sheet_height += _line_inches(TITLE_POINTS) * len(title_lines) + 2 * GAP_INCHES
 
@@ -336,20 +345,24 @@ def _empty_sheet(
             columnspacing=1.2,
         )
     # a panel smaller than its place stands in the middle of it
-    xs = [
-        left + pitch_x * k + (pitch_x - GAP_INCHES - width) / 2 for k in range(len(column_titles))
-    ]
-    ys = [
-        panels_top - pitch_y * (k + 1) + (pitch_y - GAP_INCHES - height) / 2
-        for k in range(len(row_titles))
-    ]
+    spare_x, spare_y = (
+        (pitch - GAP_INCHES - side) / 2
+        for pitch, side in zip((pitch_x, pitch_y), panel_size, strict=True)
+    )
+    firsts = [block * block_width + LEFT_INCHES + spare_x for block in range(blocks)]
     beside = {"ha": "center", "va": "bottom", "fontsize": TEXT_POINTS}
-    for x, lines in zip(xs, panel_titles, strict=True):
-        axis.text(x + width / 2, panels_top, "\n".join(lines), **beside)
+    for first in firsts:
+        for k, lines in enumerate(panel_titles):
+            x = first + pitch_x * k + width / 2
+            axis.text(x, panels_top, "\n".join(lines), **beside)
     beside = {"ha": "right", "va": "center", "rotation": 90, "fontsize": TEXT_POINTS}
-    for y, text in zip(ys, row_titles, strict=True):
-        axis.text(xs[0] - GAP_INCHES / 2, y + height / 2, text, **beside)
-    return figure, [[(x, y) for x in xs] for y in ys]
+    corners = []
+    for number, text in enumerate(row_titles):
+        block, row = divmod(number, per_block)
+        y = panels_top - pitch_y * (row + 1) + spare_y
+        axis.text(firsts[block] - GAP_INCHES / 2, y + height / 2, text, **beside)
+        corners.append([(firsts[block] + pitch_x * k, y) for k in range(len(column_titles))])
+    return figure, corners
 
 
 def _write_edges(axis: Axes, extent: Sequence[float], edges: Sequence[str] | None) -> None:

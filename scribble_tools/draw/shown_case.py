@@ -111,9 +111,11 @@ class ShownCase:
     def with_part(self, slices: Sequence[int]) -> ShownCase:
         """With a note of how many there are, if these are not all slices that have labels."""
         number = len(labelled_slices(self.panels[0]))
+        what = "annotated" if self.panels[0].strokes else "labelled"
+        if not number:
+            return replace(self, notes=[*self.notes, f"Nothing is {what} in this case."])
         if number <= len(slices):
             return self
-        what = "annotated" if self.panels[0].strokes else "labelled"
         return replace(self, notes=[*self.notes, f"{len(slices)} of {number} {what} slices."])
 
     def sheet(self, slices: Sequence[int], title: str, sheet_inches: float | None = None) -> Figure:

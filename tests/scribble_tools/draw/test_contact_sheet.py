@@ -297,3 +297,22 @@ def test_shades_are_a_column_from_black_to_white():
     pixels = panel_pixels(figure, number)
     half = len(pixels) // 2
     assert pixels[: half - 4].min() > 0.9 and pixels[half + 4 :].max() < 0.1
+
+
+def test_many_slices_stand_in_several_columns():
+    labels = np.full((60, 10, 12), 4, np.uint8)
+    labels[:, 2, 2:8] = 1
+    image = np.zeros(labels.shape)
+    image[:, 0, 0] = range(60)
+    figure = contact_sheet(image, [Panel("scribble", labels, 4, strokes=True)], (1, 1), range(60))
+    width, height = figure.get_size_inches()
+    assert 1 / 2 < width / height < 2
+    found = texts(figure)
+    assert [text for text in found if text.startswith("slice")] == [f"slice {k}" for k in range(60)]
+    assert found.count("scribble") == found.count("image") > 2
+    pictures = [own for own in figure.axes[0].images if np.ndim(own.get_array()) == 2]
+    boxes = {tuple(np.round(own.get_extent(), 3)) for own in pictures}
+    assert len(boxes) == 120, "each has a place of its own"
+    assert all(
+        0 <= left < right <= width and 0 <= low < top <= height for left, right, low, top in boxes
+    )

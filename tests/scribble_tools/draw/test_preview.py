@@ -454,3 +454,17 @@ def test_all_slices_and_the_strokes_surroundings_on_request(tmp_path):
     assert near.image.shape[1] < 40 and near.panels[0].labels.shape == near.image.shape
     np.testing.assert_array_equal((near.panels[0].labels == 1).sum(), (scribble == 1).sum())
     assert "Cropped to the surroundings" in near.notes[-1]
+
+
+def test_a_case_without_strokes_is_said_to_have_none(root, monkeypatch):
+    figures = []
+    monkeypatch.setattr(
+        "scribble_tools.draw.preview.save_png", lambda figure, path: figures.append(figure)
+    )
+    path = root / "raw" / DATASET / "labelsTr" / "a.nii.gz"
+    ignore = json.loads((root / "raw" / DATASET / "dataset.json").read_text())["labels"]["ignore"]
+    empty = sitk.GetArrayFromImage(sitk.ReadImage(str(path))) * 0 + ignore
+    write(path, empty.astype(np.uint8))
+    assert single(root) == 0
+    text = " ".join(text.get_text() for text in figures[0].axes[0].texts)
+    assert "Nothing is annotated in this case." in text.replace("\n", " ")
