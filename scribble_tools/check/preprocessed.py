@@ -50,6 +50,20 @@ def _is_newer(path: Path, old: Path) -> bool:
     return path.is_file() and is_older(old, path)
 
 
+def _channel_findings(planned: Mapping, content: Mapping, preprocessed: Path) -> list[Finding]:
+    """Channels that have other names since: their names decide how nnU-Net normalises them."""
+    old, new = (own.get("channel_names") for own in (planned, content))
+    if old is None or new is None or old == new:
+        return []
+    message = (
+        f"channels were {json.dumps(old)} when the data set was preprocessed, now they are "
+        f"{json.dumps(new)}: nnU-Net normalises channels by their names, and training would go on "
+        "with what was made by the old ones"
+    )
+    where = ("warning", "channels-changed", "dataset.json")
+    return [Finding(*where, message, AGAIN, plan_command(preprocessed))]
+
+
 def preprocessed_findings(
     preprocessed: Path, content: Mapping, cases: Sequence[TrainingCase]
 ) -> list[Finding]:
@@ -60,7 +74,9 @@ def preprocessed_findings(
     """
     findings = []
     try:
-        labels = read_dataset_json(preprocessed / FILE)["labels"]
+        planned = read_dataset_json(preprocessed / FILE)
+        findings += _channel_findings(planned, content, preprocessed)
+        labels = planned["labels"]
         if content and labels != content.get("labels"):
             message = (
                 f"labels were {json.dumps(labels)} when the data set was preprocessed, now they "

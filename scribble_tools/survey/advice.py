@@ -33,6 +33,7 @@ from scribble_tools.survey.own_outputs import own_output
 from scribble_tools.survey.pairs import Pairing, find_pairing, is_of
 from scribble_tools.survey.patient_names import patient_regex
 from scribble_tools.survey.rehearsal import CHANNEL_NAMES, rehearse
+from scribble_tools.survey.spelling import spelt_alike
 from scribble_tools.wording import counted
 
 DATASET_ID = re.compile(r"--dataset-id (\d+)")
@@ -217,7 +218,7 @@ def _any_files(seen: Seen) -> tuple:
         left = [g for g in images if g not in taken]
         notes = [*notes, *(f"the line takes no image of {_in_words(g)}" for g in left)]
         images = taken
-    notes = [*notes, *_notes_on_channels(options, images)]
+    notes = [*notes, *_notes_on_channels(options, images), *spelt_alike(chosen)]
     labels = _guessed_labels(chosen, paired, folder)
     names = pairing.names if pairing else _stems(images, seen.files)
     words = ["convert folder", *words, *patient_regex(names), labels, *options, _name(folder)]

@@ -737,6 +737,15 @@ def test_preprocessed_data_that_is_older(data):
         assert data.finding(code, where, preprocessed=data.pre).severity == severity
 
 
+def test_channels_that_were_renamed_after_preprocessing(data):
+    preprocess(data)
+    assert "channels-changed" not in {f.code for f in data.check(preprocessed=data.pre).findings}
+    data.change_json(channel_names={"0": "CT"})
+    finding = data.finding("channels-changed", "dataset.json", preprocessed=data.pre)
+    assert finding.severity == "warning" and "nnUNetv2_plan_and_preprocess" in finding.line
+    assert '{"0": "MRI"} when' in finding.message and 'now they are {"0": "CT"}' in finding.message
+
+
 def test_an_image_that_is_newer_than_the_preprocessed_case(data):
     preprocess(data)
     late = data.image("p1_frame1").stat().st_mtime + 3600

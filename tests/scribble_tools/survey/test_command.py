@@ -637,3 +637,23 @@ def test_where_nothing_pairs_patterns_are_asked_for(tmp_path):
         write(tmp_path / f"lab_{k}_2.nrrd", scribble())
     report = inspect_path(tmp_path)
     assert "the names do not pair" in report["advice"] and "IMAGE_PATTERN" in report["command"]
+
+
+def test_a_segment_that_is_mistyped_in_one_file_is_asked_about(tmp_path):
+    names = {k: ["Outside", "liver", "Kidney_L"] for k in range(4)}
+    names[1] = ["Outsde", "liver", "Kidney_L"]
+    names[2] = ["Outside", "Liver", "Kidney_L", "Kidney_R"]  # both kidneys are told apart
+    array = np.zeros(SHAPE, np.uint8)
+    for value in range(1, 5):
+        array[:, 10 * value, 10:40] = value
+    for k, own in names.items():
+        picture = sitk.GetImageFromArray(image(k))
+        (tmp_path / "images").mkdir(exist_ok=True)
+        sitk.WriteImage(picture, str(tmp_path / "images" / f"p{k}.nrrd"))
+        segments = [(name, value, 0) for value, name in enumerate(own, 1)]
+        drawn = np.where(array <= len(own), array, 0)
+        write_seg(tmp_path / "strokes" / f"p{k}.seg.nrrd", picture, drawn, segments)
+    advice = inspect_path(tmp_path)["advice"]
+    assert "'Outsde', in 1 file, is nearly 'Outside': if it is that class, say " in advice
+    assert "say liver=liver,Liver" in advice
+    assert "is nearly 'Kidney" not in advice
