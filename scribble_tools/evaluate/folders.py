@@ -29,8 +29,10 @@ from scribble_tools.evaluate.summary import (
     Evaluation,
 )
 from scribble_tools.images.file_kind import NATURAL, file_ending_of, normal_form
+from scribble_tools.images.flat_images import flattened, is_flat
 from scribble_tools.images.grids import headers_in_words
 from scribble_tools.images.image_io import geometry_difference
+from scribble_tools.images.mismatches import Mismatch
 from scribble_tools.images.segmentation_files import read_labels
 from scribble_tools.images.slicer_segmentation import (
     aligned_offset,
@@ -116,9 +118,20 @@ def _evaluate_files(
     if problems:
         return [], None, [], problems, ""
     natural = file_ending_of(reference_file) in NATURAL  # nnU-Net writes pictures without spacing
+    size_only = natural
+    if images[0].GetDimension() != images[1].GetDimension() and all(map(is_flat, images)):
+        picture = size_only = natural or file_ending_of(predicted_file) in NATURAL
+        volume = 0 if images[0].GetDimension() == 3 else 1
+        flat = images[1 - volume]
+        try:
+            arrays[volume], images[volume] = flattened(
+                arrays[volume], images[volume], flat, picture, as_stored=False
+            )
+        except Mismatch as error:
+            return [], None, [], [f"{files[1 + volume]} {error}"], ""
     if is_segmentation(reference_file):
         arrays[1], images[1] = _whole(arrays[1], *images[::-1])
-    if difference := geometry_difference(*images, size_only=natural):
+    if difference := geometry_difference(*images, size_only=size_only):
         files = (predicted_file, reference_file)
         return [], None, [], [_grid_problem(*files, *images, difference)], ""
     (prediction, reference), spacing_r = arrays, images[1].GetSpacing()[::-1]

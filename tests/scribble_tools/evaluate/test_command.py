@@ -528,3 +528,35 @@ def test_cases_missing_from_either_side_of_a_comparison_are_all_listed(folders, 
     error = capsys.readouterr().err
     for folder, case in ((prediction, "c0"), (other, "c1"), (other, "c2")):
         assert f"no prediction of {case} in {folder}" in error
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("picture_is", ["prediction", "reference"])
+def test_a_picture_and_a_volume_of_one_slice_are_compared(tmp_path, picture_is, turned):
+    labels = np.zeros((20, 30), np.uint8)
+    labels[2:12, 5:20] = 1
+    write(tmp_path / "picture", "a.png", labels, (1, 1))
+    stored = labels[::-1, ::-1] if turned else labels
+    volume = sitk.GetImageFromArray(stored[None].copy())
+    volume.SetSpacing((0.5, 0.5, 3))
+    if turned:  # as the header says
+        volume.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))
+        volume.SetOrigin((29 * 0.5, 19 * 0.5, 0))
+    (tmp_path / "volume").mkdir()
+    sitk.WriteImage(volume, str(tmp_path / "volume" / "a.nii.gz"))
+    folders = [tmp_path / "picture", tmp_path / "volume"][
+        :: 1 if picture_is == "prediction" else -1
+    ]
+    assert (
+        main(["evaluate", *map(str, folders), "--labels", "A=1", "--out", str(tmp_path / "out")])
+        == 0
+    )
+    rows = csv.DictReader((tmp_path / "out/evaluation.csv").open())
+    assert {float(row["dice"]) for row in rows if row["case"] == "a"} == {1.0}
+
+
+def test_a_picture_and_a_volume_of_slices_are_not(tmp_path, capsys):
+    write(tmp_path / "a", "a.png", np.ones((20, 30), np.uint8), (1, 1))
+    write(tmp_path / "b", "a.nii.gz", np.ones((4, 20, 30), np.uint8), (1, 1, 1))
+    assert main(["evaluate", str(tmp_path / "a"), str(tmp_path / "b"), "--labels", "A=1"]) == 1
+    assert "does not lie on its reference's voxel grid" in capsys.readouterr().err
