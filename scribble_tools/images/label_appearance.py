@@ -17,7 +17,8 @@ from scipy.ndimage import distance_transform_edt, find_objects
 SCRIBBLES, SLICES, DENSE, EMPTY = "scribbles", "some slices annotated", "dense labels", "one value"
 IMAGE, SEGMENTS, OTHER = "image", "segments of 3D Slicer", "neither image nor labels"
 NO_SEGMENT = "(no segment)"  # in the place of a name
-THIN_HALF_WIDTH = 2  # pixels: a line three pixels wide has 2
+THIN_HALF_WIDTH = 2.5  # pixels: a line three pixels wide has 2, or 2.24 where it runs aslant
+SHORT_HALF_WIDTH, SHORT = 3.2, 10  # a line of five, of which more than two widths were drawn
 ELONGATED = 50  # area over squared half width
 SLICES_LOOKED_AT = 24  # per value: enough for a median, and quick on large volumes
 ALMOST = 1.001e-3  # of an integer: what floats and scale factors leave of labels
@@ -81,6 +82,13 @@ def _stroke_measures(planes: np.ndarray, value: int) -> tuple[float, float, floa
     return tuple(np.median(rows, axis=0).tolist())
 
 
+def _is_line(half_width: float, long: float) -> bool:
+    """Whether a value looks drawn by strokes, see `_stroke_measures`."""
+    if half_width <= THIN_HALF_WIDTH or long > ELONGATED:
+        return True
+    return half_width <= SHORT_HALF_WIDTH and long > SHORT
+
+
 def look_at_labels(array: np.ndarray, axis: int = 0) -> Appearance:
     """Guess what a label map is.
 
@@ -105,7 +113,7 @@ def look_at_labels(array: np.ndarray, axis: int = 0) -> Appearance:
     dominant = max(counts, key=counts.get)
     share = counts[dominant] / array.size
     measures = {v: _stroke_measures(planes, v) for v in counts if v != dominant}
-    thin = [v for v, (w, long, _) in measures.items() if w <= THIN_HALF_WIDTH or long > ELONGATED]
+    thin = [v for v, (width, long, _) in measures.items() if _is_line(width, long)]
     if share < 0.5 or 2 * len(thin) < len(measures):
         thick = [v for v in measures if v not in thin]
         background = 0 if 0 in counts else dominant

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 
 from scribble_tools.images.label_appearance import (
     DENSE,
@@ -91,3 +92,22 @@ def test_images_are_no_label_maps():
     assert is_label_map(dense_heart().astype(np.float32))
     many = np.repeat(np.repeat(np.arange(64).reshape(1, 8, 8), 60, 1), 60, 2)
     assert is_label_map(many)
+
+
+@pytest.mark.parametrize("width", [3, 4, 5])
+def test_short_strokes_aslant_are_strokes(width):
+    picture = Image.new("L", (200, 160))
+    draw = ImageDraw.Draw(picture)
+    draw.line((40, 40, 54, 49), fill=1, width=width)
+    draw.line((100, 60, 108, 74), fill=2, width=width)
+    draw.line((8, 8, 190, 20, 180, 150, 15, 140), fill=3, width=width)
+    seen = look_at_labels(np.asarray(picture))
+    assert (seen.looks_like, seen.unlabelled, seen.background) == (SCRIBBLES, 0, 3)
+
+
+def test_small_compact_objects_are_dense():
+    y, x = np.mgrid[:120, :160]
+    array = np.zeros(y.shape, np.uint8)
+    for k, (row, column) in enumerate(((30, 40), (60, 100), (90, 50))):
+        array[np.hypot(y - row, x - column) < 3.5] = 1 + k % 2
+    assert look_at_labels(array).looks_like == DENSE
