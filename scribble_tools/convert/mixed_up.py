@@ -44,6 +44,15 @@ class Strokes:
     labels: np.ndarray
 
 
+def telling(labels: np.ndarray, ignore: int) -> np.ndarray:
+    """Strokes that tell cases apart: of classes if there are any, else of the background.
+
+    The background is often drawn alike in every image, as a frame.
+    """
+    of_classes = (labels != ignore) & (labels != 0)
+    return of_classes if np.count_nonzero(of_classes) >= FEWEST else labels != ignore
+
+
 def unlike_its_case(
     case: str, path: Path, before: np.ndarray, new: np.ndarray, ignore: int
 ) -> Strokes | None:
@@ -52,7 +61,7 @@ def unlike_its_case(
     Args:
         before, new: labels of the data set (*spatial).
     """
-    earlier = before != ignore
+    earlier = telling(before, ignore)
     again = np.count_nonzero(earlier & (before == new))
     where = np.flatnonzero(new != ignore)
     if again > OWN * np.count_nonzero(earlier) or len(where) < FEWEST:
@@ -145,11 +154,15 @@ def mixed_up(
         if image_grid(path)[0][::-1] not in shapes:
             return []
         stored = read_labels(path)[0]
-        flat, number = stored.reshape(-1), np.count_nonzero(stored != ignore)
+        tells = telling(stored, ignore)
+        flat = np.where(tells, stored, ignore).reshape(-1)
+        number, of_classes = np.count_nonzero(tells), bool((flat[tells.reshape(-1)] != 0).any())
         found = []
         for own in unlike:
             if own.case == other or own.shape != stored.shape or number < FEWEST:
                 continue
+            if not of_classes and np.count_nonzero(own.labels) >= FEWEST:
+                continue  # both have one frame, perhaps
             shared = np.count_nonzero(flat[own.where] == own.labels)
             if shared >= max(OTHERS * number, LEAST * len(own.where)):
                 found.append((own, other))

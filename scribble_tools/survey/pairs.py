@@ -78,7 +78,13 @@ def patterns_of(image: Mapping, labels: Mapping) -> list[tuple[str | None, str |
         return [NAMES_ALONE, below] if all(below) else [NAMES_ALONE]
     common = os.path.commonprefix([a.name, b.name]).rstrip("_-. ")
     if "#" in common or "*" in common:
-        return [tuple("{case}" + path.name[len(common) :].replace("#", "*") for path in (a, b))]
+        # 01_img and 01_img_mask are of case 01, of which there may be 01_dense, too
+        starts = dict.fromkeys([re.sub(r"(?<=[#*\w])[_-][A-Za-z]+$", "", common), common])
+        return [
+            tuple("{case}" + path.name[len(start) :].replace("#", "*") for path in (a, b))
+            for start in starts
+            if "#" in start or "*" in start
+        ]
     if "#" in a.parent.name and "#" in b.parent.name:
         return [tuple("{case}/" + path.name.replace("#", "*") for path in (a, b))]
     for mark in "#*":

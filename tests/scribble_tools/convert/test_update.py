@@ -796,6 +796,33 @@ def test_strokes_of_another_case_are_asked_about_before_anything_is_written(raw,
     assert (labels_of(raw, "p1_a")[2, 4, 2:8] == 1).all()
 
 
+def with_frame(values):
+    """With background strokes along the border of every slice, as in every other file."""
+    framed = values.copy()
+    framed[:, [0, -1]] = framed[:, :, [0, -1]] = 4
+    return framed
+
+
+def test_background_that_is_drawn_alike_in_every_file_tells_no_cases_apart(raw, capsys):
+    root = raw.parents[1]
+    inside = {"p1_a": np.zeros(SHAPE, np.uint8), "p2_b": np.zeros(SHAPE, np.uint8)}
+    inside["p1_a"][1, 2:4, 2:12], inside["p2_b"][1, 5:7, 2:12] = 1, 2
+    for case, values in inside.items():
+        write(root / "own" / f"{case}.nii.gz", with_frame(values))
+    write(root / "own" / "p3_a.nii.gz", with_frame(np.zeros(SHAPE, np.uint8)))
+    assert update(raw, "--erase", scribbles="own") == 0
+    write(root / "next" / "p1_a.nii.gz", with_frame(inside["p2_b"]))
+    capsys.readouterr()
+    assert update(raw) == 1
+    error = capsys.readouterr().err
+    assert "p1_a.nii.gz has the strokes of p2_b, not those of p1_a" in error
+    # strokes drawn anew in its own file, with the frame that p3_a has alone
+    moved = np.zeros(SHAPE, np.uint8)
+    moved[2, 3:6, 2:12] = 1
+    write(root / "next" / "p1_a.nii.gz", with_frame(moved))
+    assert update(raw, "--erase") == 0
+
+
 @pytest.mark.parametrize("name", ["more", "new only", "dense", "other place"])
 def test_ordinary_updates_are_not_taken_for_another_cases(raw, name, capsys):
     root = raw.parents[1]

@@ -657,3 +657,29 @@ def test_a_segment_that_is_mistyped_in_one_file_is_asked_about(tmp_path):
     assert "'Outsde', in 1 file, is nearly 'Outside': if it is that class, say " in advice
     assert "say liver=liver,Liver" in advice
     assert "is nearly 'Kidney" not in advice
+
+
+def test_a_word_that_all_names_end_in_is_no_part_of_the_cases(tmp_path):
+    for folder, names, array in (
+        ("pictures", "dish{}_img", image()),
+        ("strokes", "dish{}_img_mask", scribble()),
+        ("outlines", "dish{}_dense", dense()),
+    ):
+        (tmp_path / folder).mkdir()
+        for number in range(1, 4):
+            path = tmp_path / folder / f"{names.format(number)}.nrrd"
+            sitk.WriteImage(sitk.GetImageFromArray(array), str(path))
+    command = inspect_path(tmp_path)["command"]
+    assert "--image-pattern '{case}_img.nrrd' --scribble-pattern '{case}_img_mask.nrrd'" in command
+    assert f"--dense {tmp_path / 'outlines'} --dense-pattern '{{case}}_dense.nrrd'" in command
+
+
+def test_words_that_tell_cases_apart_stay_in_their_names(tmp_path):
+    for folder, ending in (("pictures", ""), ("strokes", "_scribble")):
+        (tmp_path / folder).mkdir()
+        for name in ("p1_ed", "p1_es", "p2_ed", "p2_es"):
+            array = scribble() if ending else image()
+            path = tmp_path / folder / f"{name}{ending}.nrrd"
+            sitk.WriteImage(sitk.GetImageFromArray(array), str(path))
+    command = inspect_path(tmp_path)["command"]
+    assert "--image-pattern '{case}.nrrd' --scribble-pattern '{case}_scribble.nrrd'" in command
