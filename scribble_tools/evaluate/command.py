@@ -42,11 +42,12 @@ from scribble_tools.evaluate.summary import (
     write_report,
 )
 from scribble_tools.images.file_kind import normal_form
+from scribble_tools.images.slicer_segmentation import stem_of
 from scribble_tools.images.units import PIXELS
 from scribble_tools.json_files import read_json
 from scribble_tools.storage.file_sets import written_into
 from scribble_tools.storage.written_record import refuse_foreign
-from scribble_tools.wording import counted
+from scribble_tools.wording import counted, some_of
 
 CONFUSION_PICTURE = "confusion.png"
 IN_PIXELS = "; lengths in pixels (px), since the pictures state no resolution"
@@ -223,6 +224,30 @@ def _read_splits(splits: Path, fold: int) -> list[str]:
     return folds[fold]["val"]
 
 
+def _cases_of_fold(options: Options) -> list[str]:
+    """The validation cases that have a reference, called as the patterns do; notes of the others.
+
+    Raises:
+        FileNotFoundError: none has one.
+    """
+    names = [normal_form(name) for name in _read_splits(options.splits, options.fold or 0)]
+    same = options.file_ending, options.pred_pattern, options.reference
+    called = {
+        normal_form(stem_of(path)): case
+        for case, path in find_label_files(options.prediction, *same).items()
+    }
+    cases = [called.get(name, name) for name in names]
+    known = find_label_files(
+        options.reference, options.file_ending, options.ref_pattern, options.prediction
+    )
+    without = [case for case in cases if case not in known]
+    if len(without) == len(cases):
+        raise FileNotFoundError(f"no reference in {options.reference} for {', '.join(without)}")
+    if without:
+        print(f"note: no reference, not scored: {some_of(without)}")
+    return [case for case in cases if case in known]
+
+
 def _refuse_wrong_regex(options: Options, cases: Collection[str] | None) -> None:
     """Refuse a --patient-regex that does not fit, before all is scored."""
     found = find_label_files(
@@ -235,7 +260,10 @@ def _refuse_wrong_regex(options: Options, cases: Collection[str] | None) -> None
 
 def _score(options: Options) -> tuple[list[Evaluation], str]:
     """Evaluations of PRED and, if given, OTHER, and where their classes are from."""
-    dataset_json = find_dataset_json((options.reference, options.prediction))
+    own = options.prediction.absolute()
+    # nnU-Net's validation lies two folders below the model's dataset.json
+    model = [own.parent] * (own.name == "validation")
+    dataset_json = find_dataset_json((options.reference, own, *model))
     labels = None
     if options.fold is not None and options.splits is None:
         raise ValueError(f"--fold {options.fold} says nothing without --splits splits_final.json")
@@ -258,12 +286,12 @@ def _score(options: Options) -> tuple[list[Evaluation], str]:
         # the ignore label of dataset.json is a value of the predictions'
         labels = LabelSet(labels.classes, options.ignore_label)
         ref_values = parse_reference_values(options.ref_labels, labels)
-    cases = None if options.splits is None else _read_splits(options.splits, options.fold or 0)
     folders = (
         [options.prediction] if options.compare is None else [options.prediction, options.compare]
     )
     if missing := [folder for folder in folders if not folder.is_dir()]:
         raise FileNotFoundError(f"{missing[0]} is not a folder")
+    cases = None if options.splits is None else _cases_of_fold(options)
     _refuse_wrong_regex(options, cases)
     apart = options.ref_pattern != options.pred_pattern
     for doubt in doubts_of(folders, options.reference, apart):

@@ -239,7 +239,7 @@ def evaluate_folders(
             raise FileNotFoundError(f"no reference in {reference} for {', '.join(unknown)}")
         wanted = {case: path for case, path in wanted.items() if case in cases}
     lost = {case: path for case, path in wanted.items() if case not in given}
-    if hint := addition_hint(lost, set(given) - set(wanted)):
+    if hint := addition_hint(lost, {c: path for c, path in given.items() if c not in wanted}):
         raise ValueError(
             f"{counted(len(lost), 'reference has no prediction', 'references have no prediction')}"
             f" of their name, but {hint}"

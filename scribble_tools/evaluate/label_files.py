@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from scribble_tools.images.file_kind import NATURAL, READABLE, file_ending_of, normal_form
@@ -101,25 +101,32 @@ def _one_of_each(pairs: Iterable[tuple[str, Path]]) -> dict[str, Path]:
     return {case: path for case, (path,) in found.items()}
 
 
-def addition_hint(lost: Mapping[str, Path], given: Collection[str]) -> str | None:
-    """What to say where references have the predictions' names with something added; else None.
+def addition_hint(lost: Mapping[str, Path], extra: Mapping[str, Path]) -> str | None:
+    """What to say where one side has the other's names with something added; else None.
 
     Args:
         lost: references without prediction, by name.
-        given: names of the predictions.
+        extra: predictions without reference, by name.
     """
-    additions = Counter(
-        (name[: name.index(case)], name[name.index(case) + len(case) :])
-        for name in lost
-        for case in given
-        if case in name and case != name
-    )
-    if not additions:
-        return None
-    (before, after), number = additions.most_common(1)[0]
-    if number < min(len(lost), len(given)):
-        return None
-    ending = file_ending_of(next(iter(lost.values())))
-    what = " and ".join(repr(word) for word in (before, after) if word)
-    pattern = f"{before}{PLACEHOLDER}{after}{ending}"
-    return f"names differ by {what} only: say --ref-pattern '{pattern}'"
+    fewer = min(len(lost), len(extra))
+    # of predictions with longer names some are enough: of the others there may be no reference
+    for option, longer, names, enough in (
+        ("--ref-pattern", lost, extra, fewer),
+        ("--pred-pattern", extra, lost, min(2, fewer)),
+    ):
+        additions = Counter(
+            (name[: name.index(case)], name[name.index(case) + len(case) :])
+            for name in longer
+            for case in names
+            if case in name and case != name
+        )
+        if not additions:
+            continue
+        (before, after), number = additions.most_common(1)[0]
+        if number < enough:
+            continue
+        ending = file_ending_of(next(iter(longer.values())))
+        what = " and ".join(repr(word) for word in (before, after) if word)
+        pattern = f"{before}{PLACEHOLDER}{after}{ending}"
+        return f"names differ by {what} only: say {option} '{pattern}'"
+    return None

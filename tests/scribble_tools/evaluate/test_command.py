@@ -369,6 +369,36 @@ def test_another_programs_dataset_json_is_left_alone(folders, capsys):
     assert "dataset.json cannot be read as JSON" in capsys.readouterr().err
 
 
+def test_a_models_validation_is_scored_with_its_own_classes_and_names(tmp_path, capsys):
+    """Files as a user has them: references of some pictures alone, under other names."""
+    model, reference = tmp_path / "model", tmp_path / "masks"
+    validation = model / "fold_0" / "validation"
+    labels = np.zeros((20, 30), np.uint8)
+    labels[2:12, 5:20], labels[13:18, 5:20] = 1, 2
+    for case in ("d1", "d2", "d3"):
+        write(validation, f"{case}_img.png", labels, (1, 1))
+    for case in ("d1", "d2", "d7"):  # d7 is no validation case
+        write(reference, f"{case}_dense.png", labels, (1, 1))
+    names = {"background": 0, "bean": 1, "star": 2}
+    (model / "dataset.json").write_text(json.dumps({"labels": names, "file_ending": ".png"}))
+    splits = tmp_path / "splits.json"
+    splits.write_text(json.dumps([{"train": [], "val": ["d1_img", "d2_img", "d3_img"]}]))
+    words = ["evaluate", str(validation), str(reference), "--ref-pattern", "{case}_dense.png"]
+    assert main(words) == 1
+    assert "say --pred-pattern '{case}_img.png'" in capsys.readouterr().err
+    words += ["--pred-pattern", "{case}_img.png"]
+    assert main(words) == 1
+    assert "no prediction of d7" in (error := capsys.readouterr().err) and "--splits" in error
+    assert main([*words, "--splits", str(splits), "-np", "1"]) == 0
+    seen = capsys.readouterr().out
+    assert "note: no reference, not scored: d3" in seen
+    assert "bean" in seen and "star" in seen, "the model's names"
+    for case in ("d1", "d2"):
+        (reference / f"{case}_dense.png").unlink()
+    assert main([*words, "--splits", str(splits)]) == 1
+    assert "no reference in" in capsys.readouterr().err
+
+
 def test_a_fold_without_splits_says_nothing(folders, capsys):
     assert main(["evaluate", *map(str, folders), "--fold", "3"]) == 1
     assert "--fold 3 says nothing without --splits" in capsys.readouterr().err

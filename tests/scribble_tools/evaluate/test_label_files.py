@@ -1,5 +1,7 @@
 """Which files belong together, by name or by pattern; and what is said of a suffix."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -129,11 +131,18 @@ def test_a_suffix_is_named_and_the_pattern_works(folders, capsys):
 def test_nothing_is_said_of_names_that_differ_otherwise(folders):
     _, ref = folders
     lost = find_label_files(ref)
-    assert addition_hint(lost, ["x", "y"]) is None
-    assert addition_hint(lost, []) is None
-    assert addition_hint({}, ["a1"]) is None
-    assert addition_hint(lost, ["a1", "x", "y"]) is None  # one of three is a chance
-    assert "'ref_'" in addition_hint({"ref_a": ref / "ref_a.nii.gz"}, ["a"])
+
+    def files(*names):
+        return {name: Path(f"{name}.nii.gz") for name in names}
+
+    assert addition_hint(lost, files("x", "y")) is None
+    assert addition_hint(lost, {}) is None
+    assert addition_hint({}, files("a1")) is None
+    assert addition_hint(lost, files("a1", "x", "y")) is None  # one of three is a chance
+    assert "'ref_'" in addition_hint({"ref_a": ref / "ref_a.nii.gz"}, files("a"))
+    some = addition_hint(files("d1", "d2", "d7", "d8"), files("d1_img", "d2_img", "d3_img"))
+    assert some == "names differ by '_img' only: say --pred-pattern '{case}_img.nii.gz'"
+    assert addition_hint(files("d1", "d2"), files("d1_img", "x", "y")) is None
 
 
 @pytest.mark.parametrize(
