@@ -81,6 +81,7 @@ def parse_words(parser: argparse.ArgumentParser, words: Sequence[str]) -> argpar
     said = [word.partition("=")[0] for word in unknown if word.startswith("--")]
     meant = {own: None for word in said for own in _meant(word, known)}
     hint = f". Did you mean {', '.join(meant)}?" if meant else ""
+    parser.usage = arguments.usage.removeprefix("usage: ")
     parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
 
 

@@ -38,6 +38,7 @@ from scribble_tools.storage.file_sets import write_json
 from scribble_tools.storage.interruptions import error_in_words
 
 ABOUT = 1.05  # what is measured varies by more than a training may take beyond its time
+SMALLEST_BATCH = 2  # nnU-Net's own
 
 
 def refuse_sizes(plans: dict, configuration: str, given: Mapping[str, Any]) -> None:
@@ -363,7 +364,12 @@ def _ways_out(chosen: Choice, minutes: float, trainer: str, given: dict) -> Iter
         yield f"a faster method (--trainer {FASTEST})"
     # voxels alone shorten nothing where the patch is given
     patch = "--patch" if "spacing" in given else "--spacing with --patch"
-    if free := [patch] * ("patch" not in given) + ["--features"] * ("features" not in given):
+    free, sizes = [patch] * ("patch" not in given), chosen.sizes
+    if "batch" not in given and sizes.batch > SMALLEST_BATCH:
+        free.append(f"--batch {max(SMALLEST_BATCH, sizes.batch // 2)}")
+    if "features" not in given:
+        free.append(f"--features {' '.join(str(max(4, n // 2)) for n in sizes.features)}")
+    if free:
         yield f"smaller sizes of your own ({', '.join(free)})"
     yield "a GPU"
 

@@ -60,7 +60,6 @@ class TrainingClock:
         self._started = self._measured_from = self._last_line = self._now()
         self._spoken = False
         self._drawn = 0  # letters of the line that the terminal shows
-        self._epoch_seconds = 0.0
         self._told = False
 
     def begin_epoch(self, epoch: int) -> None:
@@ -85,25 +84,24 @@ class TrainingClock:
     def end_epoch(self) -> None:
         """An epoch has ended, with validation and all that belongs to it."""
         self._clear()
-        self._epoch_seconds = self._now() - self._started
+        seconds = self._now() - self._started
         left = self._epochs - self._epoch - 1
         if left > 0:
             self._told = True
             self._log(
-                f"Time left: about {in_words(left * self._epoch_seconds)}, {left} epoch"
-                + "s" * (left > 1)
+                f"Time left: about {in_words(left * seconds)}, {left} epoch" + "s" * (left > 1)
             )
 
     def _tell(self, seconds: float) -> None:
         self._told = True
-        self._epoch_seconds = seconds * (self._iterations + VALIDATION * self._validation)
-        left = (self._epochs - self._epoch) * self._epoch_seconds
+        epoch_seconds = seconds * (self._iterations + VALIDATION * self._validation)
+        left = (self._epochs - self._epoch) * epoch_seconds
         used = self._memory_gb()
         memory = "" if used is None else f" and {used:.1f} GB of memory"
         rest = self._epochs - self._epoch
         self._log(
             f"Measured on this machine: {seconds:.2g} s per iteration{memory}. An epoch will take "
-            f"about {in_words(self._epoch_seconds)}, the {rest} epochs that are left about "
+            f"about {in_words(epoch_seconds)}, the {rest} epochs that are left about "
             f"{in_words(left)}"
         )
         if left > WEEKS_SECONDS:
@@ -116,8 +114,10 @@ class TrainingClock:
             return
         self._last_line, self._spoken = now, True
         pace = (now - self._started) / self._done
-        left = pace * (self._iterations - self._done + VALIDATION * self._validation)
-        later = (self._epochs - self._epoch - 1) * self._epoch_seconds
+        validation = VALIDATION * self._validation
+        left = pace * (self._iterations - self._done + validation)
+        # at today's pace: what was measured before says nothing of a machine that is busy since
+        later = (self._epochs - self._epoch - 1) * pace * (self._iterations + validation)
         text = (
             f"epoch {self._epoch + 1} of {self._epochs}, iteration {self._done} of "
             f"{self._iterations}"

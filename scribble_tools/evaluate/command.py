@@ -86,7 +86,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Scores of predictions against dense references, per case and class, with mean, standard\n"
         "deviation, median and a bootstrap 95 % confidence interval: Dice, HD95 and average\n"
         "symmetric surface distance in mm (medpy's definitions), surface Dice, volume error and\n"
-        "false islands; and the confusion of classes: what is predicted where a class truly is."
+        "islands (pieces beyond the largest of a class); and the confusion of classes: what is\n"
+        "predicted where a class truly is."
     )
     parser.epilog = (
         "examples:\n  scribble_tools evaluate predictions labelsTs_dense --out scores -np 4\n"

@@ -120,7 +120,10 @@ def _faults(data: ReportData) -> list[str]:
             said.append(f"Predicted too {size} on average: {', '.join(off)}.")
     islands = tables["islands"].statistics[-1]["mean"]
     if math.isfinite(islands) and islands >= MANY_ISLANDS:
-        said.append(f"There are {number(islands, 1)} islands per case beyond the largest pieces.")
+        said.append(
+            f"There are {number(islands, 1)} islands per case beyond the largest pieces: false "
+            "ones, where a class is one piece."
+        )
     missed = sum(score.outcome == "missed" for score in data.prediction.scores)
     if missed:
         said.append(f"A class that is there was missed altogether {counted(missed, 'time')}.")

@@ -50,6 +50,7 @@ from scribble_tools.suggest.search import (
     rank_cases,
 )
 from scribble_tools.suggest.starting_layers import (
+    LabelStyle,
     style_of,
     write_legends,
     write_starting_layer,
@@ -244,10 +245,21 @@ def _write(
         + f"\n{in_words(own.place)}"
         for own in first
     ]
-    names = read_label_names(dataset / FILE)
+    names = names_to_draw(read_label_names(dataset / FILE), style)
     head = f"Where to draw next: the first {len(first)} of {counted(len(ranked), 'place')}"
     head += channel_shown(found.judged[first[0].place.case].case, dataset)
     save_png(overview_figure(first, names, titles, head), out / OVERVIEW)
+
+
+def names_to_draw(names: Mapping[int, str], style: LabelStyle) -> dict[int, str]:
+    """Classes for the legend, with the colours to draw in: those of the picture are others."""
+    if not style.colours:
+        return dict(names)
+    colours = style.to_draw
+    return {
+        value: f"{name} (draw in {colours[name]})" if name in colours else name
+        for value, name in names.items()
+    }
 
 
 def channel_shown(case: CaseToDraw, dataset: Path) -> str:

@@ -66,7 +66,9 @@ def test_an_option_that_does_not_exist_is_answered_with_the_one_that_is_meant(pr
         meant = "--unlabeled 0 --ignore 4 --strange. Did you mean --unlabelled?\n"
     with pytest.raises(SystemExit) as stop:
         program.main(words)
-    assert stop.value.code == 2 and capsys.readouterr().err.endswith(meant)
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and error.endswith(meant)
+    assert f" {words[0]} " in error.splitlines()[0], "the sub-command's usage"
 
 
 def test_a_variable_that_is_not_set_is_not_the_current_folder(capsys):

@@ -180,15 +180,11 @@ def test_what_is_hardly_more_than_the_time_is_about_the_time():
         ("", "--minutes {}; a faster method (--trainer nnUNetTrainerStrokeSupport); smaller"),
         (
             "--trainer nnUNetTrainerStrokeSupport",
-            "--minutes {}; smaller sizes of your own (--spacing with --patch, --features); a GPU",
+            "--minutes {}; smaller sizes of your own (--spacing with --patch, --batch",
         ),
         (
             "--trainer nnUNetTrainerStrokeSupport --spacing 2 2",
-            "--minutes {}; smaller sizes of your own (--patch, --features); a GPU",
-        ),
-        (
-            "--trainer nnUNetTrainerStrokeSupport --patch 48 48 --features 8 16 32",
-            "--minutes {}; a GPU",
+            "--minutes {}; smaller sizes of your own (--patch, --batch",
         ),
         ("--trainer nnUNetTrainerPCLMix_noMix", "--minutes {}; a faster method"),
         (
@@ -196,6 +192,10 @@ def test_what_is_hardly_more_than_the_time_is_about_the_time():
             "--minutes {}; a shorter training (--trainer nnUNetTrainerStrokeSupport_5epochs), ",
         ),
         ("--patch 48 48 --batch 6", "--minutes {}; a faster method"),
+        (
+            "--trainer nnUNetTrainerStrokeSupport --patch 48 48 --features 8 16 32",
+            "--minutes {}; smaller sizes of your own (--batch 2); a GPU",
+        ),
     ],
 )
 def test_where_nothing_fits_the_minutes_that_are_said_are_enough(

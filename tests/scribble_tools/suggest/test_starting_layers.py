@@ -18,6 +18,7 @@ from scribble_tools.images.itksnap_labels import read_label_description
 from scribble_tools.images.label_files import GridRules
 from scribble_tools.images.picture_labels import TRANSPARENT, colour_codes, picture_of
 from scribble_tools.images.slicer_segmentation import count_segment_voxels, read_segments_on_grid
+from scribble_tools.suggest.command import names_to_draw
 from scribble_tools.suggest.places import Place
 from scribble_tools.suggest.starting_layers import (
     style_of,
@@ -271,6 +272,8 @@ def test_strokes_in_colours_stay_so_and_all_else_has_other_colours(tmp_path):
     others = {code for name, code in table.items() if name.startswith(("prediction", "look"))}
     assert len(others) == 3 and not others & {red, pale_red, blue}
     assert style_of(dataset).to_draw["LV"] == "#ff8080"
+    names = names_to_draw({0: "background", 2: "LV", 4: "LA"}, style_of(dataset))
+    assert names == {0: "background (draw in #0000ff)", 2: "LV (draw in #ff8080)", 4: "LA"}
     assert set(np.unique(codes)) == {TRANSPARENT, red, blue, *others}
     assert set(read_not_strokes(tmp_path / "next").values) == others
     # what `convert --update` does
