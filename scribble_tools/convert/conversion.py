@@ -108,7 +108,7 @@ def _read_case_labels(
     if not source.mixed and not annotated.any():
         problems = [f"{where}: nothing is annotated; {remedy}"]
     elif not source.mixed and annotated.all():
-        problems = [f"{where}: every voxel is annotated; {remedy}"]
+        problems = [f"{where}: every voxel is annotated, as in dense labels; {remedy}"]
     return arrays, problems
 
 

@@ -107,11 +107,14 @@ def _listed(classes: Mapping[str, int]) -> str:
     return " ".join(f"{name}={value}" for name, value in classes.items())
 
 
-def _restore(mapping: LabelMapping, colours: bool, folder: Path, path: Path) -> str:
+def _restore(
+    mapping: LabelMapping, colours: bool, predicted: bool, folder: Path, path: Path
+) -> str:
     """Write one restored file; return its problem instead of raising, to report all at once."""
     try:
         array, image = read_labels(path)
-        if (ignore := mapping.labels.get(IGNORE)) is not None and (array == ignore).any():
+        ignore = mapping.labels.get(IGNORE) if predicted else None
+        if ignore is not None and (array == ignore).any():
             return (
                 f"{path} holds {ignore}, the ignore label of this data set, which no prediction "
                 "has: is --dataset that of the model?"
@@ -134,6 +137,7 @@ def restore_labels(
     overwrite: bool = False,
     num_processes: int = 2,
     colours: bool = False,
+    predicted: bool = False,
 ) -> list[Path]:
     """Write every label map of a folder with its original values, and return the new files.
 
@@ -141,6 +145,7 @@ def restore_labels(
 
     Args:
         colours: the mapping's values are numbers of colours; pictures are written in these.
+        predicted: refuse the ignore label, which strokes have and predictions have not.
 
     Raises:
         FileNotFoundError: there is no such folder, or no label map in it.
@@ -188,7 +193,7 @@ def restore_labels(
                 f", such as {there[0]}: say --overwrite"
             )
         refuse_foreign([*targets, out / RESTORED], earlier, "scribble_tools restore-labels")
-        restore = partial(_restore, mapping, colours, work)
+        restore = partial(_restore, mapping, colours, predicted, work)
         refuse([p for p in threaded_map(restore, files, num_processes, "restoring") if p])
         names = {*earlier, RESTORED, *(target.name for target in targets)}
         write_json({"versions": package_versions(), FILES: sorted(names)}, work / RESTORED)
@@ -269,6 +274,7 @@ def run(options: Options) -> int:
         options.overwrite,
         options.num_processes,
         word is word_of,
+        predicted=not options.predictions.absolute().is_relative_to(path.absolute()),
     )
     values = mapping.describe(word)
     print(f"wrote {counted(len(written), 'label map')} to {options.out}: {values}")

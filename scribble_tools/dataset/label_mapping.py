@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 
 import numpy as np
 
@@ -33,8 +34,10 @@ class LabelMapping:
     def __post_init__(self) -> None:
         problems = []
         if BACKGROUND not in self.classes:
+            near = get_close_matches(BACKGROUND, self.classes, 1)
+            meant = f" (is {near[0]} meant?)" if near else ""
             problems.append(
-                f"no {BACKGROUND}: say which value is the background scribble, such as "
+                f"no {BACKGROUND}{meant}: say which value is the background scribble, such as "
                 f"{BACKGROUND}=5. Without one nothing tells the network what is not an organ"
             )
         if not set(self.classes) - {BACKGROUND}:

@@ -95,9 +95,13 @@ def _disagreement(data: ReportData, mean: float, worst: int) -> list[str]:
     most = f", most of {most[0]}: {_percent(most[1])}" if most else ""
     if len(data.cases) == 1:
         return [f"{percent} in {data.cases[0]} are predicted otherwise{most}."]
+    most_of_all = _percent(data.ranking.overall[worst])
+    worst_case = f"The worst case is {data.cases[worst]}, {most_of_all}."
+    if most_of_all == _percent(0):
+        worst_case = "That is so in every case, so that their order here means nothing."
     return [
         f"On average {percent} are predicted otherwise{most} ({what_was_predicted(data)}).",
-        f"The worst case is {data.cases[worst]}, {_percent(data.ranking.overall[worst])}.",
+        worst_case,
     ]
 
 

@@ -80,6 +80,7 @@ def test_more_than_255_classes_fit():
     ("classes", "unlabelled", "message"),
     [
         ({"RV": (1,)}, (0,), "no background: say which value"),
+        ({"RV": (1,), "backgroud": (2,)}, (0,), r"no background \(is backgroud meant\?\): say"),
         ({"background": (1,)}, (0,), "no class besides the background"),
         ({"background": (0,), "ignore": (4,)}, (), "'ignore' is no class"),
         ({"background": (5,), "RV": (1, 5)}, (0,), r"the values \[5\] stand more than once"),

@@ -15,9 +15,11 @@ from scribble_tools.report.verdict import _worst_class, difference, title_of, ve
 from scribble_tools.text_tables import natural
 from tests.scribble_tools.report.example import (
     CASES,
+    dense,
     make_dataset,
     make_model,
     make_predictions,
+    write,
 )
 
 
@@ -136,6 +138,12 @@ def test_without_references_the_verdict_rests_on_the_strokes(tmp_path, capsys):
         "(4 cases).",
         "The worst case is p3_a, 12 %.",
     ]
+    right = make_predictions(tmp_path / "right", CASES[:2])
+    for path in right.glob("*.nii.gz"):
+        write(path, dense())
+    assert verdict(gather(dataset, predictions=right, num_processes=1))[1] == (
+        "That is so in every case, so that their order here means nothing."
+    )
     alone = gather(
         dataset, predictions=make_predictions(tmp_path / "alone", ["p1_a"], 2), num_processes=1
     )
