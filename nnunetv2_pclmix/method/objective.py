@@ -10,7 +10,7 @@ regions every term has a sigmoid form, see `nnunetv2_pclmix.method.label_encodin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -99,6 +99,7 @@ class Objective:
         memory: PixelMemory | None,
         progress: float,
         support: StrokeSupport | None = None,
+        between: Tensor | None = None,
     ) -> tuple[Terms, tuple[Tensor, Tensor] | None]:
         """Terms of the image itself.
 
@@ -109,13 +110,14 @@ class Objective:
             progress: fraction of the planned iterations that are done.
             support: what the strokes say of the main decoder's prediction; None with
                 ``config.stroke_support`` off.
+            between: target (B, T, *spatial) of `between_strokes`; None without it.
 
         Returns:
             The terms, and what `PixelMemory.enqueue` takes once the terms are back-propagated
             (None without contrast).
         """
         threshold = self._threshold(output, progress)
-        return self._first_terms(output, scribble, memory, threshold, support)
+        return self._first_terms(output, scribble, memory, threshold, support, between)
 
     def _threshold(self, output: TrainingOutput, progress: float) -> Tensor:
         """Of certainty, as a tensor: torch.compile would compile for each number anew."""
@@ -130,6 +132,7 @@ class Objective:
         memory: PixelMemory | None,
         threshold: Tensor,
         support: StrokeSupport | None,
+        between: Tensor | None,
     ) -> tuple[Terms, tuple[Tensor, Tensor] | None]:
         background = None
         if support is not None and self.config.lambda_background:
@@ -138,7 +141,8 @@ class Objective:
         contrast, queued = None, None
         if output.embedding is not None:
             contrast, queued = self._contrast(output, scribble, memory, threshold, support)
-        return self._terms("", output, scribble, background, trust, contrast=contrast), queued
+        more = {} if between is None else {"between_{}": between}
+        return self._terms("", output, scribble, background, trust, more, contrast), queued
 
     def second_pass(
         self,
@@ -159,7 +163,8 @@ class Objective:
         """
         if not self.config.lambda_background:
             background = None
-        return self._terms("_mixed", output, scribble, background, trust, pseudo_label)
+        more = {"pseudo_{}": pseudo_label} if self.config.lambda_pseudo else {}
+        return self._terms("_mixed", output, scribble, background, trust, more)
 
     def pseudo_labels(
         self,
@@ -194,15 +199,17 @@ class Objective:
         scribble: Tensor,
         background: Tensor | None,
         trust: Tensor | float,
-        pseudo_label: Tensor | None = None,
+        more: Mapping[str, Tensor],
         contrast: Mean | None = None,
     ) -> Terms:
         """What both passes have: strokes and what they imply, for both decoders; agreement.
 
-        With the pseudo label of a mixed image, its terms too: one softmax serves all targets. All
-        means are taken together: by one exchange between processes, and few operations.
+        One softmax serves all targets. All means are taken together: by one exchange between
+        processes, and few operations.
 
         Args:
+            more: further targets (B, T, *spatial) for both decoders, by the names of their terms
+                with a place for that of the decoder.
             contrast: its mean, which is taken with the others.
         """
         config = self.config
@@ -210,9 +217,8 @@ class Objective:
         if background is not None:
             targets.append(self.labels.background(scribble, background))
             names.append(f"background_{{}}{suffix}")
-        if pseudo_label is not None and config.lambda_pseudo:
-            targets.append(pseudo_label.to(scribble.dtype))
-            names.append("pseudo_{}")
+        targets += [target.to(scribble.dtype) for target in more.values()]
+        names += more
         stacked = self.labels.for_cross_entropy(torch.stack(targets))
         main, auxiliary, agreement = self._means(output, stacked)
         single = agreement + ([] if contrast is None else [contrast])
@@ -235,8 +241,9 @@ class Objective:
         terms = {**terms, **dict(zip(found, of_single.unbind(), strict=True))}
         if config.partial_dice and (config.mixed_dice or not suffix):
             terms[f"dice_main{suffix}"] = self._dice(output.main, scribble, background, trust)
-        if config.pseudo_dice and "pseudo_{}" in names:
-            terms["pseudo_dice_main"] = trust * self._dice(output.main, targets[-1], None, 1.0)
+        if config.pseudo_dice and "pseudo_{}" in more:
+            label = more["pseudo_{}"].to(scribble.dtype)
+            terms["pseudo_dice_main"] = trust * self._dice(output.main, label, None, 1.0)
         return terms
 
     def _means(

@@ -32,6 +32,7 @@ BACKGROUND = {
     for decoder in ("main", "auxiliary")
     for suffix in ("", "_mixed")
 }
+BETWEEN = {"between_main", "between_auxiliary"}
 
 
 dice = MemoryEfficientSoftDiceLoss(softmax_helper_dim1, True, do_bg=False, smooth=1, ddp=False)
@@ -275,7 +276,8 @@ def test_the_weighted_sum_is_that_of_products_and_0_where_nothing_weighs():
         ({"partial_dice": 1.0}, set()),
         ({"partial_dice": 1.0, "mixed_dice": False}, set()),
         ({"lambda_background": 0.0}, BACKGROUND),
-        ({"stroke_support": False}, BACKGROUND),
+        ({"stroke_support": False}, BACKGROUND | BETWEEN),
+        ({"lambda_between": 0.0}, BETWEEN),
     ],
 )
 def test_switching_a_component_off_removes_its_terms_and_no_others(change, gone):
@@ -286,7 +288,10 @@ def test_switching_a_component_off_removes_its_terms_and_no_others(change, gone)
         output = output._replace(auxiliary=None)
     if not config.contrast:
         output = output._replace(embedding=None)
-    terms, queued = objective(config).first_pass(output, targets[0], filled_memory(), 0.5, support)
+    between = targets[0] if support is not None and config.lambda_between else None
+    terms, queued = objective(config).first_pass(
+        output, targets[0], filled_memory(), 0.5, support, between
+    )
     if config.dynamic_mix:
         pseudo = torch.zeros_like(targets[0])
         implied = None if support is None else support.background
