@@ -138,11 +138,16 @@ class Objective:
         if support is not None and self.config.lambda_background:
             background = support.background
         trust = 1.0 if support is None else support.trust
-        contrast, queued = None, None
+        means, queued = {}, None
+        if between is not None:
+            # of the finest level alone: at every level it gained nothing, see benchmarks/accuracy/LOG.md
+            (means["between_main"],) = self.labels.cross_entropy(output.main[0], between[None])
         if output.embedding is not None:
-            contrast, queued = self._contrast(output, scribble, memory, threshold, support)
-        more = {} if between is None else {"between_{}": between}
-        return self._terms("", output, scribble, background, trust, more, contrast), queued
+            means["contrast"], queued = self._contrast(output, scribble, memory, threshold, support)
+        terms = self._terms("", output, scribble, background, trust, means=means)
+        if between is not None:
+            terms["between_main"] = trust * terms["between_main"]
+        return terms, queued
 
     def second_pass(
         self,
@@ -163,8 +168,7 @@ class Objective:
         """
         if not self.config.lambda_background:
             background = None
-        more = {"pseudo_{}": pseudo_label} if self.config.lambda_pseudo else {}
-        return self._terms("_mixed", output, scribble, background, trust, more)
+        return self._terms("_mixed", output, scribble, background, trust, pseudo_label)
 
     def pseudo_labels(
         self,
@@ -199,29 +203,29 @@ class Objective:
         scribble: Tensor,
         background: Tensor | None,
         trust: Tensor | float,
-        more: Mapping[str, Tensor],
-        contrast: Mean | None = None,
+        pseudo_label: Tensor | None = None,
+        means: Mapping[str, Mean] | None = None,
     ) -> Terms:
         """What both passes have: strokes and what they imply, for both decoders; agreement.
 
-        One softmax serves all targets. All means are taken together: by one exchange between
-        processes, and few operations.
+        With the pseudo label of a mixed image, its terms too: one softmax serves all targets. All
+        means are taken together: by one exchange between processes, and few operations.
 
         Args:
-            more: further targets (B, T, *spatial) for both decoders, by the names of their terms
-                with a place for that of the decoder.
-            contrast: its mean, which is taken with the others.
+            means: of further terms by name, which are taken with the others.
         """
         config = self.config
         targets, names = [scribble], [f"scribble_{{}}{suffix}"]
         if background is not None:
             targets.append(self.labels.background(scribble, background))
             names.append(f"background_{{}}{suffix}")
-        targets += [target.to(scribble.dtype) for target in more.values()]
-        names += more
+        if pseudo_label is not None and config.lambda_pseudo:
+            targets.append(pseudo_label.to(scribble.dtype))
+            names.append("pseudo_{}")
         stacked = self.labels.for_cross_entropy(torch.stack(targets))
         main, auxiliary, agreement = self._means(output, stacked)
-        single = agreement + ([] if contrast is None else [contrast])
+        means = means or {}
+        single = [*agreement, *means.values()]
         values = values_of([*chain.from_iterable(main), *auxiliary, *single])
         number = len(names)
         sizes = [len(main) * number, len(auxiliary), len(single)]
@@ -236,14 +240,13 @@ class Objective:
         decoders = ("main", "auxiliary")[: len(strokes)]
         found = [name.format(decoder) for decoder in decoders for name in names]
         terms = dict(zip(found, strokes.flatten().unbind(), strict=True))
-        found = [f"heterogeneous{suffix}"] * len(agreement) + ["contrast"] * (contrast is not None)
+        found = [f"heterogeneous{suffix}"] * len(agreement) + [*means]
         # torch.compile of torch 2.6 cannot update a dict from a zip
         terms = {**terms, **dict(zip(found, of_single.unbind(), strict=True))}
         if config.partial_dice and (config.mixed_dice or not suffix):
             terms[f"dice_main{suffix}"] = self._dice(output.main, scribble, background, trust)
-        if config.pseudo_dice and "pseudo_{}" in more:
-            label = more["pseudo_{}"].to(scribble.dtype)
-            terms["pseudo_dice_main"] = trust * self._dice(output.main, label, None, 1.0)
+        if config.pseudo_dice and "pseudo_{}" in names:
+            terms["pseudo_dice_main"] = trust * self._dice(output.main, targets[-1], None, 1.0)
         return terms
 
     def _means(

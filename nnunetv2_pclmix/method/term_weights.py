@@ -47,8 +47,6 @@ def term_weights(config: PCLMixConfig, progress: float) -> dict[str, float]:
     weights = of_strokes("")
     if between:
         weights["between_main"] = between
-        if config.auxiliary_decoder:
-            weights["between_auxiliary"] = auxiliary * between
     if agreement:
         weights["heterogeneous"] = heterogeneous
     if config.contrast:

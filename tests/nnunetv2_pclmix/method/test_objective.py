@@ -32,7 +32,7 @@ BACKGROUND = {
     for decoder in ("main", "auxiliary")
     for suffix in ("", "_mixed")
 }
-BETWEEN = {"between_main", "between_auxiliary"}
+BETWEEN = {"between_main"}
 
 
 dice = MemoryEfficientSoftDiceLoss(softmax_helper_dim1, True, do_bg=False, smooth=1, ddp=False)

@@ -57,7 +57,6 @@ def test_every_series_is_in_the_picture(epochs):
             "scribble_auxiliary",
             "background_auxiliary",
             "between_main",
-            "between_auxiliary",
             "scribble_main_mixed",
             "background_main_mixed",
             "1 + dice_main_mixed",
