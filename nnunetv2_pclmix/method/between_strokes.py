@@ -20,9 +20,9 @@ from nnunetv2_pclmix.method.label_encoding import LabelEncoding
 from nnunetv2_pclmix.method.stroke_growth import fastest_dtype, spread
 
 FARTHEST = 10
-"""Rings around strokes that are looked at: what lies further off is left alone."""
+"""Rings from which on a stroke is too far off to say anything."""
 NEARNESS = 3.0
-"""Nats by which a class beside its strokes is ahead of one whose strokes are far away."""
+"""Nats by which a class is ahead, times the difference of two distances by their sum."""
 
 
 @torch.no_grad()
@@ -38,8 +38,9 @@ def between_strokes(
     With d_k the distance to the nearest stroke of class k and d the least of them, it is the class
     with the largest score log p_k - `NEARNESS` * (d_k - d) / (d_k + d). Distances are rings, as
     strokes grow; only their ratio counts. Nothing is said of annotated voxels, of implied
-    background, where the predicted class has no stroke within `FARTHEST` rings, as an object
-    without a stroke, and in images without strokes of both background and foreground.
+    background, where the predicted class has no stroke nearer than `FARTHEST` rings, as an object
+    without a stroke, and in images without strokes of both background and foreground. Regions that
+    overlap in part are none of its business: see `LabelEncoding.not_grown`.
 
     Args:
         labels: what logits and scribble mean.
@@ -76,13 +77,14 @@ def between_strokes(
     reached = (drawn == classes).to(fastest_dtype(drawn.device))
     there = reached.flatten(2).amax(2)
     both = (there[:1] > 0) & (there[1:].amax(0, keepdim=True) > 0)
-    rings = torch.zeros_like(reached, dtype=torch.float32)
-    for ring in range(1, FARTHEST + 1):
-        rings += reached == 0
+    rings = (reached == 0).to(torch.int16)
+    for ring in range(1, FARTHEST):
         axes = [axis for axis, period in enumerate(periods) if ring % period == 0]
         reached = spread(reached, axes, diagonally=ring % 2 == 0)
+        rings += reached == 0
+    del reached
     near = rings.amin(0)
-    ahead = NEARNESS * (rings - near) / (rings + near).clamp(min=1)
+    ahead = (rings - near).float().mul_(NEARNESS).div_((rings + near).clamp_(min=1))
     scores = labels.class_scores(logits)
     found = (scores - ahead.transpose(0, 1)).max(1).indices
     predicted = scores.max(1, keepdim=True).indices

@@ -140,7 +140,7 @@ class Objective:
         trust = 1.0 if support is None else support.trust
         means, queued = {}, None
         if between is not None:
-            # of the finest level alone: at every level it gained nothing, see benchmarks/accuracy/LOG.md
+            # of the finest level alone: at all it gained nothing, see benchmarks/accuracy/LOG.md
             (means["between_main"],) = self.labels.cross_entropy(output.main[0], between[None])
         if output.embedding is not None:
             means["contrast"], queued = self._contrast(output, scribble, memory, threshold, support)

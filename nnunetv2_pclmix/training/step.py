@@ -244,9 +244,10 @@ class TrainingStep:
         self, output: TrainingOutput, scribble: Tensor, support: StrokeSupport | None
     ) -> Tensor | None:
         """The target between strokes."""
-        if support is None or not self.config.lambda_between:
+        labels = self.objective.labels
+        if support is None or not self.config.lambda_between or labels.not_grown:
             return None
-        labels, said = self.objective.labels, support.background
+        said = support.background
         return self.between(labels, output.main[0], scribble, said, self.periods)
 
     def _mix(
