@@ -81,7 +81,7 @@ def few_patients(cases: Collection[str], patients: Mapping[str, str]) -> list[Fi
         patients: see `patients_of`.
     """
     number = len({patients.get(case, case) for case in cases})
-    if number >= FEW_PATIENTS:
+    if not 0 < number < FEW_PATIENTS:
         return []
     what = counted(number, "patient" if patients else "case")
     message = f"{what} in all: scores of so few on each side of a split tell little of other images"

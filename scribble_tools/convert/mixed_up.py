@@ -164,7 +164,8 @@ def mixed_up(
             if not of_classes and np.count_nonzero(own.labels) >= FEWEST:
                 continue  # both have one frame, perhaps
             shared = np.count_nonzero(flat[own.where] == own.labels)
-            if shared >= max(OTHERS * number, LEAST * len(own.where)):
+            its = np.count_nonzero(own.labels) if of_classes else len(own.where)
+            if shared >= max(OTHERS * number, LEAST * its):
                 found.append((own, other))
         return found
 

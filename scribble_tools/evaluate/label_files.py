@@ -120,6 +120,8 @@ def addition_hint(lost: Mapping[str, Path], extra: Mapping[str, Path]) -> str | 
             for case in names
             if case in name and case != name
         )
+        if option == "--pred-pattern":  # 10 is no 1 with something added
+            additions = Counter({(a, b): n for (a, b), n in additions.items() if _apart(a, b)})
         if not additions:
             continue
         (before, after), number = additions.most_common(1)[0]
@@ -130,3 +132,8 @@ def addition_hint(lost: Mapping[str, Path], extra: Mapping[str, Path]) -> str | 
         pattern = f"{before}{PLACEHOLDER}{after}{ending}"
         return f"names differ by {what} only: say {option} '{pattern}'"
     return None
+
+
+def _apart(before: str, after: str) -> bool:
+    """Whether additions to a name are set apart from it."""
+    return (not before or before[-1] in "_-. ") and (not after or after[0] in "_-. ")

@@ -10,7 +10,10 @@ from scribble_tools.images.label_appearance import SCRIBBLES, SLICES
 from scribble_tools.problems import list_problems
 
 MOST_ROWS = 40  # of a table of values
-TO_EDIT = re.compile(r"\b(NAME\d*|VALUE|SEGMENT|IMAGES|SCRIBBLES|(IMAGE_|SCRIBBLE_)?PATTERN)\b")
+TO_EDIT = re.compile(
+    r"(?<![/\w])(NAME\d*|VALUE|SEGMENT|IMAGES|SCRIBBLES|REF|ID|DATASET|(IMAGE_|SCRIBBLE_)?PATTERN)"
+    r"(?![/\w])"
+)
 """What stands in the lines of `advice` for what only the user knows."""
 
 

@@ -832,7 +832,9 @@ def test_ordinary_updates_are_not_taken_for_another_cases(raw, name, capsys):
     if name == "more":
         values = np.where(values > 0, values, strokes())
     elif name == "dense":
-        values = np.where(strokes() > 0, strokes(), 4)
+        values = np.full(SHAPE, 4, np.uint8)  # what is drawn of the others, and much more
+        values[:, :6, :], values[:, 7:, :] = 1, 2
+        values[strokes() > 0] = strokes()[strokes() > 0]
     else:
         values[:] = 0
         values[2, 1:4, 1:13] = 1
