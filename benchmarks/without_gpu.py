@@ -56,7 +56,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 from torch.utils.flop_counter import FlopCounterMode
 
-from nnunetv2_pclmix.method import between_strokes, certainty_label, stroke_growth
+from nnunetv2_pclmix.method import certainty_label, stroke_growth
 from scribble_tools.dataset.writing import write_json
 from scribble_tools.text_tables import text_table
 
@@ -202,8 +202,7 @@ def as_on_cuda(optimizer: torch.optim.Optimizer) -> Iterator[None]:
         patch.object(torch, "softmax", softmax),
         patch.object(torch, "log_softmax", log_softmax),
         patch(clipping, lambda *_: True),
-        patch.object(stroke_growth, "fastest_dtype", lambda _: torch.float32),
-        patch.object(between_strokes, "fastest_dtype", lambda _: torch.float32),
+        patch.object(stroke_growth, "_fastest", lambda _: torch.float32),
         patch.object(certainty_label, "_additions_wait", lambda _: True),
     ):
         yield

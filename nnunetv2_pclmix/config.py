@@ -85,9 +85,6 @@ class PCLMixConfig:
     stroke_growth: NotNegative = 2 / 3
     """Strokes grow by this share of the half thickness of their class in the image, see
     `stroke_growth`; at most by a few voxels. 0: they stay as drawn. Ours."""
-    lambda_between: NotNegative = 0.3
-    """Weight of the cross-entropy between strokes (with ``stroke_support``), see
-    `between_strokes`. Ours."""
 
     # Dynamic mix
     dynamic_mix: bool = True

@@ -41,10 +41,6 @@ class LabelEncoding(ABC):
         """(B, C, *spatial) logits to float32 probabilities of the same shape."""
 
     @abstractmethod
-    def class_scores(self, logits: Tensor) -> Tensor:
-        """(B, K, *spatial) float32: log-probabilities of the classes, but for what all share."""
-
-    @abstractmethod
     def uncertainty(self, probabilities: Tensor) -> Tensor:
         """Entropy in nats, (B, *spatial), comparable with `certainty_threshold`."""
 
@@ -121,10 +117,6 @@ class ExclusiveLabels(LabelEncoding):
     def probabilities(self, logits: Tensor) -> Tensor:
         """Softmax over the labels."""
         return torch.softmax(logits, 1, dtype=torch.float32)
-
-    def class_scores(self, logits: Tensor) -> Tensor:
-        """The logits themselves."""
-        return logits.float()
 
     def uncertainty(self, probabilities: Tensor) -> Tensor:
         """Entropy over the labels."""
@@ -218,16 +210,6 @@ class Regions(LabelEncoding):
     def probabilities(self, logits: Tensor) -> Tensor:
         """Sigmoid of each region."""
         return torch.sigmoid(logits.float())
-
-    def class_scores(self, logits: Tensor) -> Tensor:
-        """The sum of the logits of a class' regions; of the background, which has none, 0."""
-        channels = logits.float().unbind(1)
-        nothing = torch.zeros_like(channels[0])
-        sums = (
-            sum((z for z, own in zip(channels, row[:-1], strict=True) if own), nothing)
-            for row in self.members[:-1]
-        )
-        return torch.stack([*sums], 1)
 
     def uncertainty(self, probabilities: Tensor) -> Tensor:
         """Largest entropy among the regions."""

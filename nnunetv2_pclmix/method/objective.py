@@ -10,7 +10,7 @@ regions every term has a sigmoid form, see `nnunetv2_pclmix.method.label_encodin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -99,7 +99,6 @@ class Objective:
         memory: PixelMemory | None,
         progress: float,
         support: StrokeSupport | None = None,
-        between: Tensor | None = None,
     ) -> tuple[Terms, tuple[Tensor, Tensor] | None]:
         """Terms of the image itself.
 
@@ -110,14 +109,13 @@ class Objective:
             progress: fraction of the planned iterations that are done.
             support: what the strokes say of the main decoder's prediction; None with
                 ``config.stroke_support`` off.
-            between: target (B, T, *spatial) of `between_strokes`; None without it.
 
         Returns:
             The terms, and what `PixelMemory.enqueue` takes once the terms are back-propagated
             (None without contrast).
         """
         threshold = self._threshold(output, progress)
-        return self._first_terms(output, scribble, memory, threshold, support, between)
+        return self._first_terms(output, scribble, memory, threshold, support)
 
     def _threshold(self, output: TrainingOutput, progress: float) -> Tensor:
         """Of certainty, as a tensor: torch.compile would compile for each number anew."""
@@ -132,22 +130,15 @@ class Objective:
         memory: PixelMemory | None,
         threshold: Tensor,
         support: StrokeSupport | None,
-        between: Tensor | None,
     ) -> tuple[Terms, tuple[Tensor, Tensor] | None]:
         background = None
         if support is not None and self.config.lambda_background:
             background = support.background
         trust = 1.0 if support is None else support.trust
-        means, queued = {}, None
-        if between is not None:
-            # of the finest level alone: at all it gained nothing, see benchmarks/accuracy/LOG.md
-            (means["between_main"],) = self.labels.cross_entropy(output.main[0], between[None])
+        contrast, queued = None, None
         if output.embedding is not None:
-            means["contrast"], queued = self._contrast(output, scribble, memory, threshold, support)
-        terms = self._terms("", output, scribble, background, trust, means=means)
-        if between is not None:
-            terms["between_main"] = trust * terms["between_main"]
-        return terms, queued
+            contrast, queued = self._contrast(output, scribble, memory, threshold, support)
+        return self._terms("", output, scribble, background, trust, contrast=contrast), queued
 
     def second_pass(
         self,
@@ -204,7 +195,7 @@ class Objective:
         background: Tensor | None,
         trust: Tensor | float,
         pseudo_label: Tensor | None = None,
-        means: Mapping[str, Mean] | None = None,
+        contrast: Mean | None = None,
     ) -> Terms:
         """What both passes have: strokes and what they imply, for both decoders; agreement.
 
@@ -212,7 +203,7 @@ class Objective:
         means are taken together: by one exchange between processes, and few operations.
 
         Args:
-            means: of further terms by name, which are taken with the others.
+            contrast: its mean, which is taken with the others.
         """
         config = self.config
         targets, names = [scribble], [f"scribble_{{}}{suffix}"]
@@ -224,8 +215,7 @@ class Objective:
             names.append("pseudo_{}")
         stacked = self.labels.for_cross_entropy(torch.stack(targets))
         main, auxiliary, agreement = self._means(output, stacked)
-        means = means or {}
-        single = [*agreement, *means.values()]
+        single = agreement + ([] if contrast is None else [contrast])
         values = values_of([*chain.from_iterable(main), *auxiliary, *single])
         number = len(names)
         sizes = [len(main) * number, len(auxiliary), len(single)]
@@ -240,7 +230,7 @@ class Objective:
         decoders = ("main", "auxiliary")[: len(strokes)]
         found = [name.format(decoder) for decoder in decoders for name in names]
         terms = dict(zip(found, strokes.flatten().unbind(), strict=True))
-        found = [f"heterogeneous{suffix}"] * len(agreement) + [*means]
+        found = [f"heterogeneous{suffix}"] * len(agreement) + ["contrast"] * (contrast is not None)
         # torch.compile of torch 2.6 cannot update a dict from a zip
         terms = {**terms, **dict(zip(found, of_single.unbind(), strict=True))}
         if config.partial_dice and (config.mixed_dice or not suffix):

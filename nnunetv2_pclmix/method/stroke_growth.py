@@ -99,9 +99,9 @@ def half_thickness(
         num_classes: K, the background first.
         periods: see `ring_periods`.
     """
-    both = torch.stack((predicted + 1, num_classes - predicted)).to(fastest_dtype(predicted.device))
+    both = torch.stack((predicted + 1, num_classes - predicted)).to(_fastest(predicted.device))
     planes = [axis for axis, period in enumerate(periods) if period == 1]
-    largest, smallest = spread(both, planes, diagonally=True)
+    largest, smallest = _spread(both, planes, diagonally=True)
     edge = (largest != both[0]) | (smallest != both[1])
 
     strides = [SAMPLE_STRIDE if period == 1 else 1 for period in periods]
@@ -169,13 +169,13 @@ def _by_torch(drawn: Tensor, reach: Tensor, periods: Sequence[int]) -> Tensor:
     num_classes = reach.shape[1]
     # the largest and the smallest class that arrives, 0 where none has: they agree on one class
     both = torch.stack((drawn + 1, num_classes - drawn))
-    both = both.mul_(drawn < num_classes).to(fastest_dtype(drawn.device))
+    both = both.mul_(drawn < num_classes).to(_fastest(drawn.device))
     rings = torch.zeros_like(both[0], dtype=torch.int16)
     for ring in range(1, MOST_RINGS + 1):
         free = both[0] == 0
         rings += free
         axes = [axis for axis, period in enumerate(periods) if ring % period == 0]
-        both = torch.where(free, spread(both, axes, diagonally=ring % 2 == 0), both)
+        both = torch.where(free, _spread(both, axes, diagonally=ring % 2 == 0), both)
     largest, smallest = both
     alone = (largest + smallest == num_classes + 1) & (largest > 0)
     owner = (largest - 1).clamp(min=0).long()
@@ -183,12 +183,12 @@ def _by_torch(drawn: Tensor, reach: Tensor, periods: Sequence[int]) -> Tensor:
     return torch.where(alone & reached, owner, num_classes)
 
 
-def fastest_dtype(device: torch.device) -> torch.dtype:
-    """Type in which `spread` is fastest: a GPU pools, at one operation for eight of a CPU's."""
+def _fastest(device: torch.device) -> torch.dtype:
+    """Type in which `_spread` is fastest: a GPU pools, at one operation for eight of a CPU's."""
     return torch.float32 if device.type == "cuda" else torch.int16
 
 
-def spread(values: Tensor, axes: Sequence[int], diagonally: bool) -> Tensor:
+def _spread(values: Tensor, axes: Sequence[int], diagonally: bool) -> Tensor:
     """The largest of each voxel and its neighbours along the axes of (N, B, *spatial).
 
     Floating point numbers by pooling, which a CPU does several times slower than the rest.

@@ -29,7 +29,6 @@ def term_weights(config: PCLMixConfig, progress: float) -> dict[str, float]:
     heterogeneous = config.lambda_heterogeneous * sigmoid_ramp(progress, config.heterogeneous_ramp)
     pseudo = config.lambda_pseudo * sigmoid_ramp(progress, config.pseudo_ramp)
     background = config.lambda_background * config.stroke_support
-    between = config.lambda_between * config.stroke_support
 
     def of_strokes(suffix: str) -> dict[str, float]:
         terms = {"scribble_main": 1.0}
@@ -45,8 +44,6 @@ def term_weights(config: PCLMixConfig, progress: float) -> dict[str, float]:
 
     agreement = config.auxiliary_decoder and config.lambda_heterogeneous
     weights = of_strokes("")
-    if between:
-        weights["between_main"] = between
     if agreement:
         weights["heterogeneous"] = heterogeneous
     if config.contrast:

@@ -15,7 +15,6 @@ from torch import Tensor, autocast, nn
 from torch.nn.parallel import DistributedDataParallel as DDP
 
 from nnunetv2_pclmix.config import PCLMixConfig
-from nnunetv2_pclmix.method.between_strokes import between_strokes
 from nnunetv2_pclmix.method.dynamic_mix import Mix, PreviousBatch, draw_mix
 from nnunetv2_pclmix.method.network import TrainingOutput
 from nnunetv2_pclmix.method.objective import Objective
@@ -119,7 +118,6 @@ class TrainingStep:
         periods: see `ring_periods`.
         support: `stroke_support`, or a compiled one.
         grow: `grow_strokes`, or a compiled one.
-        between: `between_strokes`, or a compiled one.
         embedded: adds the embedding to an output; the network's own, or a compiled one.
     """
 
@@ -135,13 +133,12 @@ class TrainingStep:
         periods: Sequence[int],
         support: Callable[..., StrokeSupport],
         grow: Callable[..., Tensor],
-        between: Callable[..., Tensor],
         embedded: Callable[[TrainingOutput], TrainingOutput],
     ) -> None:
         self.config, self.network, self.device = config, network, device
         self.objective, self.memory, self.diagnostics = objective, memory, diagnostics
         self.largest_share, self.periods = largest_share, list(periods)
-        self.support, self.grow, self.between, self.embedded = support, grow, between, embedded
+        self.support, self.grow, self.embedded = support, grow, embedded
         self.term_names = list(term_weights(config, 0.0))
         unmixed = term_weights(replace(config, dynamic_mix=False), 0.0)
         self._of_mixed = [name for name in self.term_names if name not in unmixed]
@@ -190,9 +187,8 @@ class TrainingStep:
             output = self.forward(data)
             scribble = self._grown(output, drawn)
             support = self._strokes_say(output, scribble, drawn)
-            between = self._between(output, scribble, support)
             terms, queued = self.objective.first_pass(
-                output, scribble, self.memory, progress, support, between
+                output, scribble, self.memory, progress, support
             )
             descent.backward(weighted_sum(terms, weights))
         threshold = certainty_threshold(progress, self.config.certainty_low)
@@ -239,16 +235,6 @@ class TrainingStep:
         if not self.config.stroke_support:
             return None
         return self.support(self.objective.labels, output.main[0], scribble, drawn)
-
-    def _between(
-        self, output: TrainingOutput, scribble: Tensor, support: StrokeSupport | None
-    ) -> Tensor | None:
-        """The target between strokes."""
-        labels = self.objective.labels
-        if support is None or not self.config.lambda_between or labels.not_grown:
-            return None
-        said = support.background
-        return self.between(labels, output.main[0], scribble, said, self.periods)
 
     def _mix(
         self,
@@ -313,8 +299,7 @@ def make_step(
         spacing: of the axes, in mm.
         compiled: whether torch compiles the terms, and what the strokes say.
     """
-    labels, memory, between = objective.labels, None, between_strokes
-    support, grow = stroke_support, grow_strokes
+    labels, memory, support, grow = objective.labels, None, stroke_support, grow_strokes
     if config.contrast:
         size = config.memory_per_class(labels.num_classes)
         memory = PixelMemory(labels.num_classes, size, config.embedding_dim).to(device)
@@ -322,7 +307,6 @@ def make_step(
     if compiled:
         objective.compile()
         embedded = torch.compile(embedded, dynamic=False)
-        between = torch.compile(between_strokes, dynamic=False)
         if not several:  # several processes exchange sums in it, where a graph would break
             support = torch.compile(stroke_support, dynamic=False)
             grow = torch.compile(grow_strokes, dynamic=False)
@@ -338,6 +322,5 @@ def make_step(
         ring_periods(spacing),
         support,
         grow,
-        between,
         embedded,
     )

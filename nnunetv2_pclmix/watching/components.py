@@ -49,12 +49,6 @@ COMPONENTS = (
         lambda config: config.stroke_growth > 0,
     ),
     Component(
-        "what lies between strokes",
-        (),
-        ("lambda_between",),
-        lambda config: config.stroke_support and config.lambda_between > 0,
-    ),
-    Component(
         "auxiliary decoder",
         ("auxiliary_decoder",),
         (

@@ -19,7 +19,7 @@ FILE_NAME = "pclmix_losses.png"
 PREFIX, WEIGHT = "pclmix_", "pclmix_weight_"
 # Okabe & Ito, neighbours as different as can be; their yellow cannot be seen on white
 LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
-STROKES = ("scribble", "background", "between", "dice")
+STROKES = ("scribble", "background", "dice")
 SOLID, DASHED = "-", (0, (4, 1.5))
 FEW_EPOCHS = 30  # up to here every epoch has a dot
 SMOOTHED_FROM = 100  # epochs; from here a mean over neighbours is drawn over the pale values
@@ -158,7 +158,7 @@ def training_curves(series: Mapping[str, Sequence], classes: Sequence[str]) -> F
     panels: list[Callable[[Axes], None]] = [
         partial(_draw_terms, terms=chosen, title=title)
         for chosen, title in (
-            (by_scribbles, "Against the scribbles and what they imply"),
+            (by_scribbles, "Against the scribbles and the background they imply"),
             (by_pseudo, "Against the mixed pseudo labels"),
             (others, "Consistency of the decoders, contrast"),
         )

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from nnunetv2_pclmix.config import PCLMixConfig
-from nnunetv2_pclmix.method.between_strokes import between_strokes
 from nnunetv2_pclmix.method.dual_consistency import heterogeneous_consistency
 from nnunetv2_pclmix.method.label_encoding import ExclusiveLabels, Regions
 from nnunetv2_pclmix.method.network import TrainingOutput
@@ -64,8 +63,7 @@ def test_every_term_and_gradient_is_finite_for_half_precision_outputs(labels, sc
     targets = [scribbles(labels, 16), scribbles(labels, 8)]
     first, second = output(), output()
     support = stroke_support(labels, first.main[0], targets[0])
-    between = between_strokes(labels, first.main[0], targets[0], support.background, [1, 1])
-    terms, queued = objective.first_pass(first, targets[0], memory, 0.9, support, between)
+    terms, queued = objective.first_pass(first, targets[0], memory, 0.9, support)
     pseudo, _ = objective.pseudo_labels(first, targets[0], support, 0.9)
     mixed = objective.second_pass(second, targets[0], pseudo, support.background, support.trust)
     assert (terms | mixed).keys() == term_weights(config, 0.9).keys()

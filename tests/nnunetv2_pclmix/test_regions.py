@@ -23,7 +23,6 @@ from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from nnunetv2_pclmix.config import PCLMixConfig
-from nnunetv2_pclmix.method.between_strokes import between_strokes
 from nnunetv2_pclmix.method.certainty_label import certainty_label, mean_probabilities
 from nnunetv2_pclmix.method.dual_consistency import heterogeneous_consistency, pseudo_labels
 from nnunetv2_pclmix.method.dynamic_mix import draw_mix
@@ -94,19 +93,12 @@ def objective(config=CONFIG):
     return Objective(config, Regions(R), LEVELS, nnunet_loss().dc)
 
 
-def what_strokes_say(o, output, targets):
-    support = stroke_support(o.labels, output.main[0], targets[0])
-    periods = [1] * (targets[0].ndim - 2)
-    said = o.labels, output.main[0], targets[0], support.background, periods
-    return support, between_strokes(*said)
-
-
 def both_passes(o, output, targets, memory, mix, progress=0.5):
-    support, between, implied, trust = None, None, None, 1.0
+    support, implied, trust = None, None, 1.0
     if o.config.stroke_support:
-        support, between = what_strokes_say(o, output, targets)
+        support = stroke_support(o.labels, output.main[0], targets[0])
         implied, trust = mix(support.background), support.trust
-    terms, queued = o.first_pass(output, targets[0], memory, progress, support, between)
+    terms, queued = o.first_pass(output, targets[0], memory, progress, support)
     pseudo = mix(*o.pseudo_labels(output, targets[0], support, progress))
     return terms | o.second_pass(output, mix(targets[0]), pseudo, implied, trust), queued
 
@@ -412,8 +404,8 @@ def test_components_can_be_switched_off(change):
     if config.dynamic_mix:
         terms, _ = both_passes(o, output, targets, filled_memory(), mix)
     else:
-        said = what_strokes_say(o, output, targets)
-        terms, _ = o.first_pass(output, targets[0], filled_memory(), 0.5, *said)
+        support = stroke_support(o.labels, output.main[0], targets[0])
+        terms, _ = o.first_pass(output, targets[0], filled_memory(), 0.5, support)
     assert terms.keys() == term_weights(config, 0.5).keys()
 
 

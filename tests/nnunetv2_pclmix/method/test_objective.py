@@ -32,7 +32,6 @@ BACKGROUND = {
     for decoder in ("main", "auxiliary")
     for suffix in ("", "_mixed")
 }
-BETWEEN = {"between_main"}
 
 
 dice = MemoryEfficientSoftDiceLoss(softmax_helper_dim1, True, do_bg=False, smooth=1, ddp=False)
@@ -276,8 +275,7 @@ def test_the_weighted_sum_is_that_of_products_and_0_where_nothing_weighs():
         ({"partial_dice": 1.0}, set()),
         ({"partial_dice": 1.0, "mixed_dice": False}, set()),
         ({"lambda_background": 0.0}, BACKGROUND),
-        ({"stroke_support": False}, BACKGROUND | BETWEEN),
-        ({"lambda_between": 0.0}, BETWEEN),
+        ({"stroke_support": False}, BACKGROUND),
     ],
 )
 def test_switching_a_component_off_removes_its_terms_and_no_others(change, gone):
@@ -288,10 +286,7 @@ def test_switching_a_component_off_removes_its_terms_and_no_others(change, gone)
         output = output._replace(auxiliary=None)
     if not config.contrast:
         output = output._replace(embedding=None)
-    between = targets[0] if support is not None and config.lambda_between else None
-    terms, queued = objective(config).first_pass(
-        output, targets[0], filled_memory(), 0.5, support, between
-    )
+    terms, queued = objective(config).first_pass(output, targets[0], filled_memory(), 0.5, support)
     if config.dynamic_mix:
         pseudo = torch.zeros_like(targets[0])
         implied = None if support is None else support.background

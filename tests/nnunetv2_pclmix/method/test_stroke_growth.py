@@ -53,7 +53,7 @@ def by_loop(drawn, reach, periods):
     "size, periods", [((23, 17), [1, 1]), ((6, 14, 11), [3, 1, 1]), ((9, 8, 10), [1, 1, 1])]
 )
 def test_rings_are_those_of_a_loop(size, periods, dtype, monkeypatch):
-    monkeypatch.setattr(stroke_growth, "fastest_dtype", lambda device: dtype)
+    monkeypatch.setattr(stroke_growth, "_fastest", lambda device: dtype)
     generator = torch.Generator().manual_seed(4)
     kind = torch.rand((2, *size), generator=generator)
     drawn = torch.full((2, *size), NONE)
@@ -299,6 +299,6 @@ def test_thickness_is_the_same_by_pooling(periods, monkeypatch):
     predicted[:, 3:9] = 1
     halves = []
     for kind in torch.int16, torch.float32:
-        monkeypatch.setattr(stroke_growth, "fastest_dtype", lambda device, kind=kind: kind)
+        monkeypatch.setattr(stroke_growth, "_fastest", lambda device, kind=kind: kind)
         halves.append(half_thickness(drawn, predicted, K, periods))
     assert torch.equal(*halves) and halves[0].any()

@@ -56,7 +56,6 @@ def test_every_series_is_in_the_picture(epochs):
             "1 + dice_main",
             "scribble_auxiliary",
             "background_auxiliary",
-            "between_main",
             "scribble_main_mixed",
             "background_main_mixed",
             "1 + dice_main_mixed",
