@@ -75,7 +75,8 @@ class LabelFiles:
             return ValueError(
                 f"{self.role} files: {problem}\n{counted(self.survey.num_files, 'file')} with "
                 f"{len(self.survey.voxels)} different values. So many are no labels, as a rule: "
-                f"are these images? `scribble_tools inspect` shows what a folder holds"
+                "are these images? A soft brush, smoothing or JPEG makes as many, too: draw "
+                "without, save as PNG. `scribble_tools inspect` shows what a folder holds"
             )
         has_background = any(word.startswith(f"{BACKGROUND}=") for word in self.words)
         return ValueError(
@@ -171,6 +172,7 @@ def _value_mapping(files: LabelFiles, order: Sequence[str]) -> LabelMapping:
             f"({' '.join(files.words)}{' unlabelled=' * bool(files.unlabelled)}"
             f"{','.join(files.unlabelled)})"
             + _read_otherwise(files, classes)
+            + _greys_in_words(files, unknown) * in_colours
             + ("" if many else files.survey.named_files(unknown))
         )
     return mapping
@@ -201,6 +203,16 @@ def _read_otherwise(files: LabelFiles, classes: Mapping[str, Sequence[int]]) -> 
         if value in files.survey.voxels
     ]
     return f", and {', '.join(read)}" if read and files.role == DENSE else ""
+
+
+def _greys_in_words(files: LabelFiles, codes: Sequence[int]) -> str:
+    """That colours of dense files are greys, which are said as numbers; nothing of others."""
+    greys = [code & 255 for code in codes]
+    if files.role != DENSE or [grey * 0x010101 for grey in greys] != [*codes]:
+        return ""
+    first, *others = greys
+    words = [f"{BACKGROUND}={first}", *(f"NAME={grey}" for grey in others)]
+    return f". These are greys: say them as numbers, --dense-labels {' '.join(words)}"
 
 
 def _names_of_values(files: LabelFiles, words: Sequence[str]) -> list[str]:

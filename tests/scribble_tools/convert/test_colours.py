@@ -164,3 +164,19 @@ def test_bad_tables(tmp_path):
     assert read_colour_table(path) is None
     with pytest.raises(FileNotFoundError):
         read_colour_table(tmp_path / "none")
+
+
+def test_grey_dense_masks_beside_strokes_in_colours_are_said_as_numbers(tmp_path, capsys):
+    make(tmp_path, Image.fromarray(COLOURS[INDEX]))
+    outlined = np.zeros(SHAPE, np.uint8)
+    outlined[2:8, 2:20] = 1
+    (tmp_path / "outlines").mkdir()
+    Image.fromarray(outlined).save(tmp_path / "outlines" / "a.png")
+    words = (*WORDS, "--dense", tmp_path / "outlines")
+    assert convert(tmp_path, *words) == 1
+    error = capsys.readouterr().err
+    said = "These are greys: say them as numbers, --dense-labels background=0 NAME=1\n"
+    assert said in error
+    assert convert(tmp_path, *words, "--dense-labels", "background=0", "cell=1") == 0
+    path = tmp_path / "raw" / "Dataset900_T" / "labelsTr_dense" / "a.png"
+    assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), outlined)
