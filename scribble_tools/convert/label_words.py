@@ -210,8 +210,7 @@ def _greys_in_words(files: LabelFiles, codes: Sequence[int]) -> str:
     greys = [code & 255 for code in codes]
     if files.role != DENSE or [grey * 0x010101 for grey in greys] != [*codes]:
         return ""
-    first, *others = greys
-    words = [f"{BACKGROUND}={first}", *(f"NAME={grey}" for grey in others)]
+    words = [f"{'NAME' if grey else BACKGROUND}={grey}" for grey in greys]
     return f". These are greys: say them as numbers, --dense-labels {' '.join(words)}"
 
 

@@ -9,6 +9,7 @@ import pytest
 import SimpleITK as sitk
 
 from scribble_tools.cli import main
+from scribble_tools.convert.mixed_up import mixed_up, unlike_its_case
 from scribble_tools.convert.source import SourceCase
 from scribble_tools.convert.stroke_changes import count_changes, merge
 from scribble_tools.convert.update import extend_splits
@@ -875,3 +876,17 @@ def test_what_was_preprocessed_is_preprocessed_again_by_the_same_plans(
     out = capsys.readouterr().out
     assert out.endswith("then: nnUNetv2_preprocess -d 130 -plans_name nnUNetPlans_small -c 2d\n")
     assert "plan_and_preprocess" not in out
+
+
+def test_much_background_hides_no_strokes_of_another_case(tmp_path):
+    """Thirty voxels of a class among 480 of the background, which differs from case to case."""
+    paths, drawn = {}, []
+    for k in range(2):
+        labels = np.full((20, 60), 3, np.uint8)
+        labels[8 * k : 8 * k + 8], labels[16 + k, :30] = 0, 1
+        paths[f"c{k}"] = tmp_path / f"c{k}.png"
+        sitk.WriteImage(sitk.GetImageFromArray(labels), str(paths[f"c{k}"]))
+        drawn.append(labels)
+    new = unlike_its_case("c0", tmp_path / "new" / "c0.png", *drawn, 3)
+    (problem,) = mixed_up([new], paths, 3, 1)
+    assert "has the strokes of c1, not those of c0" in problem

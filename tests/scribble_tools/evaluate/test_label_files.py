@@ -143,6 +143,7 @@ def test_nothing_is_said_of_names_that_differ_otherwise(folders):
     some = addition_hint(files("d1", "d2", "d7", "d8"), files("d1_img", "d2_img", "d3_img"))
     assert some == "names differ by '_img' only: say --pred-pattern '{case}_img.nii.gz'"
     assert addition_hint(files("d1", "d2"), files("d1_img", "x", "y")) is None
+    assert addition_hint(files("case_1"), files("case_10")) is None, "another number"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import SimpleITK as sitk
 
 from scribble_tools import cli
 from scribble_tools.survey.command import examine, inspect_path
-from scribble_tools.survey.text import format_report
+from scribble_tools.survey.text import TO_EDIT, format_report
 from tests.scribble_tools.images.test_slicer_segmentation import write_seg
 
 SHAPE = (3, 64, 64)  # z, y, x
@@ -683,3 +683,15 @@ def test_words_that_tell_cases_apart_stay_in_their_names(tmp_path):
             sitk.WriteImage(sitk.GetImageFromArray(array), str(path))
     command = inspect_path(tmp_path)["command"]
     assert "--image-pattern '{case}.nrrd' --scribble-pattern '{case}_scribble.nrrd'" in command
+
+
+@pytest.mark.parametrize(
+    ("command", "asked"),
+    [
+        ("scribble_tools evaluate predictions REF", True),
+        ("scribble_tools convert folder --update --dataset-id ID --scribbles next", True),
+        ("scribble_tools convert folder --images /data/IMAGES --labels background=0 RV=1", False),
+    ],
+)
+def test_words_to_fill_in_are_told_from_names_of_folders(command, asked):
+    assert bool(TO_EDIT.search(command)) == asked
