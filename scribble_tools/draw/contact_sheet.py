@@ -276,8 +276,13 @@ def _extent(corner: tuple[float, float], size: tuple[float, float]) -> tuple[flo
     return corner[0], corner[0] + size[0], corner[1], corner[1] + size[1]
 
 
-def _columns_that_fit(widths: Sequence[float], available: float) -> int:
-    """Most columns in which entries of these widths fit, filled as matplotlib fills a legend's."""
+def _entry_inches(handle: Patch) -> float:
+    return (LETTER * len(handle.get_label()) + 3.5) * TEXT_POINTS / 72
+
+
+def legend_columns_of(handles: Sequence[Patch], available: float) -> int:
+    """Most columns of a legend that fit into so many inches, filled as matplotlib fills them."""
+    widths = [*map(_entry_inches, handles)]
     for count in range(len(widths), 1, -1):
         if sum(max(column) for column in np.array_split(widths, count)) <= available:
             return count
@@ -307,12 +312,12 @@ def _empty_sheet(
     """
     width, height = panel_size
     pitch_x, pitch_y = (max(side, SMALLEST_INCHES) + GAP_INCHES for side in panel_size)
-    entries = [(LETTER * len(handle.get_label()) + 3.5) * TEXT_POINTS / 72 for handle in handles]
+    entries = [*map(_entry_inches, handles)]
     per_block = -(-len(row_titles) // blocks)
     block_width = LEFT_INCHES + pitch_x * len(column_titles)
     sheet_width = max(blocks * block_width, max(entries, default=0) + 2 * GAP_INCHES, 3.0)
     text_width = sheet_width - 2 * GAP_INCHES
-    legend_columns = _columns_that_fit(entries, text_width)
+    legend_columns = legend_columns_of(handles, text_width)
     legend_rows = -(-len(handles) // legend_columns)
 
     title_lines = _wrap(title, text_width, TITLE_POINTS)

@@ -257,7 +257,7 @@ def names_to_draw(names: Mapping[int, str], style: LabelStyle) -> dict[int, str]
         return dict(names)
     colours = style.to_draw
     return {
-        value: f"{name} (draw in {colours[name]})" if name in colours else name
+        value: f"{name} = {colours[name]}" if name in colours else name
         for value, name in names.items()
     }
 

@@ -13,13 +13,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Patch
 
-from scribble_tools.draw.contact_sheet import colour_of, overlay, thicken
+from scribble_tools.draw.contact_sheet import colour_of, legend_columns_of, overlay, thicken
 from scribble_tools.suggest.places import Place
 from scribble_tools.suggest.starting_layers import MARK, ring_mm
 
 COLUMNS = 4  # places side by side, each with two pictures one above the other
 INCHES, GAP = 2.6, 0.06
 EDGE_INCHES, FOOT_INCHES, TITLE_INCHES = 0.4, 0.35, 0.52
+LEGEND_ROW_INCHES = 0.2
 ROW_INCHES = 2 * INCHES + TITLE_INCHES + 0.1
 LETTERS = 40  # of a title's line
 SMALLEST_MM_SHARE = 0.5  # of the slice's longer side: less around a place shows no anatomy
@@ -93,7 +94,20 @@ def overview_figure(
     """
     columns = min(COLUMNS, len(places))
     rows = -(-len(places) // columns)
-    width, height = INCHES * max(columns, 2), ROW_INCHES * rows + EDGE_INCHES + FOOT_INCHES
+    present = set()
+    for shown in places:
+        present |= set(np.unique(shown.predicted).tolist()) - {0}
+        if shown.strokes is not None:
+            present |= set(np.unique(shown.strokes).tolist()) - {shown.ignore}
+    handles = [
+        Patch(color=colour_of(value), label=class_names.get(value, f"label {value}"))
+        for value in sorted(present)
+    ]
+    handles.append(Patch(fill=False, edgecolor=MARK, lw=2, label="look here"))
+    width = INCHES * max(columns, 2)
+    legend_columns = legend_columns_of(handles, width)
+    foot = FOOT_INCHES + LEGEND_ROW_INCHES * (-(-len(handles) // legend_columns) - 1)
+    height = ROW_INCHES * rows + EDGE_INCHES + foot
     with matplotlib.rc_context({"text.parse_math": False}):
         figure = Figure((width, height), dpi=110)
         FigureCanvasAgg(figure)
@@ -107,18 +121,8 @@ def overview_figure(
                 bottom = top - TITLE_INCHES - (k + 1) * side - k * GAP
                 box = ((left + GAP) / width, bottom / height, side / width, side / height)
                 _draw(figure.add_axes(box), shown, with_labels)
-        present = set()
-        for shown in places:
-            present |= set(np.unique(shown.predicted).tolist()) - {0}
-            if shown.strokes is not None:
-                present |= set(np.unique(shown.strokes).tolist()) - {shown.ignore}
-        handles = [
-            Patch(color=colour_of(value), label=class_names.get(value, f"label {value}"))
-            for value in sorted(present)
-        ]
-        handles.append(Patch(fill=False, edgecolor=MARK, lw=2, label="look here"))
         figure.suptitle(head, fontsize=10, y=1 - GAP / height, va="top")
         figure.legend(
-            handles=handles, loc="lower center", ncols=2 * columns, fontsize=8, frameon=False
+            handles=handles, loc="lower center", ncols=legend_columns, fontsize=8, frameon=False
         )
     return figure

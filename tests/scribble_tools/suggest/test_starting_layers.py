@@ -273,7 +273,7 @@ def test_strokes_in_colours_stay_so_and_all_else_has_other_colours(tmp_path):
     assert len(others) == 3 and not others & {red, pale_red, blue}
     assert style_of(dataset).to_draw["LV"] == "#ff8080"
     names = names_to_draw({0: "background", 2: "LV", 4: "LA"}, style_of(dataset))
-    assert names == {0: "background (draw in #0000ff)", 2: "LV (draw in #ff8080)", 4: "LA"}
+    assert names == {0: "background = #0000ff", 2: "LV = #ff8080", 4: "LA"}
     assert set(np.unique(codes)) == {TRANSPARENT, red, blue, *others}
     assert set(read_not_strokes(tmp_path / "next").values) == others
     # what `convert --update` does
