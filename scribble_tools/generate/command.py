@@ -18,6 +18,7 @@ from scribble_tools.generate.label_folder import (
     FOLDER_RECORD,
     find_label_files,
     generate_folder,
+    target_name,
 )
 from scribble_tools.generate.plan import DEFAULT_PRESET, MODES, PRESETS, ScribblePlan
 from scribble_tools.generate.scribble_dataset import generate_dataset
@@ -91,6 +92,7 @@ class Options:
     """What the command line says, see ``-h``."""
 
     source: Path
+    pattern: str | None
     out: Path
     dataset_id: int | None
     name: str | None
@@ -154,6 +156,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 examples:
   scribble_tools generate Dataset027_ACDC --dataset-id 104 --out "$nnUNet_raw"
   scribble_tools generate labels --out scribbles --preset scribblebench
+  scribble_tools generate hearts --pattern '{case}_gt.nii.gz' --out scribbles
   scribble_tools generate Dataset004_Hippocampus --dataset-id 105 --out "$nnUNet_raw" \\
     --mode 3d --class background:length=2-4 Anterior:style=both,thickness=2
   scribble_tools generate labels --out every5th --every-nth-slice 5
@@ -181,6 +184,11 @@ spend its patches on cases without annotation."""
         metavar="SOURCE",
         type=Path,
         help="data set (folder, or id or full name below nnUNet_raw), or folder of labels",
+    )
+    parser.add_argument(
+        "--pattern",
+        help="which files of a folder are labels, such as '{case}_gt.nii.gz', or "
+        "'{case}/labels.nrrd' in folders of cases (default: all directly in it)",
     )
     parser.add_argument(
         "--out", type=Path, required=True, help="nnUNet_raw folder, or the new folder of scribbles"
@@ -293,6 +301,11 @@ def next_command(options: Options) -> str:
     classes = [value for value in record["values"] if value != BACKGROUND]
     names = (f"NAME{k}={value}" for k, value in enumerate(classes, 1))
     scribbles, dense = (shlex.quote(str(path)) for path in (options.out, options.source))
+    if options.pattern:
+        # 3D Slicer's segments became label values, in files of another ending
+        own = shlex.quote(target_name(Path(options.pattern)))
+        scribbles += f" --scribble-pattern {own}"
+        dense += f" --dense-pattern {shlex.quote(options.pattern)}"
     return (
         f"scribble_tools convert folder --images IMAGES --scribbles {scribbles} --dense {dense} "
         f"--labels background={BACKGROUND} {' '.join(names)} "
@@ -312,6 +325,8 @@ def run(options: Options) -> int:
             raise ValueError(f"{options.source} is a data set: give the new one a --dataset-id")
         if options.unlabelled is not None:
             raise ValueError("--unlabelled is for folders of labels; a data set gets 'ignore'")
+        if options.pattern is not None:
+            raise ValueError("--pattern is for folders of labels; a data set knows its files")
     elif given:
         words = " ".join("--" + name.replace("_", "-") for name in given)
         raise ValueError(
@@ -326,12 +341,13 @@ def run(options: Options) -> int:
             options.unlabelled,
             options.overwrite,
             options.num_processes,
+            options.pattern,
         )
         unlabelled = read_json(options.out / FOLDER_RECORD, shapes.GENERATED)["unlabelled"]
         print(f"wrote scribbles to {options.out}; unlabelled voxels have the value {unlabelled}")
         print(format_coverage(counts, {unlabelled: "unlabelled"}))
         print(f"next: {next_command(options)}")
-        if any(is_segmentation(path) for path in find_label_files(options.source)):
+        if any(is_segmentation(path) for path in find_label_files(options.source, options.pattern)):
             print(
                 "3D Slicer saves the box around its segments alone. Where that is a part of the "
                 "image, strokes lie in the box only, and the line above needs --resample. To draw "

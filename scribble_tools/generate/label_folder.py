@@ -17,41 +17,64 @@ from scribble_tools.generate.drawing import (
 )
 from scribble_tools.generate.plan import ScribblePlan
 from scribble_tools.generate.strokes import BACKGROUND
-from scribble_tools.images.file_kind import READABLE, file_ending_of, writable_name
-from scribble_tools.images.image_files import files_in
+from scribble_tools.images.file_kind import (
+    READABLE,
+    file_ending_of,
+    normal_form,
+    writable_name,
+)
+from scribble_tools.images.image_files import files_below, files_in
 from scribble_tools.images.image_io import largest_label
+from scribble_tools.images.name_patterns import compile_pattern
 from scribble_tools.images.slicer_segmentation import ENDING, stem_of, value_conflicts
 from scribble_tools.parallel import parallel_map
 from scribble_tools.problems import refuse
 from scribble_tools.storage.folders import written_folder
 from scribble_tools.storage.overlap import refuse_overlap
 from scribble_tools.storage.written_record import write_record, written_by_record
+from scribble_tools.wording import some_of
 
 FOLDER_RECORD = "generated.json"
 
 
-def find_label_files(folder: Path) -> list[Path]:
+def find_label_files(folder: Path, pattern: str | None = None) -> list[Path]:
     """The label files directly in a folder, sorted; hidden files are passed over.
+
+    Args:
+        pattern: those of this pattern alone, in folders below, too: see `compile_pattern`.
 
     Raises:
         FileNotFoundError: there is no such folder, or none in it.
+        ValueError: the pattern is none.
     """
+    form = compile_pattern(normal_form(pattern)) if pattern else None
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder")
-    files = [path for path in files_in(folder) if file_ending_of(path) in READABLE]
+    files = files_below(folder) if form else files_in(folder)
+    files = [path for path in files if file_ending_of(path) in READABLE]
     if not files:
         raise FileNotFoundError(f"no label files ({' '.join(sorted(READABLE))}) in {folder}")
-    return files
+    if form is None:
+        return files
+    names = {path: path.relative_to(folder).as_posix() for path in files}
+    fitting = [path for path in files if form.fullmatch(normal_form(names[path]))]
+    if not fitting:
+        raise FileNotFoundError(
+            f"no file in {folder} is called as --pattern {pattern!r} says; there are "
+            f"{some_of(list(names.values()))}"
+        )
+    return fitting
 
 
 def target_name(path: Path) -> str:
     """Of the scribble file: scribbles of 3D Slicer's segments are label values, without segments.
 
-    >>> target_name(Path("anna.seg.nrrd")), target_name(Path("anna.NII.GZ"))
-    ('anna.nrrd', 'anna.nii.gz')
+    >>> target_name(Path("anna.seg.nrrd")), target_name(Path("anna/Labels.NII.GZ"))
+    ('anna.nrrd', 'anna/Labels.nii.gz')
     """
     is_named_so = path.name.lower().endswith(ENDING)
-    return f"{stem_of(path)}.nrrd" if is_named_so else writable_name(path)
+    name = f"{stem_of(path)}.nrrd" if is_named_so else writable_name(path)
+    return path.with_name(name).as_posix()
 
 
 def generate_folder(
@@ -61,10 +84,12 @@ def generate_folder(
     unlabelled: int | None = None,
     overwrite: bool = False,
     num_processes: int = 2,
+    pattern: str | None = None,
 ) -> Counter:
     """Draw scribbles for every label file of a folder into files of the same names in ``out``.
 
     Args:
+        pattern: see `find_label_files`.
         unlabelled: value of unlabelled voxels; default: the highest label of the folder + 1, or
             the highest free value where the format holds no more.
 
@@ -91,9 +116,10 @@ def generate_folder(
         >>> sorted(voxels), [path.name for path in (here / "strokes").glob("*.nii.gz")]
         ([0, 1, 2], ['anna.nii.gz'])
     """
-    files = find_label_files(Path(source))
+    source = Path(source)
+    files = find_label_files(source, pattern)
     out = Path(out)
-    refuse_overlap(out, Path(source), "take another --out")
+    refuse_overlap(out, source, "take another --out")
     if out.exists() and not overwrite and not (out / FOLDER_RECORD).is_file():
         raise FileExistsError(
             f"{out} exists and holds no {FOLDER_RECORD}: not replaced, take another --out"
@@ -112,7 +138,7 @@ def generate_folder(
         problems.append(f"no background (0) in {source}: are these dense labels?")
     if len(found) > MOST_LABELS:
         problems = [f"{source} holds {len(found)} different values: are these images?"]
-    names = [target_name(path) for path in files]
+    names = [target_name(path.relative_to(source)) for path in files]
     problems += [f"{name}: of two files" for name, n in Counter(names).items() if n > 1]
     refuse([*problems, *alike_problems(names)])
     highest = min(2**16 - 1, *map(largest_label, files))
@@ -128,7 +154,13 @@ def generate_folder(
     refuse_other_classes(plan, found, source)
     job = Job(tuple(sorted(found)), unlabelled, False, plan)
     with written_folder(out, _written_before if overwrite else None) as folder:
-        items = [Item(stem_of(path), path, folder / target_name(path)) for path in files]
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        items = [
+            # files of folders may all have the same name
+            Item(Path(name).with_name(stem_of(path)).as_posix(), path, folder / name)
+            for path, name in zip(files, names, strict=True)
+        ]
         counts = scribble_files(job, items, num_processes)
         record = record_of(source, plan, {str(value): value for value in job.classes})
         values = {"values": sorted(found), "unlabelled": unlabelled}

@@ -25,7 +25,7 @@ from scribble_tools.images.label_appearance import (
     SEGMENTS,
     SLICES,
 )
-from scribble_tools.images.name_patterns import compile_pattern
+from scribble_tools.images.name_patterns import PLACEHOLDER, compile_pattern
 from scribble_tools.images.slicer_segmentation import stem_of
 from scribble_tools.survey.channels import ct_in_words, images_in_words
 from scribble_tools.survey.mask_advice import is_labels, mask_words
@@ -164,6 +164,23 @@ def _drawn_anew(groups: Sequence[Mapping]) -> bool:
     )
 
 
+def _drawn_from(images: Sequence[Mapping], dense: Sequence[Mapping], mend: str) -> tuple[str, str]:
+    """Advice and command where there are dense labels and no scribbles."""
+    pairing, _ = find_pairing(images, dense)
+    folder = pairing.labels if pairing else Path(dense[0]["folder"])
+    pattern = pairing.label_pattern if pairing else None
+    if pattern is None and {*dense[0]["folders"]} != {str(folder)}:
+        name = Path(dense[0]["pattern"]).name
+        pattern = PLACEHOLDER + name[len(stem_of(Path(name))) :]
+    words = [f"--pattern {shlex.quote(pattern)}"] if pattern else []
+    advice = "there are no scribbles: draw some from the dense labels, then convert folder"
+    if pairing:
+        advice += f", with --images {quote(pairing.images)}"
+        if pairing.image_pattern:
+            advice += f" --image-pattern {shlex.quote(pairing.image_pattern)}"
+    return advice + mend, _command("generate", quote(folder), *words, "--out SCRIBBLES")
+
+
 def _any_files(seen: Seen) -> tuple:
     folder, groups = seen.folder, seen.groups
     images = [g for g in groups if g["kind"] == IMAGE and not g["key"]]
@@ -178,8 +195,7 @@ def _any_files(seen: Seen) -> tuple:
     if not scribbles and dense:
         return (
             "images and dense labels" if images else "dense labels",
-            "there are no scribbles: draw some from the dense labels, then convert folder" + mend,
-            _command("generate", quote(Path(dense[0]["folder"])), "--out SCRIBBLES"),
+            *_drawn_from(images, dense, mend),
         )
     if not scribbles:
         if problems and not images:

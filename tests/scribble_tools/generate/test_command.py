@@ -197,6 +197,25 @@ def test_the_next_line_of_a_folder_has_its_values_and_a_free_id(tmp_path, monkey
     assert (raw / "Dataset102_Hearts" / "labelsTr_dense" / "a.nii.gz").is_file()
 
 
+def test_patterns_say_which_files_are_labels(tmp_path, capsys):
+    """In folders of cases each has strokes of its own, though all files are called alike."""
+    for case in ("a", "b"):
+        write(tmp_path / "hearts" / case / "dense.nii.gz", heart())
+        write(tmp_path / "hearts" / case / "image.nii.gz", 50 * heart())
+    out = tmp_path / "drawn"
+    words = ["generate", str(tmp_path / "hearts"), "--out", str(out), "-np", "1", "--pattern"]
+    assert main([*words, "{case}/labels.nii.gz"]) == 1
+    assert "there are a/dense.nii.gz, a/image.nii.gz, b/dense.nii.gz and 1 more" in (
+        capsys.readouterr().err
+    )
+    assert main([*words, "dense.nii.gz"]) == 1 and not out.exists()
+    assert main([*words, "{case}/dense.nii.gz"]) == 0
+    drawn = [out / case / "dense.nii.gz" for case in ("a", "b")]
+    assert sorted(out.rglob("*.nii.gz")) == drawn
+    assert (read(drawn[0]) != read(drawn[1])).any()
+    assert main([*words, "{case}/dense.nii.gz", "--overwrite"]) == 0
+
+
 def test_folder_with_a_chosen_value_for_unlabelled(tmp_path):
     write(tmp_path / "dense" / "a.nii.gz", heart())
     generate_folder(tmp_path / "dense", tmp_path / "out", ScribblePlan(), unlabelled=255)
@@ -495,6 +514,7 @@ def test_options_override_the_preset(dataset, tmp_path):
     [
         ("", "is a data set: give the new one a --dataset-id"),
         ("--dataset-id 5 --unlabelled 0", "--unlabelled is for folders of labels"),
+        ("--dataset-id 5 --pattern {case}.nii", "--pattern is for folders of labels"),
         ("--dataset-id 5 --every-nth-slice 3 --style both", "draws no strokes: leave out --style"),
         ("--dataset-id 5 --every-nth-slice 0", "every 0th slice: must be at least 1"),
         ("--dataset-id 5 --mode 3d --slices 0.5", "a share of slices makes sense in mode 2d only"),

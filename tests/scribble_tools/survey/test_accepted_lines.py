@@ -41,6 +41,7 @@ from tests.scribble_tools.convert.people_files import (
     turned,
     two_layers,
     unpacked,
+    write,
 )
 
 ENDINGS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".gipl", ".png", ".bmp", ".tif")
@@ -102,3 +103,33 @@ def test_inspect_names_what_it_does_not_read(tmp_path, capsys):
     assert "not read: 6 files are DICOM" in capsys.readouterr().out
     assert cli.main(["inspect", str(tmp_path / "images")]) == 1
     assert "6 files are DICOM" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("names", ["{}.nii.gz {}_gt.nii.gz", "{}/t1.nii.gz {}/seg.nii.gz"])
+def test_dense_labels_beside_images_lead_to_a_data_set_of_scribbles(
+    tmp_path, monkeypatch, capsys, names
+):
+    """Every printed line is pasted, with the words in capitals filled in."""
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    monkeypatch.setenv("nnUNet_raw", str(raw))
+    dense = np.zeros((4, 40, 40), np.uint8)
+    dense[:, 12:28, 12:28] = 1
+    noise = np.random.default_rng(0).integers(1, 90, dense.shape)
+    for case in ("p1", "p2"):
+        for name, array in zip(names.split(), ((noise + 9 * dense) / 7, dense), strict=True):
+            write(tmp_path / "hearts" / name.format(case), array.astype(np.float32))
+    report = inspect_path(tmp_path / "hearts")
+    drawn = tmp_path / "drawn"
+    line = report["command"].replace("SCRIBBLES", str(drawn))
+    assert cli.main(shlex.split(line)[1:]) == 0
+    ending = names.split()[1].format("p1")
+    assert (drawn / ending).is_file() and not (drawn / names.split()[0].format("p1")).exists()
+    (line,) = (n for n in capsys.readouterr().out.splitlines() if n.startswith("next: "))
+    images = report["advice"].partition("with --images ")[2]
+    line = line.replace("IMAGES", images).replace("$nnUNet_raw", str(raw))
+    line = line.replace("NAME1", "wall").replace("NAME", "Hearts")
+    assert cli.main(shlex.split(line)[2:]) == 0
+    (folder,) = raw.iterdir()
+    assert len(labels_in(folder)) == 2 and (folder / "labelsTr_dense").is_dir()
+    assert {*np.unique(labels_in(folder)[0])} == {0, 1, 2}
