@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from scribble_tools.check.case_files import TrainingCase
@@ -87,36 +88,47 @@ def preprocessed_findings(
             findings.append(Finding(*where, message, AGAIN, plan_command(preprocessed)))
     except (OSError, ValueError, KeyError, TypeError):
         pass  # planned only in part: nnU-Net writes this file when it preprocesses
-    for folder in sorted({path.parent for path in preprocessed.glob("*/*.pkl")}):
-        done = cases_in(folder)
-        line = preprocess_command(preprocessed, folder.name)
-        for files in cases:
-            where = f"{folder.name}/{files.case}"
-            # as the files write it: nnU-Net compares bytes
-            name = files.label.name.removesuffix(content.get("file_ending", ""))
-            old = done.pop(name if normal_form(name) == files.case else files.case, None)
-            if old is None:
-                message = "the case is not preprocessed: it cannot be trained on"
-                findings.append(Finding("warning", "not-preprocessed", where, message, AGAIN, line))
-            elif newer := [p for p in (files.label, *files.images) if _is_newer(p, old)]:
-                of_label = newer[0] == files.label  # the same words for many cases
-                file, what = ("the label file", "scribbles") if of_label else ("an image", "image")
-                message = (
-                    f"{file} is newer than the preprocessed case (by modification time): training "
-                    f"would use the old {what}"
-                )
-                remedy = f"{AGAIN}, unless the files were only copied"
-                kind = ("warning", "preprocessed-old", where)
-                findings.append(Finding(*kind, message, remedy, line))
-        findings += [
-            Finding(
-                "warning",
-                "preprocessed-extra",
-                f"{folder.name}/{case}",
-                "preprocessed, but not in the data set: fold 'all' would train on it",
-                AGAIN,
-                line,
-            )
-            for case in done
-        ]
+    folders = sorted({path.parent for path in preprocessed.glob("*/*.pkl")})
+    found = {folder.name: _folder_findings(folder, content, cases) for folder in folders}
+    ready = next((name for name, own in found.items() if not own), None)
+    for own in found.values():
+        # other plans, left behind: nobody need preprocess for them
+        findings += own if ready is None else [_left_behind(finding, ready) for finding in own]
     return findings
+
+
+def _left_behind(finding: Finding, ready: str) -> Finding:
+    remedy = f"Nothing, unless you train with these plans: {ready} is up to date"
+    return replace(finding, severity="note", remedy=remedy)
+
+
+def _folder_findings(
+    folder: Path, content: Mapping, cases: Sequence[TrainingCase]
+) -> list[Finding]:
+    """Compare the preprocessed data of one configuration with the raw files."""
+    findings = []
+    done = cases_in(folder)
+    line = preprocess_command(folder.parent, folder.name)
+    for files in cases:
+        where = f"{folder.name}/{files.case}"
+        # as the files write it: nnU-Net compares bytes
+        name = files.label.name.removesuffix(content.get("file_ending", ""))
+        old = done.pop(name if normal_form(name) == files.case else files.case, None)
+        if old is None:
+            message = "the case is not preprocessed: it cannot be trained on"
+            findings.append(Finding("warning", "not-preprocessed", where, message, AGAIN, line))
+        elif newer := [p for p in (files.label, *files.images) if _is_newer(p, old)]:
+            of_label = newer[0] == files.label  # the same words for many cases
+            file, what = ("the label file", "scribbles") if of_label else ("an image", "image")
+            message = (
+                f"{file} is newer than the preprocessed case (by modification time): training "
+                f"would use the old {what}"
+            )
+            remedy = f"{AGAIN}, unless the files were only copied"
+            kind = ("warning", "preprocessed-old", where)
+            findings.append(Finding(*kind, message, remedy, line))
+    message = "preprocessed, but not in the data set: fold 'all' would train on it"
+    return findings + [
+        Finding("warning", "preprocessed-extra", f"{folder.name}/{case}", message, AGAIN, line)
+        for case in done
+    ]

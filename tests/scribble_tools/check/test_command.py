@@ -737,6 +737,20 @@ def test_preprocessed_data_that_is_older(data):
         assert data.finding(code, where, preprocessed=data.pre).severity == severity
 
 
+def test_plans_left_behind_are_no_warning_beside_others_that_are_up_to_date(data):
+    preprocess(data)
+    late = data.label("p1_frame1").stat().st_mtime + 3600
+    os.utime(data.label("p1_frame1"), (late, late))
+    new = data.pre / "small_2d"
+    shutil.copytree(data.pre / "nnUNetPlans_2d", new)
+    where = "nnUNetPlans_2d/p1_frame1"
+    assert data.finding("preprocessed-old", where, preprocessed=data.pre).severity == "warning"
+    for path in new.iterdir():
+        os.utime(path, (late + 1, late + 1))
+    finding = data.finding("preprocessed-old", where, preprocessed=data.pre)
+    assert finding.severity == "note" and "small_2d is up to date" in finding.remedy
+
+
 def test_channels_that_were_renamed_after_preprocessing(data):
     preprocess(data)
     assert "channels-changed" not in {f.code for f in data.check(preprocessed=data.pre).findings}
