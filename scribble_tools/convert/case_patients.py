@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from scribble_tools.convert.pairing import CaseFiles
@@ -13,6 +13,7 @@ from scribble_tools.dataset.case_names import alike_patients
 from scribble_tools.dataset.patients import patient_in
 from scribble_tools.dataset.writing import RECORD
 from scribble_tools.images.file_kind import normal_form
+from scribble_tools.images.name_patterns import PATIENT, compile_pattern
 from scribble_tools.problems import refuse
 
 REGEX = "patient_regex"  # of the record
@@ -70,6 +71,12 @@ def assign_patients(
     if missing := sorted(set(cases) - {case for case, patient in patients.items() if patient}):
         raise ValueError(f"{where} gives no patient for the cases {', '.join(missing)}")
     return {case: patients[case] for case in cases}
+
+
+def regex_of_patterns(patterns: Iterable[str | None]) -> str | None:
+    """The ``patient_regex`` that image patterns with ``{patient}`` are; None without such."""
+    own = (pattern for pattern in patterns if pattern and PATIENT in pattern)
+    return next((compile_pattern(normal_form(pattern)).pattern for pattern in own), None)
 
 
 def patients_by_regex(images: Mapping[str, Path], root: Path, patient_regex: str) -> dict[str, str]:

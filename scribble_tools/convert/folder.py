@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import SimpleITK as sitk
 
-from scribble_tools.convert.case_patients import OWN_PATIENTS, REGEX, assign_patients
+from scribble_tools.convert.case_patients import (
+    OWN_PATIENTS,
+    REGEX,
+    assign_patients,
+    regex_of_patterns,
+)
 from scribble_tools.convert.conversion import report, write_scribble_dataset
 from scribble_tools.convert.exchanged import exchanged_folders
 from scribble_tools.convert.folder_labels import LabelRole
@@ -245,6 +251,9 @@ def recognise(seen: Seen) -> Advice | None:
 
 def run(options: Options) -> int:
     """Run the sub-command; return its exit code."""
+    if not (options.patients or options.patient_regex):
+        by_folders = regex_of_patterns(options.image_pattern or ())
+        options = replace(options, patient_regex=by_folders)
     if options.update:
         return run_update(options)
     if wrong := [name for name in ("erase", "not_mixed_up") if getattr(options, name)]:

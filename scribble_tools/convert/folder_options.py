@@ -134,7 +134,9 @@ examples:
 pairing: an image and its label file have the same name without ending; nnU-Net's _0000, _0001 for
 the channels may follow the image's. Where names differ, say a pattern: {case} stands for the
 case's name, * for anything within a name. A pattern with a slash is the path below the folder,
-one without is the name in any sub-folder. Images and labels may lie in one folder.
+one without is the name in any sub-folder. Images and labels may lie in one folder. Folders of
+patients with a folder for each visit: '{patient}/{case}/t1.nii.gz'. The case is then called
+PATIENT_VISIT, and all visits of a patient stay together.
 """
     files = parser.add_argument_group("files")
     for role, what in ((IMAGE, "images"), (SCRIBBLE, "scribbles"), (DENSE, "dense references")):

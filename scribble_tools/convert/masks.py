@@ -24,6 +24,7 @@ from scribble_tools.images.file_kind import (
 from scribble_tools.images.image_files import files_below
 from scribble_tools.images.label_files import GridRules, fit_to_grid
 from scribble_tools.images.mismatches import GridMismatch
+from scribble_tools.images.name_patterns import case_of
 from scribble_tools.images.picture_labels import TRANSPARENT
 from scribble_tools.images.segmentation_files import (
     COLOUR,
@@ -66,11 +67,11 @@ def _matches(pattern: str, below: str) -> str | None:
     """The case that a path below the folder belongs to, by a pattern with or without ``{case}``."""
     if PLACEHOLDER in pattern:
         match = compile_pattern(pattern).fullmatch(below)
-        return match.group("case") if match else None
+        return case_of(match) if match else None
     # BG.png: of a folder that is called like the case, or behind the case's name
     for own in (f"{PLACEHOLDER}/{pattern}", *(f"{PLACEHOLDER}{s}{pattern}" for s in SEPARATORS)):
         if match := compile_pattern(own).fullmatch(below):
-            return match.group("case")
+            return case_of(match)
     return None
 
 

@@ -13,8 +13,9 @@ from scribble_tools.dataset.case_names import alike_problems
 from scribble_tools.images.exclusion import exclusion_problems, is_excluded
 from scribble_tools.images.file_kind import READABLE, FileKind, file_ending_of, kind_of, normal_form
 from scribble_tools.images.image_files import files_below
-from scribble_tools.images.name_patterns import PLACEHOLDER, compile_pattern
+from scribble_tools.images.name_patterns import PATIENT, PLACEHOLDER, case_of, compile_pattern
 from scribble_tools.images.slicer_segmentation import ENDING, is_segmentation, stem_of
+from scribble_tools.wording import some_of
 
 CHANNEL = re.compile(r"(.+)_(\d{4})")
 IMAGE, SCRIBBLE, DENSE = "image", "scribble", "dense"  # as in --image-pattern
@@ -78,6 +79,7 @@ def _find(
     found: dict[str, Path] = {}
     twice: list[str] = []
     folders: dict[str, None] = {}  # of files that are called alike
+    visits: list[Path] = []  # in folders that are called alike
     for path in files_below(place.folder):
         if path in taken or is_excluded(path.relative_to(place.folder), exclude):
             continue
@@ -89,12 +91,16 @@ def _find(
                 continue
             case = normal_form(stem_of(path))
         elif match := pattern.fullmatch(below):
-            case = match.group("case")
+            case = case_of(match)
         else:
             continue
         if case in found:
             twice.append(f"{found[case]} and {path} would both be the {place.option} of {case}")
-            folders |= dict.fromkeys(own.parent.name for own in (found[case], path))
+            pair = found[case].parent, path.parent
+            if pair[0].name != pair[1].name:
+                folders |= dict.fromkeys(own.name for own in pair)
+            elif pair[0] != pair[1]:
+                visits.append(path)
         found[case] = path
     if twice:
         remedy = f"Leave one out (--exclude) or tell them apart (--{place.option}-pattern)"
@@ -102,14 +108,27 @@ def _find(
             option = "--dense-labels" if place.option == DENSE else "--labels"
             words = [f"NAME='{folder}/{PLACEHOLDER}.*'" for folder in folders]
             remedy += f". If they are masks, say whose each is: {option} {' '.join(words[:LISTED])}"
+        elif visits:
+            remedy += (
+                ". In folders of patients with a folder for each visit, say "
+                f"'{PATIENT}/{PLACEHOLDER}/{visits[0].name}'"
+            )
         problems.append(_listed(f"{place.option} files too many", twice, remedy))
     if not found:
         if others := what_lies_in(place.folder):
             raise FileNotFoundError(f"no file below {place.folder} can be read: {others}")
         what = f"matches {place.pattern!r}" if place.pattern else "has an ending of an image format"
         left = " that --exclude leaves" if exclude else ""
-        raise FileNotFoundError(f"no file below {place.folder}{left} {what}")
+        raise FileNotFoundError(f"no file below {place.folder}{left} {what}{_names_in(place)}")
     return found
+
+
+def _names_in(place: Place) -> str:
+    """Names that a pattern could fit, where it fits none."""
+    if not place.pattern:
+        return ""
+    below = [path.relative_to(place.folder).as_posix() for path in files_below(place.folder)]
+    return f"; there are {some_of(below)}" * bool(below)
 
 
 def what_lies_in(folder: Path, known: Collection[Path] = ()) -> str:
@@ -250,6 +269,25 @@ def _images_of(
     }
 
 
+def _not_taken_beside(
+    images: Sequence[Path],
+    scribbles: Place,
+    taken: Collection[Path],
+    images_of: Mapping[str, Sequence[Path]],
+) -> list[Path]:
+    """Files in the folders of some images that are neither images, nor labels by their pattern."""
+    if scribbles.pattern is None:
+        return []
+    known = {*taken, *(path for own in images_of.values() for path in own)}
+    folders = {path.parent for path in images}
+    there = [
+        path
+        for path in files_below(scribbles.folder)
+        if path.parent in folders - {scribbles.folder}
+    ]
+    return [p for p in there if p not in known and file_ending_of(p) in READABLE]
+
+
 def pair_with_dataset(
     known: Collection[str],
     images: Sequence[Place],
@@ -346,6 +384,11 @@ def pair_files(
     if free and not mixed:
         paths = [images_of[case][0] for case in sorted(free)]
         remedy = "Leave them out (--exclude), or say --mixed to train on them without annotation"
+        if beside := _not_taken_beside(paths, scribbles, taken, images_of):
+            remedy += (
+                f". Beside them lie files that --{SCRIBBLE}-pattern {scribbles.pattern!r} does not "
+                f"fit, such as {beside[0]}: are these their scribbles? Call them as the others"
+            )
         problems.append(_listed("images without scribble", paths, remedy))
     problems += alike_problems(images_of)
     places = (*images, scribbles, *([dense] if dense else ()))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from scribble_tools.images.file_kind import NATURAL, READABLE, file_ending_of, normal_form
 from scribble_tools.images.image_files import files_in
-from scribble_tools.images.name_patterns import PLACEHOLDER, compile_pattern
+from scribble_tools.images.name_patterns import PLACEHOLDER, case_of, compile_pattern
 from scribble_tools.images.slicer_segmentation import ENDING, stem_of
 
 
@@ -36,7 +36,7 @@ def find_label_files(
     if pattern is not None:
         regex = compile_pattern(normal_form(pattern))
         matches = {path: regex.fullmatch(normal_form(path.name)) for path in files}
-        pairs = [(match["case"], path) for path, match in matches.items() if match]
+        pairs = [(case_of(match), path) for path, match in matches.items() if match]
         if not pairs:
             raise FileNotFoundError(f"nothing in {folder} fits the pattern {pattern!r}")
     elif file_ending is not None:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from scribble_tools.images.channel_patterns import channel_named
 from scribble_tools.images.file_kind import NATURAL, file_ending_of
-from scribble_tools.images.name_patterns import PLACEHOLDER, compile_pattern
+from scribble_tools.images.name_patterns import PLACEHOLDER, case_of, compile_pattern
 from scribble_tools.images.slicer_segmentation import stem_of
 
 
@@ -33,9 +33,9 @@ def by_patterns(
             if match is None or path in taken:
                 continue
             taken.add(path)
-            own = channels.setdefault(match["case"], {})
+            own = channels.setdefault(case := case_of(match), {})
             if pattern in own:
-                problems.append(f"{own[pattern]} and {path} would both be {match['case']}")
+                problems.append(f"{own[pattern]} and {path} would both be {case}")
             own[pattern] = path
     for case, own in channels.items():
         if missing := [pattern for pattern in patterns if pattern not in own]:

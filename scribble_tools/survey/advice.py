@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from scribble_tools.convert.formats import Advice, Seen, quote, recognise, target
@@ -25,7 +26,7 @@ from scribble_tools.images.label_appearance import (
     SEGMENTS,
     SLICES,
 )
-from scribble_tools.images.name_patterns import PLACEHOLDER, compile_pattern
+from scribble_tools.images.name_patterns import PLACEHOLDER
 from scribble_tools.images.slicer_segmentation import stem_of
 from scribble_tools.survey.channels import ct_in_words, images_in_words
 from scribble_tools.survey.mask_advice import is_labels, mask_words
@@ -34,7 +35,7 @@ from scribble_tools.survey.pairs import Pairing, find_pairing, is_of
 from scribble_tools.survey.patient_names import patient_regex
 from scribble_tools.survey.rehearsal import CHANNEL_NAMES, rehearse
 from scribble_tools.survey.spelling import spelt_alike
-from scribble_tools.wording import counted
+from scribble_tools.wording import counted, some_of
 
 DATASET_ID = re.compile(r"--dataset-id (\d+)")
 PUBLIC_UNLABELLED = (4, 255)  # in ACDC, MSCMRseg and WSL4MIS, where 0 is the background scribble
@@ -211,18 +212,21 @@ def _any_files(seen: Seen) -> tuple:
             words.append("--image-pattern IMAGE_PATTERN --scribble-pattern SCRIBBLE_PATTERN")
             advice.append("the names do not pair images with scribbles: say how both are called")
     else:
-        words = pairing.words
-        chosen = next(g for g in scribbles if _holds(g, pairing))
+        chosen = next(g for g in scribbles if _is_taken(g, pairing, seen.files))
+        lost = _lost_strokes(seen.files, scribbles, pairing, others)
+        words = [word for word in pairing.words if word != "--mixed" or not lost]
         options, refused = rehearse(pairing, "colour" if _in_colours(chosen) else "grey")
         if others:
             folders = ", or ".join(quote(other.labels) for other in others)
             advice.append(f"other scribbles pair with images too: --scribbles {folders}")
-        notes = images_in_words(pairing)
+        # whose strokes are called otherwise is no case without strokes
+        notes = images_in_words(replace(pairing, without=()) if lost else pairing)
+        notes += [_lost_in_words(lost, folder)] * bool(lost)
     if len(images) > 1 and pairing is None:
         advice.append("of several channels, give one --image-pattern each")
     paired = None
     if pairing and pairing.dense:
-        paired = next(g for g in dense if _below(g, pairing.dense))
+        paired = next(g for g in dense if _is_taken(g, pairing, seen.files))
     elif pairing and dense:
         where = quote(Path(dense[0]["folder"]))
         advice.append(
@@ -230,9 +234,12 @@ def _any_files(seen: Seen) -> tuple:
             f"--dense {where} says why"
         )
     if pairing:
-        taken = [g for g in images if _fits(g, pairing.images, pairing.image_pattern)]
+        taken = [g for g in images if _is_taken(g, pairing, seen.files)]
         left = [g for g in images if g not in taken]
-        notes = [*notes, *(f"the line takes no image of {_in_words(g)}" for g in left)]
+        notes = [
+            *notes,
+            *(f"the line takes no image of {_in_words(g, pairing.images)}" for g in left),
+        ]
         images = taken
     notes = [*notes, *_notes_on_channels(options, images), *spelt_alike(chosen)]
     labels = _guessed_labels(chosen, paired, folder)
@@ -245,13 +252,11 @@ def _any_files(seen: Seen) -> tuple:
     )
 
 
-def _below(group: Mapping, folder: Path) -> bool:
-    """Whether any file of a group lies in a folder."""
-    return any(folder in (own, *own.parents) for own in map(Path, group["folders"]))
-
-
-def _in_words(group: Mapping) -> str:
-    return f"{quote(Path(group['folder']))} ({counted(group['files'], 'file')})"
+def _in_words(group: Mapping, images: Path) -> str:
+    """A group of images that the line leaves out; ``images``: the folder that it names."""
+    folder = Path(group["folder"])
+    where = group["pattern"] if folder == images else quote(folder)
+    return f"{where} ({counted(group['files'], 'file')})"
 
 
 def _folder_above(groups: Sequence[Mapping]) -> str:
@@ -307,16 +312,26 @@ def _joined_masks(seen: Seen, images: Sequence[Mapping], masks: Sequence[str], m
     )
 
 
-def _holds(group: Mapping, pairing: Pairing) -> bool:
-    """Whether a group's files are those that a pairing takes as labels."""
-    return _fits(group, pairing.labels, pairing.label_pattern)
+def _is_taken(group: Mapping, pairing: Pairing, files: Sequence[Path]) -> bool:
+    """Whether a pairing takes any file of a group."""
+    return any(path in pairing.taken for path in files if is_of(path, group))
 
 
-def _fits(group: Mapping, folder: Path, words: str | None) -> bool:
-    """Whether a group's files lie below a folder and are called as a pattern says."""
-    pattern = words and compile_pattern(words)
-    # any name of the group does: they differ in numbers only
-    parts = ("1", *Path(group["pattern"].replace("#", "1").replace("*", "a")).parts)
-    paths = ["/".join(parts[k:]) for k in range(len(parts))]
-    fits = pattern is None or any(map(pattern.fullmatch, paths))
-    return fits and _below(group, folder)
+def _lost_strokes(
+    files: Sequence[Path],
+    scribbles: Sequence[Mapping],
+    pairing: Pairing,
+    others: Sequence[Pairing],
+) -> list[Path]:
+    """Files of strokes that neither a pairing takes nor another one that is named beside it."""
+    taken = pairing.taken.union(*(other.taken for other in others))
+    return [p for p in files if p not in taken and any(is_of(p, group) for group in scribbles)]
+
+
+def _lost_in_words(lost: Sequence[Path], folder: Path) -> str:
+    names = some_of([quote(path.relative_to(folder)) for path in lost])
+    them = "it" if len(lost) == 1 else "them"
+    return (
+        f"the line does not take {counted(len(lost), 'file')} with strokes: {names}. Call {them}, "
+        f"and the folders, as the others are called, or move {them} away"
+    )

@@ -10,7 +10,7 @@ from scribble_tools.convert.pairing import IMAGE, SCRIBBLE, CaseFiles, Place, pa
 from scribble_tools.images.file_kind import READABLE, file_ending_of
 from scribble_tools.images.image_files import files_below
 from scribble_tools.images.label_appearance import IMAGE as LOOKS_LIKE_IMAGE
-from scribble_tools.images.name_patterns import PLACEHOLDER, compile_pattern
+from scribble_tools.images.name_patterns import PLACEHOLDER, case_of, compile_pattern
 from scribble_tools.images.slicer_segmentation import is_segmentation, stem_of
 from scribble_tools.survey.file_facts import examine
 from scribble_tools.survey.pairs import Pairing
@@ -79,7 +79,7 @@ def _taken_for_cases(pairing: Pairing, beside: Sequence[str]) -> set[str]:
         for path in files.images[: files.scribble is None]
         for form in forms
         if (found := form.fullmatch(path.relative_to(pairing.images).as_posix()))
-        and found["case"] in paired.keys() - {case}
+        and case_of(found) in paired.keys() - {case}
     }
 
 

@@ -36,6 +36,7 @@ class Pairing:
         cases: how many have labels.
         without: cases that have none.
         names: of all cases.
+        taken: all their files.
     """
 
     images: Path
@@ -48,6 +49,7 @@ class Pairing:
     cases: int = 0
     without: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    taken: frozenset[Path] = frozenset()
 
     @property
     def words(self) -> list[str]:
@@ -86,7 +88,10 @@ def patterns_of(image: Mapping, labels: Mapping) -> list[tuple[str | None, str |
             if "#" in start or "*" in start
         ]
     if "#" in a.parent.name and "#" in b.parent.name:
-        return [tuple("{case}/" + path.name.replace("#", "*") for path in (a, b))]
+        names = [path.name.replace("#", "*") for path in (a, b)]
+        of_visits = "#" in a.parent.parent.name and "#" in b.parent.parent.name
+        heads = ["{case}/", *["{patient}/{case}/"] * of_visits]
+        return [tuple(head + name for name in names) for head in heads]
     for mark in "#*":
         if a.name.count(mark) == b.name.count(mark) == 1:
             return [tuple(path.name.replace(mark, PLACEHOLDER) for path in (a, b))]
@@ -153,8 +158,11 @@ def _spelled_out(folder: Path, pattern: str | None) -> list[str | None]:
         return [pattern]
     form = compile_pattern(pattern)
     fits = [form.fullmatch(path.relative_to(folder).as_posix()) for path in files_below(folder)]
-    own = sorted({PLACEHOLDER + m.string[m.end("case") :] for m in fits if m})
-    return [pattern, *own] if 1 < len(own) <= MOST_CHANNELS else [pattern]
+    head = pattern[: pattern.index(PLACEHOLDER)] + PLACEHOLDER
+    own = sorted({head + m.string[m.end("case") :] for m in fits if m})
+    if len(own) == 1:
+        return own
+    return [pattern, *own] if len(own) <= MOST_CHANNELS else [pattern]
 
 
 def is_of(path: Path, group: Mapping) -> bool:
@@ -187,7 +195,8 @@ def _try(pairing: Pairing, num_labels: int, no_images: Sequence[Mapping] = ()) -
     if dense and not with_dense:
         return None
     without = tuple(case for case, files in found.items() if files.scribble is None)
-    told = {"cases": cases, "without": without, "names": tuple(found)}
+    taken = [p for own in found.values() for p in (*own.images, own.scribble, own.dense) if p]
+    told = {"cases": cases, "without": without, "names": tuple(found), "taken": frozenset(taken)}
     return Pairing(**{**pairing.__dict__, **told})
 
 

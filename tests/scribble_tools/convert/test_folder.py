@@ -606,7 +606,8 @@ def test_exchanged_folders_are_asked_about_where_patterns_were_said(tmp_path, ca
     words = ["--image-pattern", "{case}_t1.nii.gz", "--scribble-pattern", "{case}_strokes.nii.gz"]
     message = refusal(tmp_path, capsys, *words)
     path = tmp_path / "images" / "c0_strokes.nii.gz"
-    assert f"matches '{words[-1]}'. {path} fits '{words[-1]}': are --scribbles and" in message
+    assert f"matches '{words[-1]}'; there are c0_t1.nii.gz, c1_t1.nii.gz. {path} " in message
+    assert f"{path} fits '{words[-1]}': are --scribbles and" in message
     words[-1] = "{case}_drawn.nii.gz"
     assert "--images and --scribbles exchanged?" in refusal(tmp_path, capsys, *words)
     assert "are --" not in refusal(tmp_path, capsys, *words[2:])
@@ -801,6 +802,45 @@ def test_ambiguous_places_are_refused(tmp_path, capsys):
     message = refusal(tmp_path, capsys, "--exclude", "agian/*")
     assert "--exclude 'agian/*' fits no file below " in message
     assert "would both be the image of c1" in message
+
+
+def of_visits(root, patient, visit, k):
+    write(root / "all" / patient / visit / "t1.nii.gz", make_image(k))
+    write(root / "all" / patient / visit / "strokes.nii.gz", make_scribble(k))
+
+
+def in_one_folder(root, head):
+    names = [f"{head}/{name}.nii.gz" for name in ("t1", "strokes")]
+    folders = ["--images", str(root / "all"), "--scribbles", str(root / "all")]
+    return [*folders, "--image-pattern", names[0], "--scribble-pattern", names[1]]
+
+
+def test_folders_of_visits_in_folders_of_patients(tmp_path, capsys):
+    """All files have the same names; a patient's visits stay together without another word."""
+    for k, (patient, visit) in enumerate((("anna", "v1"), ("anna", "v2"), ("ben", "v1"))):
+        of_visits(tmp_path, patient, visit, k)
+    said = in_one_folder(tmp_path, "*/{case}")
+    assert "say '{patient}/{case}/t1.nii.gz'" in refusal(tmp_path, capsys, *said)
+    said = in_one_folder(tmp_path, "{case}/{patient}")
+    assert "{patient} stands once, before {case}" in refusal(tmp_path, capsys, *said)
+    said = in_one_folder(tmp_path, "{patient}/{case}")
+    folder = convert(tmp_path, *said)
+    assert "--patient-regex or --patients if not so" not in capsys.readouterr().out
+    of_patients = {"anna_v1": "anna", "anna_v2": "anna", "ben_v1": "ben"}
+    assert json_of(folder / "conversion.json")["patients"] == of_patients
+    of_visits(tmp_path, "ben", "v2", 3)
+    options = ["--dataset-id", "130", "--out", str(tmp_path / "raw")]
+    assert cli.main(["convert", "folder", "--update", *said, *options]) == 0
+    of_patients["ben_v2"] = "ben"
+    assert json_of(folder / "conversion.json")["patients"] == of_patients
+
+
+def test_files_beside_images_without_scribble_are_named(tmp_path, capsys):
+    for k, name in enumerate(("strokes", "strokes", "Strokes_1")):
+        write(tmp_path / "all" / f"c{k}" / "t1.nii.gz", make_image(k))
+        write(tmp_path / "all" / f"c{k}" / f"{name}.nii.gz", make_scribble(k))
+    message = refusal(tmp_path, capsys, *in_one_folder(tmp_path, "{case}"))
+    assert f"such as {tmp_path}/all/c2/Strokes_1.nii.gz: are these their scribbles?" in message
 
 
 @pytest.mark.parametrize(

@@ -255,7 +255,7 @@ def test_png_labels_and_colours(tmp_path):
         (("x{}_img.nrrd", "x{}_lab.nrrd"), ("{case}_img.nrrd", "{case}_lab.nrrd")),
         (("p{}/img.nrrd", "p{}/lab.nrrd"), ("{case}/img.nrrd", "{case}/lab.nrrd")),
         (("a/x{}_0000.nrrd", "b/x{}.nrrd"), None),
-        (("a/x{}_t1.nrrd", "b/x{}.nrrd"), ("{case}_t*.nrrd", "{case}.nrrd")),
+        (("a/x{}_t1.nrrd", "b/x{}.nrrd"), ("{case}_t1.nrrd", "{case}.nrrd")),
         (("img_{}.nrrd", "lab_{}.nrrd"), ("img_{case}.nrrd", "lab_{case}.nrrd")),
         (("img_{}_1.nrrd", "lab_{}_2.nrrd"), ("IMAGE_PATTERN", "SCRIBBLE_PATTERN")),
     ],
@@ -405,6 +405,35 @@ def test_what_lies_beside_does_not_change_the_line(tmp_path):
     assert "--patient-regex '(p\\d+)'" in report["command"]
     assert "--dense" not in report["command"]
     assert f"the command with --dense {tmp_path}/full says why" in report["advice"]
+
+
+@pytest.mark.parametrize(
+    ("names", "lost"),
+    [
+        (["c0/s", "c1/s", "c2/S_1"], "c2/S_1"),
+        (["c0/s", "c1/s", "c2/s", "c0/x y"], "x y"),
+        (["c0/s", "c1/s", "c2/s", "c1/later/s"], "c1/later/s"),
+    ],
+)
+def test_files_with_strokes_that_the_line_does_not_take_are_named(tmp_path, names, lost):
+    """So nobody trains on images as if they had no strokes; convert names such files again."""
+    for name in names:
+        path = tmp_path / f"{name}.nii.gz"
+        write(path, scribble())
+        write(path.with_name("t1.nii.gz"), image())
+    report = inspect_path(tmp_path)
+    (note,) = (line for line in report["advice"].splitlines() if "does not take" in line)
+    assert "1 file with strokes" in note and f"{lost}.nii.gz" in note
+    assert "--mixed" not in report["command"] and "no strokes" not in report["advice"]
+
+
+def test_visits_of_patients_are_cases_of_their_own(tmp_path):
+    for folder in ("P01/v1", "P01/v2", "P02/v1"):
+        write(tmp_path / folder / "T1.nrrd", image())
+        write(tmp_path / folder / "strokes.nrrd", scribble())
+    command = inspect_path(tmp_path)["command"]
+    assert "--image-pattern '{patient}/{case}/T1.nrrd'" in command
+    assert "--scribble-pattern '{patient}/{case}/strokes.nrrd'" in command
 
 
 def test_dense_labels_alone_lead_to_generate(tmp_path):
