@@ -180,10 +180,11 @@ def folder_source(
         # whatever is wrong with the images is said along
         refuse(problems + _file_problems(found, roles, num_threads))
     dense_labels, read_dense, dense_values = None, None, {}
+    questions: list[str] = []
     try:
         mapping, read_labels, values = roles[0].interpret()
         if not options.not_swapped:
-            roles[0].refuse_swapped(mapping, found)
+            questions = roles[0].refuse_swapped(mapping, found)
         if dense is not None:
             dense_labels, read_dense, dense_values = roles[1].interpret(mapping.names)
     except ValueError as error:
@@ -215,7 +216,7 @@ def folder_source(
             **({REGEX: options.patient_regex} if options.patient_regex else {}),
             **{f"{role.name}_masks": masks for role in roles if (masks := role.masks_as_json())},
         },
-        remarks=lambda: [remark for role in roles for remark in role.remarks()],
+        remarks=lambda: [*questions, *(remark for role in roles for remark in role.remarks())],
         more_files=[path for role in roles for path in role.more_files()],
     )
 

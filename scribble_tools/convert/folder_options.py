@@ -27,7 +27,7 @@ class FolderOptions:
         label_description: ITK-SNAP's file that gives the values of names, or a table of colours.
         channel_names: default: ``image``, or ``R G B`` for colour pictures.
         exclude: shell patterns of files to pass over.
-        not_swapped: background and unlabelled are as said, though they look exchanged.
+        not_swapped: background is as said, though it looks exchanged with unlabelled or a class.
         mixed: accept cases that are dense or not annotated at all, and images without scribble.
         patient_regex: its first group, or its whole match, in the case name or else in the
             image's path below its folder, is the patient.
@@ -237,7 +237,7 @@ PATIENT_VISIT, and all visits of a patient stay together.
     labels.add_argument(
         "--not-swapped",
         action="store_true",
-        help="background and unlabelled are as said, though the files look as if exchanged",
+        help="background is as said, though it looks exchanged with unlabelled or a class",
     )
     patients = parser.add_argument_group("patients, kept on one side of every split")
     choice = patients.add_mutually_exclusive_group()

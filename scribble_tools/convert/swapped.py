@@ -1,12 +1,13 @@
-"""Background and unlabelled, exchanged by a slip: said before a data set is written.
+"""Background, exchanged by a slip with unlabelled or a class: said before a data set is written.
 
-Both are "nothing in particular" to whoever draws, and the two conventions of public sets use the
-same values for them. A network trained on it learns that organs are background.
+Background and unlabelled are "nothing in particular" to whoever draws, and the two conventions of
+public sets use the same values for them. A network trained on it learns that organs are background.
 """
 
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from scribble_tools.dataset.label_mapping import BACKGROUND, LabelMapping
-from scribble_tools.images.label_appearance import SCRIBBLES, look_at_labels
+from scribble_tools.images.label_appearance import SCRIBBLES, Appearance, look_at_labels
 from scribble_tools.images.segmentation_files import (
     AS_THEY_ARE,
     LabelReading,
@@ -26,6 +27,20 @@ from scribble_tools.images.slicer_segmentation import is_segmentation
 LOOKED_AT = 5  # files, evenly spaced
 
 
+def _look(array: np.ndarray, image: sitk.Image) -> Appearance:
+    axis = int(np.argmax(image.GetSpacing()[::-1])) if array.ndim == 3 else 0
+    return look_at_labels(array, axis)
+
+
+def _some(paths: Sequence[Path]) -> list[Path]:
+    """`LOOKED_AT` label maps, evenly spaced; no segmentations of 3D Slicer."""
+    paths = [path for path in paths if not is_segmentation(path)]
+    if not paths:
+        return []
+    some = np.unique(np.linspace(0, len(paths) - 1, min(LOOKED_AT, len(paths))).astype(int))
+    return [paths[k] for k in some]
+
+
 def fills_as_unlabelled(
     array: np.ndarray, image: sitk.Image, said: Sequence[int]
 ) -> tuple[int, float] | None:
@@ -35,11 +50,59 @@ def fills_as_unlabelled(
         array: a label map (*spatial).
         image: has its geometry.
     """
-    axis = int(np.argmax(image.GetSpacing()[::-1])) if array.ndim == 3 else 0
-    seen = look_at_labels(array, axis)
+    seen = _look(array, image)
     if seen.looks_like != SCRIBBLES or seen.unlabelled not in said:
         return None
     return seen.unlabelled, seen.counts[seen.unlabelled] / array.size
+
+
+def refuse_renamed_background(words: Sequence[str]) -> None:
+    """Refuse a class of another name that is said to be what is called background.
+
+    Args:
+        words: ``NAME=VALUE[,VALUE]``, of segments or of ITK-SNAP's labels.
+
+    Raises:
+        ValueError: the message asks.
+    """
+    said = {name: values for name, _, values in (word.partition("=") for word in words)}
+    for name, values in said.items():
+        called = [value for value in values.split(",") if value.strip().lower() == BACKGROUND]
+        if called and name != BACKGROUND:
+            raise ValueError(
+                f"are {name} and {BACKGROUND} swapped? {called[0]!r} is said to be {name}, and "
+                f"{said.get(BACKGROUND)!r} to be {BACKGROUND}. Exchange them in --labels. If it is "
+                "as said, say --not-swapped"
+            )
+
+
+def perhaps_swapped(
+    mapping: LabelMapping, paths: Sequence[Path], reading: LabelReading = AS_THEY_ARE
+) -> list[str]:
+    """A question where a class' strokes lie around all others, as those of the background do.
+
+    Only a question: some organs do lie around the background's strokes.
+
+    Args:
+        mapping, paths, reading: as in `refuse_swapped`.
+    """
+    of_value = {v: name for name, own in mapping.classes.items() for v in own}
+    around = []
+    for path in _some(paths):
+        array, image = read_labels(path, reading)
+        seen = _look(array, image)
+        # 0 is taken for the background wherever it lies
+        around.append(seen.background if seen.looks_like == SCRIBBLES and seen.background else None)
+    (value, number), *_ = Counter(around).most_common(1) or [(None, 0)]
+    name = of_value.get(value, BACKGROUND)
+    if value is None or name == BACKGROUND or 2 * number <= len(around):
+        return []
+    (shown,) = show_values([value], reading)
+    return [
+        f"are {name} and {BACKGROUND} swapped? The strokes of {shown}, said to be {name}, reach "
+        f"farthest in {number} of {len(around)} files looked at, as those of the {BACKGROUND} "
+        "usually do. If so, convert again to another --dataset-id"
+    ]
 
 
 def refuse_swapped(
@@ -60,12 +123,9 @@ def refuse_swapped(
         ValueError: it looks so; the message asks, and says the line that exchanges them.
     """
     said = mapping.classes[BACKGROUND]
-    paths = [path for path in paths if not is_segmentation(path)]
-    if not paths:
-        return
-    some = np.unique(np.linspace(0, len(paths) - 1, min(LOOKED_AT, len(paths))).astype(int))
+    some = _some(paths)
     found: list[tuple[Path, int, float]] = []
-    for path in (paths[k] for k in some):
+    for path in some:
         array, image = read_labels(path, reading)
         if looks := fills_as_unlabelled(array, image, said):
             found.append((path, *looks))

@@ -5,7 +5,11 @@ import pytest
 import SimpleITK as sitk
 
 from scribble_tools import cli
-from scribble_tools.convert.swapped import refuse_swapped
+from scribble_tools.convert.swapped import (
+    perhaps_swapped,
+    refuse_renamed_background,
+    refuse_swapped,
+)
 from scribble_tools.dataset.label_mapping import LabelMapping
 
 SHAPE = (3, 48, 48)
@@ -93,3 +97,26 @@ def test_convert_asks_and_check_does_not_repeat_the_wrong_line(tmp_path, capsys)
     assert "--unlabelled 0" not in printed
     right = ["--labels", "background=0", "RV=1", "LV=2", "--unlabelled", "4", "--overwrite"]
     assert convert(tmp_path, *right) == 0
+
+
+def test_a_class_that_is_called_background_is_asked_about():
+    with pytest.raises(ValueError, match="are RV and background swapped"):
+        refuse_renamed_background(["background=Right", "RV=Background", "LV=Left,Apex"])
+    refuse_renamed_background(["background=Background,Outside", "RV=Right", "LV=2"])
+
+
+def test_strokes_around_all_others_that_are_said_to_be_a_class_are_asked_about(tmp_path, capsys):
+    paths = [save(tmp_path / f"{k}.nrrd", strokes(0, 4)) for k in range(3)]
+    assert perhaps_swapped(mapping((4,), (0,)), paths) == []
+    said = LabelMapping({"background": (1,), "RV": (4,), "LV": (2,)}, (0,))
+    (question,) = perhaps_swapped(said, paths)
+    assert question.startswith("are RV and background swapped? The strokes of 4, said to be RV")
+    assert "in 3 of 3 files" in question
+    for k in range(3):
+        save(tmp_path / "images" / f"{k}.nrrd", np.arange(48 * 48 * 3).reshape(SHAPE) * 1.0)
+        save(tmp_path / "strokes" / f"{k}.nrrd", strokes(0, 4))
+    words = ["--labels", "background=1", "RV=4", "LV=2", "--unlabelled", "0"]
+    assert convert(tmp_path, *words) == 0
+    assert "note: are RV and background swapped?" in capsys.readouterr().out
+    assert convert(tmp_path, *words, "--not-swapped", "--overwrite") == 0
+    assert "swapped" not in capsys.readouterr().out
