@@ -84,8 +84,8 @@ def check_annotations(
         )
     if missing - {BACKGROUND}:
         message += (
-            ". Scribble every class in some training cases (of this fold's split), or take the "
-            "class out of dataset.json"
+            ". Scribble every class in some training cases (of this fold's split), or convert "
+            "again without the class"
         )
     message += (
         ". If the files do have it, the strokes are too thin for the voxels of "

@@ -1,4 +1,4 @@
-"""Is what a training reads as new as the raw data? Only a look at the files' times and names."""
+"""Is what a training reads as new as the raw data? Only a look at times, names and folds."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 
 from scribble_tools.dataset.preprocessed_plans import cases_in, is_older, preprocess_command
 from scribble_tools.dataset.raw import files_by_case
+from scribble_tools.dataset.writing import SPLITS, read_splits
 from scribble_tools.wording import counted, some_of
 
 
 def age_warnings(folder: Path, content: Mapping, fold: Collection[str]) -> list[str]:
-    """What to say where label files are newer than the preprocessed data, or cases are missing.
+    """What to say where labels are newer than the preprocessed data, or cases in no data or fold.
 
     Nothing where the raw data set is not here: a training does not need it.
 
@@ -57,4 +58,18 @@ def _warnings(folder: Path, raw: Path, ending: str, fold: Collection[str]) -> li
             f"does without. Whether the folds have all cases says scribble_tools check "
             f"{raw.name[7:10]}. To preprocess again, run: {command}"
         )
+    of_folds = _in_folds(folder.parent / SPLITS)
+    if of_folds and (apart := [case for case in labels if case in done and case not in of_folds]):
+        lines.append(
+            f"WARNING: {counted(len(apart), 'case')} of the raw data set "
+            f"{'is' if len(apart) == 1 else 'are'} in no fold of {SPLITS}: {some_of(apart)}. No "
+            "training uses them. To take the data set's folds, run: "
+            f"scribble_tools install-splits {raw.name[7:10]} --overwrite"
+        )
     return lines
+
+
+def _in_folds(splits: Path) -> set[str]:
+    """The cases of all folds; none where there is no such file, and nnU-Net makes folds."""
+    folds = read_splits(splits) if splits.is_file() else []
+    return {case for fold in folds for side in ("train", "val") for case in fold[side]}

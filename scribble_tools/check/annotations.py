@@ -144,7 +144,7 @@ def annotation_findings(
             "class-never-annotated",
             "data set",
             f"{name} is annotated in none of the {counted(len(facts), 'case')}",
-            "Scribble it in several cases, or take it out of dataset.json",
+            "Scribble it in several cases, or convert again without it",
         )
         for name in missing_classes(counts, counts, labels)
         if name != "background"

@@ -108,7 +108,8 @@ def _resampling(
     ]
     remedy = (
         "Draw thicker scribbles (two to three voxels), or plan a finer spacing "
-        "(nnUNetv2_plan_experiment -overwrite_target_spacing)"
+        "(nnUNetv2_plan_experiment -overwrite_target_spacing; nnunetv2_pclmix small-plans "
+        "--spacing where it made the plans)"
     )
     if loses_thin_lines():
         remedy = f"Update batchgenerators first ({UPDATE}): this one loses thin lines. {remedy}"

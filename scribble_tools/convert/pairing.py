@@ -319,9 +319,12 @@ def pair_with_dataset(
         paths = [new[case] for case in lost]
         some = ", ".join(sorted(known)[:LISTED])
         some += f" and {len(known) - LISTED} more" * (len(known) > LISTED)
+        files = [path for place in images for path in files_below(place.folder)]
+        stems = [normal_form(stem_of(path)) for path in files if file_ending_of(path) in READABLE]
+        named = [*known, *(stem for stem in stems if stem not in lost)]
         remedies = (
             f"Of which case are they? Cases of the data set: {some}",
-            _pattern_hint(scribbles, lost, known, update=True).strip(),
+            _pattern_hint(scribbles, lost, named, update=True).strip(),
             f"{images[0].folder} has no images that are called so"
             if images
             else "If they are of new images, say --images FOLDER, too",

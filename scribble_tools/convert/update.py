@@ -34,6 +34,7 @@ from scribble_tools.convert.stroke_changes import (
 )
 from scribble_tools.dataset.drawn_labels import read_drawn_labels
 from scribble_tools.dataset.label_mapping import LabelMapping
+from scribble_tools.dataset.not_strokes import NOT_STROKES
 from scribble_tools.dataset.shapes import CONVERSION, DATASET_JSON
 from scribble_tools.dataset.writing import RECORD, SPLITS, dataset_held, read_splits
 from scribble_tools.images.image_files import cases_in
@@ -50,6 +51,11 @@ from scribble_tools.storage.workshop import discard, workshop
 from scribble_tools.storage.written_record import FILES
 
 EARLIER = "labelsTr_before_update_"
+WHAT_ELSE = (
+    "What is not mapped may be of no class: say --unlabelled and its values or segments. "
+    f"Predictions and marks of suggest are told by {NOT_STROKES}, which it writes beside its label "
+    "files: copy it to where they lie now"
+)
 
 
 @dataclass(frozen=True)
@@ -163,6 +169,8 @@ def _update(
                     "no network is shared between the two: convert it apart"
                 )
         problems += reader.problems()
+        if unmapped := [k for k, problem in enumerate(problems) if "not mapped" in problem]:
+            problems[unmapped[-1]] += f". {WHAT_ELSE}"
         refuse(problems)
         changes = [change for own in outcomes for change in own.changes]
         for case in cases:

@@ -14,8 +14,10 @@ from scribble_tools.dataset.writing import find_dataset
 from scribble_tools.predict.nnunet_model import TrainedModel, find_model
 from scribble_tools.predict.training_state import FINAL, go_on_in_words, has_checkpoint
 from scribble_tools.predict.unfinished import unfinished_in_words
+from scribble_tools.wording import some_of
 
-FIRST = "2d 0 -tr nnUNetTrainerPCLMix"  # what to train where nothing is trained yet
+# what to train where nothing is trained yet
+FIRST = "2d 0 -tr nnUNetTrainerStrokeSupport (3d_fullres where voxels are nearly cubes)"
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +57,7 @@ def find_model_folder(dataset: str | None, model: Path | None, option: str = "--
         return model
     results = os.environ.get("nnUNet_results")
     if dataset is None or (model is not None and model.name != str(model)):
-        raise FileNotFoundError(f"{model} is not a folder")
+        raise FileNotFoundError(f"{model} is not a folder{_models_beside(model)}")
     if not results:
         raise ValueError(f"nnUNet_results is not set: give the folder of the model with {option}")
     train = f". Train one first, such as: nnUNetv2_train {shlex.quote(Path(dataset).name)} {FIRST}"
@@ -76,6 +78,15 @@ def find_model_folder(dataset: str | None, model: Path | None, option: str = "--
         what = "several models" if model is None and there else f"no model {model or ''}".rstrip()
         raise FileNotFoundError(f"{root} has {what}. There are:{listed}{train * (not there)}")
     return root / named[0]
+
+
+def _models_beside(model: Path | None) -> str:
+    """The models of the folder that one was looked for in, if it is there."""
+    above = model.parent if model else Path()
+    if model is None or not above.is_dir():
+        return ""
+    there = sorted(path.name for path in above.iterdir() if any(path.glob("fold_*")))
+    return f"; in {above} there are {some_of(there)}" * bool(there)
 
 
 def _is_saved(model: Path) -> bool:

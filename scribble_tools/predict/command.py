@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -117,6 +118,9 @@ def predict_images(
     )
     if words := channels_in_words(channel_names, options.image_patterns, cases):
         print(f"channels: {words}")
+    inputs_folder = images if images.is_dir() else images.parent
+    if os.path.realpath(out) == os.path.realpath(inputs_folder):
+        raise ValueError(f"--out {out} is the folder of the images: take another one")
     files_of = {case.name: _files_of(case, options) for case in cases}
     new = [name for own in files_of.values() for name in own]
     obsolete: list[str] = []

@@ -107,7 +107,8 @@ def evidence_maps(
     """A map (slices, rows, columns) of 0 to 1 for every reason to draw, see `WEIGHTS`.
 
     - contradiction: a stroke of one class, predicted as another;
-    - unsupported: a predicted piece of a class that no stroke of the class touches;
+    - unsupported: a predicted piece of a class that no stroke of the class touches; in an image
+      without strokes all but the largest;
     - disagreement: folds, or mirrored images, say different things;
     - uncertain: the entropy of their mean;
     - far: predicted as a class whose nearest stroke is far, in radii of the class.
@@ -137,8 +138,11 @@ def evidence_maps(
         if not predicted.any():
             continue
         pieces, _ = label(predicted, np.ones((3, 3, 3)))
-        touched = np.unique(pieces[own])
-        maps["unsupported"][predicted & ~np.isin(pieces, touched)] = 1
+        # without a stroke in the image no piece has one: all but the largest may be false
+        supported = (
+            np.unique(pieces[own]) if drawn.any() else np.bincount(pieces[predicted]).argmax()
+        )
+        maps["unsupported"][predicted & ~np.isin(pieces, supported)] = 1
         far = 1.0
         if own.any():
             distance = distance_transform_edt(~own, sampling=spacing_mm)
@@ -151,9 +155,8 @@ def evidence_maps(
         settled = np.exp(-(distance**2))
         for reason in maps.keys() - {"contradiction"}:
             maps[reason] = maps[reason] * (1 - settled)
-    else:  # true of all that is predicted: says little
-        for reason in ("unsupported", "far"):
-            maps[reason] = maps[reason] / 2
+    else:
+        maps["far"] = maps["far"] / 2  # true of all that is predicted: says little
     return maps
 
 

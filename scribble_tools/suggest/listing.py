@@ -23,6 +23,8 @@ def in_words(place: Place) -> str:
     name = place.predicted
     if place.reason == "contradiction":
         return f"a stroke says otherwise than the prediction, {name}"
+    if place.reason == "unsupported" and not math.isfinite(place.stroke_mm):
+        return f"a piece of {name}, which has no stroke in this case"
     if place.reason == "unsupported":
         return f"a piece of {name} that no stroke of {name} touches"
     if place.reason == "far":

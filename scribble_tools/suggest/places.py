@@ -30,7 +30,7 @@ class Place:
         index: (slice, row, column) as stored, in the order in which slices are cut.
         reason: the strongest of `evidence`.
         evidence: reason to its mean over the place, 0 to 1.
-        predicted, alternative: the most and the second most probable class there.
+        predicted, alternative: the most and the second most probable class over the place.
         probability, alternative_probability: of them.
         area_mm2: of the place.
         stroke_mm: to the nearest stroke of the predicted class, infinite without one.
@@ -122,7 +122,9 @@ def find_places(
             evidence = {r: float(maps[r][number][box][inside].mean()) for r in WEIGHTS}
             # a contradiction is as thin as its stroke: what counts is that there is one
             evidence["contradiction"] = float(maps["contradiction"][number][box][inside].max())
-            at = class_probabilities(probabilities[(slice(None), *index)], names, regions)
+            # as the evidence, over the place: at its middle the network may be sure
+            over_place = probabilities[:, number][(slice(None), *box)][:, inside].mean(axis=1)
+            at = class_probabilities(over_place, names, regions)
             first, second = sorted(at, key=at.get, reverse=True)[:2]
             area = float(inside.sum() * pixel_mm2)
             value = float(plane[box][inside].sum() * pixel_mm2)

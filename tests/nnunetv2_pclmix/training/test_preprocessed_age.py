@@ -61,6 +61,20 @@ def test_other_plans_are_preprocessed_by_their_own_command(data):
     assert line.endswith("run: nnUNetv2_preprocess -d 130 -plans_name small -c 2d")
 
 
+def test_cases_in_no_fold_are_named(data):
+    raw, done = data
+    folds = [{"train": ["a", "b"], "val": ["c"]}, {"train": ["c"], "val": ["a", "d"]}]
+    (done.parent / "splits_final.json").write_text(json.dumps(folds))
+    (line,) = age_warnings(done, CONTENT, ["a", "b", "c"])
+    assert "1 case of the raw data set is in no fold of splits_final.json: e." in line
+    assert line.endswith("run: scribble_tools install-splits 130 --overwrite")
+    folds[0]["val"].append("e")
+    (done.parent / "splits_final.json").write_text(json.dumps(folds))
+    assert age_warnings(done, CONTENT, ["a", "c", "d"]) == []
+    (done.parent / "splits_final.json").write_text("no JSON")
+    assert age_warnings(done, CONTENT, CASES) == []
+
+
 def test_cases_that_were_never_preprocessed_are_named(data):
     raw, done = data
     write(raw / "labelsTr" / "new.nii.gz", 2000)  # without an image nnU-Net does not see it

@@ -890,3 +890,20 @@ def test_much_background_hides_no_strokes_of_another_case(tmp_path):
     new = unlike_its_case("c0", tmp_path / "new" / "c0.png", *drawn, 3)
     (problem,) = mixed_up([new], paths, 3, 1)
     assert "has the strokes of c1, not those of c0" in problem
+
+
+def test_files_of_new_images_that_are_called_otherwise_get_a_pattern(raw, capsys):
+    root = raw.parents[1]
+    write(root / "more" / "zoe x.nii.gz", np.random.default_rng(1).normal(0, 1, SHAPE))
+    write(root / "next" / "zoe x_seg.nii.gz", strokes())
+    assert update(raw, images="more") == 1
+    assert "Perhaps --scribble-pattern '{case}_seg.*'" in capsys.readouterr().err
+
+
+def test_values_that_nobody_explained_lead_to_the_list_that_suggest_wrote(raw, capsys):
+    for case in ("p1_a", "p1_b"):
+        write(raw.parents[1] / "next" / f"{case}.nii.gz", strokes() + 100 * (strokes() == 0))
+    assert update(raw) == 1
+    error = capsys.readouterr().err
+    assert "2 problems, nothing written" in error
+    assert error.count("told by not_strokes.json, which it writes beside its label files") == 1

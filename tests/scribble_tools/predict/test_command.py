@@ -241,10 +241,16 @@ def test_models_are_found_by_name_and_by_data_set(trained, tmp_path, monkeypatch
         find_model_of("901", None)
 
 
+def test_a_model_that_is_not_there_is_looked_for_among_its_neighbours(tmp_path):
+    (tmp_path / "results" / "Mine__plans__2d" / "fold_0").mkdir(parents=True)
+    with pytest.raises(FileNotFoundError, match="in .*results there are Mine__plans__2d$"):
+        find_model_of(None, tmp_path / "results" / "Mine")
+
+
 def test_before_the_first_training_it_is_said_how_to_train(tmp_path, monkeypatch):
     results = tmp_path / "results"
     monkeypatch.setenv("nnUNet_results", str(results))
-    command = "Train one first, such as: nnUNetv2_train 5 2d 0 -tr nnUNetTrainerPCLMix$"
+    command = "Train one first, such as: nnUNetv2_train 5 2d 0 -tr nnUNetTrainerStrokeSupport "
     with pytest.raises(FileNotFoundError, match=f"results, which is no folder yet. {command}"):
         find_model_of("5", None)
     results.mkdir()
@@ -293,6 +299,8 @@ def test_command_line(trained, images, tmp_path, capsys, monkeypatch):
     assert json.loads((out / "dataset.json").read_text())["file_ending"] == ".nii.gz"
     assert cli.main(["predict", "--images", str(images), "--out", str(out)]) == 1
     assert "say which model" in capsys.readouterr().err
+    assert cli.main([*line[:-1], str(images)]) == 1
+    assert "is the folder of the images: take another one" in capsys.readouterr().err
 
 
 def test_which_file_is_which_channel_is_said_before_anything_is_read(tmp_path, capsys):

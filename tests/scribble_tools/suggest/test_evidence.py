@@ -7,6 +7,7 @@ import pytest
 
 from scribble_tools.dataset.label_set import LabelSet
 from scribble_tools.suggest.evidence import Doubt, combine, entropy, evidence_maps, gain
+from scribble_tools.suggest.listing import in_words
 from scribble_tools.suggest.novelty import describe_slices, novelty_of_slices
 from scribble_tools.suggest.places import Place, find_places, rank, with_novelty
 
@@ -119,6 +120,27 @@ def test_far_grows_with_the_distance_to_the_classs_strokes():
     strokes[1][strokes[1] == 1] = IGNORE
     further, _ = places_of(labels, strokes)
     assert further["far"][2, 10, 10] > maps["far"][2, 10, 10]
+
+
+def test_in_an_image_without_strokes_the_smaller_pieces_of_a_class_come_first():
+    labels, _ = drawing()
+    labels[0, 25:32, 5:12] = 1
+    maps, found = places_of(labels, None)
+    np.testing.assert_array_equal(maps["unsupported"][0, 25:32, 5:12], 1)
+    assert maps["unsupported"].sum() == 49
+    best = max(found, key=lambda place: place.value)
+    assert (best.reason, best.slice) == ("unsupported", 0) and 25 <= best.index[1] < 32
+    assert in_words(best) == "a piece of RV, which has no stroke in this case"
+
+
+def test_the_probability_of_a_place_is_that_of_all_of_it():
+    labels, strokes = drawing()
+    sure = one_hot(labels)
+    unsure = sure.copy()
+    unsure[:, 2, 10:20, 8:20] = 1 / 3
+    _, found = places_of(labels, strokes, [unsure])
+    place = max(found, key=lambda place: place.evidence["uncertain"])
+    assert place.slice == 2 and place.probability < 0.7
 
 
 def test_an_image_without_strokes_is_judged_too():
