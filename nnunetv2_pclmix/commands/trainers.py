@@ -18,7 +18,9 @@ def trainer_class(name: str) -> type:
 
     if name not in (known := [TRAINER, *variants.__all__]):
         there = "there is no such trainer (see docs/method.md)"
-        raise ValueError(f"--trainer {name}: {there}{nearest(name, known)}")
+        whole = f"nnUNetTrainer{name}"  # StrokeSupport, as people say it
+        meant = f". Is it {whole}?" if whole in known else nearest(name, known)
+        raise ValueError(f"--trainer {name}: {there}{meant}")
     return getattr(variants, name)
 
 

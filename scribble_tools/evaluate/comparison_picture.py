@@ -114,7 +114,9 @@ def comparison_figure(
             + f" ({counted(lacking, 'pair')} without a value, not drawn)" * bool(lacking),
             fontsize=10,
         )
-        right.set_title(f"{own_word} minus {other_word}; mean and 95 % interval", fontsize=10)
+        known = any(np.isfinite(row["ci_low"]) for row in rows)  # of few patients it is not
+        what = "mean and 95 % interval" if known else "mean"
+        right.set_title(f"{own_word} minus {other_word}; {what}", fontsize=10)
         left.set_ylabel(metric.title)
         right.set_ylabel(f"difference of {metric.title}")
         ticks = [textwrap.fill(label, 12) for label in labels]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from scribble_tools.generate.label_folder import (
     FOLDER_RECORD,
     find_label_files,
     generate_folder,
+    look_like_scribbles,
     target_name,
 )
 from scribble_tools.generate.plan import DEFAULT_PRESET, MODES, PRESETS, ScribblePlan
@@ -347,7 +349,14 @@ def run(options: Options) -> int:
         print(f"wrote scribbles to {options.out}; unlabelled voxels have the value {unlabelled}")
         print(format_coverage(counts, {unlabelled: "unlabelled"}))
         print(f"next: {next_command(options)}")
-        if any(is_segmentation(path) for path in find_label_files(options.source, options.pattern)):
+        files = find_label_files(options.source, options.pattern)
+        if look_like_scribbles(files):
+            print(
+                f"WARNING: {files[0]} looks like scribbles already: thin strokes in what fills "
+                "most of it. Strokes are to be drawn on dense labels",
+                file=sys.stderr,
+            )
+        if any(map(is_segmentation, files)):
             print(
                 "3D Slicer saves the box around its segments alone. Where that is a part of the "
                 "image, strokes lie in the box only, and the line above needs --resample. To draw "

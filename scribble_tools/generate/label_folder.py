@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from scribble_tools.dataset.case_names import alike_problems
@@ -15,7 +16,7 @@ from scribble_tools.generate.drawing import (
     scribble_files,
     values_in,
 )
-from scribble_tools.generate.plan import ScribblePlan
+from scribble_tools.generate.plan import ScribblePlan, slice_axis
 from scribble_tools.generate.strokes import BACKGROUND
 from scribble_tools.images.file_kind import (
     READABLE,
@@ -25,7 +26,9 @@ from scribble_tools.images.file_kind import (
 )
 from scribble_tools.images.image_files import files_below, files_in
 from scribble_tools.images.image_io import largest_label
+from scribble_tools.images.label_appearance import SCRIBBLES, look_at_labels
 from scribble_tools.images.name_patterns import compile_pattern
+from scribble_tools.images.segmentation_files import read_labels
 from scribble_tools.images.slicer_segmentation import ENDING, stem_of, value_conflicts
 from scribble_tools.parallel import parallel_map
 from scribble_tools.problems import refuse
@@ -35,6 +38,7 @@ from scribble_tools.storage.written_record import write_record, written_by_recor
 from scribble_tools.wording import some_of
 
 FOLDER_RECORD = "generated.json"
+LOOKED_AT = 3  # files
 
 
 def find_label_files(folder: Path, pattern: str | None = None) -> list[Path]:
@@ -64,6 +68,20 @@ def find_label_files(folder: Path, pattern: str | None = None) -> list[Path]:
             f"{some_of(list(names.values()))}"
         )
     return fitting
+
+
+def look_like_scribbles(files: Sequence[Path]) -> bool:
+    """Whether the first files hold thin strokes in a value above 0 that fills most of them.
+
+    Where 0 does, dense labels of thin structures look the same.
+    """
+    found = []
+    for path in files[:LOOKED_AT]:
+        array, image = read_labels(path)
+        axis = slice_axis(array.shape, image.GetSpacing()[::-1]) if array.ndim == 3 else 0
+        seen = look_at_labels(array, axis)
+        found.append(seen.looks_like == SCRIBBLES and seen.unlabelled > 0)
+    return all(found)
 
 
 def target_name(path: Path) -> str:

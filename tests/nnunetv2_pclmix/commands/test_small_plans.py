@@ -249,6 +249,8 @@ def test_a_trainer_that_is_not_there_is_refused_before_anything_is_measured(
     seen = capsys.readouterr()
     assert "--trainer nnUNetTrainerPCLMx: there is no such trainer" in seen.err and not seen.out
     assert "Is it nnUNetTrainerPCLMix" in seen.err
+    assert cli.main(["small-plans", "901", "--trainer", "StrokeSupport"]) == 1
+    assert "Is it nnUNetTrainerStrokeSupport?" in capsys.readouterr().err
     assert cli.main(["small-plans", "901", "--trainer", "nothing"]) == 1
     assert capsys.readouterr().err.endswith("no such trainer (see docs/method.md)\n")
 

@@ -197,6 +197,14 @@ def test_the_next_line_of_a_folder_has_its_values_and_a_free_id(tmp_path, monkey
     assert (raw / "Dataset102_Hearts" / "labelsTr_dense" / "a.nii.gz").is_file()
 
 
+def test_scribbles_in_the_place_of_dense_labels_are_asked_about(tmp_path, capsys):
+    write(tmp_path / "dense" / "a.nii.gz", heart())
+    assert main(["generate", str(tmp_path / "dense"), "--out", str(tmp_path / "drawn")]) == 0
+    assert "WARNING" not in capsys.readouterr().err
+    assert main(["generate", str(tmp_path / "drawn"), "--out", str(tmp_path / "again")]) == 0
+    assert "a.nii.gz looks like scribbles already" in capsys.readouterr().err
+
+
 def test_patterns_say_which_files_are_labels(tmp_path, capsys):
     """In folders of cases each has strokes of its own, though all files are called alike."""
     for case in ("a", "b"):
