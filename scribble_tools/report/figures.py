@@ -135,6 +135,8 @@ def distribution_figure(
         axis.set_title(f"{metric.title}{note}")
         if metric.better == "nearer 0":
             axis.axvline(0, color="black", lw=0.8)
+        if not table[np.isfinite(table)].any():
+            axis.set_xlim(-0.05, 1)  # of nothing but 0 it would show a little below and above
         _tidy(axis)
     for axis in axes[len(tables) :]:
         axis.set_axis_off()

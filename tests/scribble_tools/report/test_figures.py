@@ -62,6 +62,12 @@ def test_without_values_there_is_no_distribution():
     assert distribution_figure({ISLANDS: np.full((2, 1), math.nan)}, ["a"]) is None
 
 
+def test_nothing_but_zero_is_drawn_on_an_axis_of_whole_numbers():
+    for highest, low in ((0.0, -0.05), (3.0, -1.0)):
+        figure = distribution_figure({ISLANDS: np.array([[0.0], [highest]])}, ["a"])
+        assert figure.axes[0].get_xlim()[0] >= low and figure.axes[0].get_xlim()[1] >= 1
+
+
 def test_pairs_without_a_value_are_left_out():
     values, other = np.array([1.0, 2.0, math.nan]), np.array([2.0, 1.0, 5.0])
     figure = paired_figure(ISLANDS, values, other, ("ours", "theirs"))
