@@ -287,6 +287,8 @@ def run(options: Options) -> int:
     print("next:")
     number, name, configuration = map(shlex.quote, (options.dataset, name, configuration))
     if spacing:
+        said = "  # what a coarser spacing leaves of the strokes"
+        print(f"  scribble_tools check {number} --plans {name}{said}")
         # as many as the user lets nnU-Net have, or as there are cores
         own = os.environ.get("nnUNet_def_n_proc")
         processes = own or max(1, min(8, os.cpu_count() or 1))

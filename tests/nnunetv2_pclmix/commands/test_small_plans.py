@@ -106,7 +106,9 @@ def test_command_line(nnunet, capsys):
     assert cli.main(again) == 1
     assert "holds other plans" in capsys.readouterr().err
     assert cli.main([*again, "--overwrite"]) == 0
-    assert "nnUNetv2_preprocess -d 901" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "scribble_tools check 901 --plans nnUNetPlans_small  # what" in printed
+    assert "nnUNetv2_preprocess -d 901" in printed
 
 
 @pytest.fixture
