@@ -99,7 +99,7 @@ def preprocessed_findings(
 
 def _left_behind(finding: Finding, ready: str) -> Finding:
     remedy = f"Nothing, unless you train with these plans: {ready} is up to date"
-    return replace(finding, severity="note", remedy=remedy)
+    return replace(finding, severity="note", remedy=remedy, line="")
 
 
 def _folder_findings(

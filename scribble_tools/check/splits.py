@@ -135,11 +135,9 @@ def split_findings(
                 "nnUNet_raw fits: nnU-Net's planner stops with a bare AssertionError, and training "
                 "would use the old one"
             )
-            remedy = (
-                f"scribble_tools install-splits {shlex.quote(raw.name)} --overwrite, then plan and "
-                "preprocess"
-            )
-            findings.append(Finding("error", "splits-outdated", FILE, message, remedy))
+            line = f"scribble_tools install-splits {shlex.quote(raw.name)} --overwrite"
+            remedy = f"{line}, then plan and preprocess"
+            findings.append(Finding("error", "splits-outdated", FILE, message, remedy, line))
             folds = others[0]  # those of the remedy
         else:
             message = (

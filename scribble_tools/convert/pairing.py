@@ -78,8 +78,7 @@ def _find(
     pattern = compile_pattern(normal_form(place.pattern)) if place.pattern else None
     found: dict[str, Path] = {}
     twice: list[str] = []
-    folders: dict[str, None] = {}  # of files that are called alike
-    visits: list[Path] = []  # in folders that are called alike
+    alike: dict[Path, None] = {}  # files that would be the same case's
     for path in files_below(place.folder):
         if path in taken or is_excluded(path.relative_to(place.folder), exclude):
             continue
@@ -96,31 +95,40 @@ def _find(
             continue
         if case in found:
             twice.append(f"{found[case]} and {path} would both be the {place.option} of {case}")
-            pair = found[case].parent, path.parent
-            if pair[0].name != pair[1].name:
-                folders |= dict.fromkeys(own.name for own in pair)
-            elif pair[0] != pair[1]:
-                visits.append(path)
+            alike |= dict.fromkeys((found[case], path))
         found[case] = path
     if twice:
         remedy = f"Leave one out (--exclude) or tell them apart (--{place.option}-pattern)"
-        if len(folders) > 1 and place.option != IMAGE:
-            option = "--dense-labels" if place.option == DENSE else "--labels"
-            words = [f"NAME='{folder}/{PLACEHOLDER}.*'" for folder in folders]
-            remedy += f". If they are masks, say whose each is: {option} {' '.join(words[:LISTED])}"
-        elif visits:
+        folders = dict.fromkeys(path.parent for path in alike)
+        names = [*dict.fromkeys(folder.name for folder in folders)]
+        files = {path.name for path in alike}
+        if len(files) < len(folders) and len(names) < len(folders):
             remedy += (
                 ". In folders of patients with a folder for each visit, say "
-                f"'{PATIENT}/{PLACEHOLDER}/{visits[0].name}'"
+                f"'{PATIENT}/{PLACEHOLDER}/{min(files)}'"
             )
+        elif len(names) > 1 and place.option != IMAGE:
+            option = "--dense-labels" if place.option == DENSE else "--labels"
+            words = [f"NAME='{name}/{PLACEHOLDER}.*'" for name in names]
+            remedy += f". If they are masks, say whose each is: {option} {' '.join(words[:LISTED])}"
         problems.append(_listed(f"{place.option} files too many", twice, remedy))
     if not found:
         if others := what_lies_in(place.folder):
             raise FileNotFoundError(f"no file below {place.folder} can be read: {others}")
         what = f"matches {place.pattern!r}" if place.pattern else "has an ending of an image format"
         left = " that --exclude leaves" if exclude else ""
+        if pattern and (own := [p for p in taken if _fits(pattern, p, place.folder)]):
+            raise FileNotFoundError(
+                f"every file that --{place.option}-pattern {place.pattern!r} fits is another "
+                f"pattern's already, such as {own[0]}: say that one more narrowly"
+            )
         raise FileNotFoundError(f"no file below {place.folder}{left} {what}{_names_in(place)}")
     return found
+
+
+def _fits(pattern: re.Pattern[str], path: Path, folder: Path) -> bool:
+    inside = path.is_relative_to(folder)
+    return inside and bool(pattern.fullmatch(normal_form(path.relative_to(folder).as_posix())))
 
 
 def _names_in(place: Place) -> str:

@@ -51,10 +51,10 @@ from scribble_tools.storage.workshop import discard, workshop
 from scribble_tools.storage.written_record import FILES
 
 EARLIER = "labelsTr_before_update_"
-WHAT_ELSE = (
-    "What is not mapped may be of no class: say --unlabelled and its values or segments. "
-    f"Predictions and marks of suggest are told by {NOT_STROKES}, which it writes beside its label "
-    "files: copy it to where they lie now"
+WHAT_ELSE = "Draw with the values or segments that are mapped; of no class, say --unlabelled"
+MARKS = (
+    f". If suggest wrote these files: predictions and marks are told by {NOT_STROKES}, which it "
+    "writes beside its label files. Copy it to where they lie now"
 )
 
 
@@ -170,7 +170,8 @@ def _update(
                 )
         problems += reader.problems()
         if unmapped := [k for k, problem in enumerate(problems) if "not mapped" in problem]:
-            problems[unmapped[-1]] += f". {WHAT_ELSE}"
+            moved = not (scribbles.folder / NOT_STROKES).is_file()
+            problems[unmapped[-1]] += f". {WHAT_ELSE}{MARKS * moved}"
         refuse(problems)
         changes = [change for own in outcomes for change in own.changes]
         for case in cases:

@@ -161,6 +161,9 @@ def find_case_files(
     if not cases:
         folders = " or ".join(map(str, predictions)) or dataset / "labelsTr"
         raise FileNotFoundError(f"no label files in {folders}: nothing to show")
+    if not 0 <= channel < len(raw.channels):
+        named = ", ".join(f"{k} {name}" for k, name in enumerate(raw.channels))
+        raise ValueError(f"--channel {channel}: {dataset.name} has {named}")
     found, problems = [], []
     suffix, title = f"_{channel:04d}{ending}", title_of_channel(raw.channels, channel)
     images = {

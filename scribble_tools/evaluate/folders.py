@@ -49,6 +49,7 @@ SOME_CASES = (
     "folder with the references of the predicted cases alone"
 )
 NOT_SCORED = "predicted values"
+AS_BACKGROUND = "count as background"
 MANY_VALUES = 12  # unknown ones; more are no labels, as a rule
 
 
@@ -147,7 +148,7 @@ def _evaluate_files(
     if unknown:
         remarks.append(f"{NOT_SCORED} {_listed(unknown)} are not scored")
     if unknown := sorted(set(np.unique(reference).tolist()) - labels.values - {labels.ignore}):
-        remarks.append(f"reference values {_listed(unknown)} count as background")
+        remarks.append(f"reference values {_listed(unknown)} {AS_BACKGROUND}")
     if labels.ignore is not None and (reference == labels.ignore).mean() > 0.5:
         remarks.append(
             "most of the reference is unlabelled (scribbles?), the scores cover the rest only"
@@ -171,6 +172,11 @@ def _doubtful_values(confusion: np.ndarray, notes: Iterable[str]) -> list[str]:
         doubts.append(
             "no voxel of the references is 0, which is background: has it another value there, or "
             "are these images? Then the scores are wrong; write it as 0"
+        )
+    if not confusion[1:].any() and any(note.endswith(AS_BACKGROUND) for note in notes):
+        doubts.append(
+            "no value of the references is a class of the predictions: do both mean the same by "
+            "their values? If not, the scores mean nothing; say the references' with --ref-labels"
         )
     if not confusion[:, 1:].any() and any(note.startswith(NOT_SCORED) for note in notes):
         doubts.append(

@@ -19,6 +19,7 @@ from scribble_tools.images.image_files import (
     write_image,
 )
 from scribble_tools.images.image_io import geometry_difference, write_labels
+from scribble_tools.images.label_appearance import is_label_map
 from scribble_tools.images.segmentation_files import read_labels
 from scribble_tools.parallel import parallel_map
 from scribble_tools.problems import refuse
@@ -113,12 +114,13 @@ def _scribble_file(job: Job, item: Item) -> tuple[Counter, list[str]]:
     return Counter(dict(zip(values.tolist(), counts.tolist(), strict=True))), []
 
 
-def values_in(path: Path) -> tuple[set[int], list[str]]:
-    """The label values of a file, and what is wrong with it."""
+def values_in(path: Path) -> tuple[set[int], list[str], bool]:
+    """The label values of a file, what is wrong with it, and whether it looks like no labels."""
     try:
-        return set(np.unique(read_labels(path)[0]).tolist()), []
+        array = read_labels(path)[0]
     except (FileNotFoundError, ValueError) as error:
-        return set(), [str(error)]
+        return set(), [str(error)], True
+    return set(np.unique(array).tolist()), [], not is_label_map(array)
 
 
 def scribble_files(job: Job, items: Sequence[Item], num_processes: int) -> Counter:

@@ -142,11 +142,12 @@ def generate_folder(
         raise FileExistsError(
             f"{out} exists and holds no {FOLDER_RECORD}: not replaced, take another --out"
         )
-    found, problems = set(), []
-    for path, (values, own) in zip(
+    found, problems, no_labels = set(), [], []
+    for path, (values, own, like_none) in zip(
         files, parallel_map(values_in, files, num_processes, "reading"), strict=True
     ):
         found |= values
+        no_labels.append(like_none)
         problems += own
         if min(values, default=0) < 0:
             problems.append(f"{path} holds the negative label {min(values)}")
@@ -156,6 +157,11 @@ def generate_folder(
         problems.append(f"no background (0) in {source}: are these dense labels?")
     if len(found) > MOST_LABELS:
         problems = [f"{source} holds {len(found)} different values: are these images?"]
+    if any(no_labels):
+        odd = [path for path, own in zip(files, no_labels, strict=True) if own]
+        problems = problems or [f"{path} looks like an image, not like labels" for path in odd]
+        if not all(no_labels) and not pattern:
+            problems[-1] += ". Where images lie beside labels, --pattern tells which are labels"
     names = [target_name(path.relative_to(source)) for path in files]
     problems += [f"{name}: of two files" for name, n in Counter(names).items() if n > 1]
     refuse([*problems, *alike_problems(names)])

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from scribble_tools.images.channel_patterns import channel_named
 from scribble_tools.images.file_kind import NATURAL, file_ending_of
-from scribble_tools.images.name_patterns import PLACEHOLDER, case_of, compile_pattern
+from scribble_tools.images.name_patterns import PATIENT, PLACEHOLDER, case_of, compile_pattern
 from scribble_tools.images.slicer_segmentation import stem_of
 
 
@@ -45,6 +45,28 @@ def by_patterns(
         for case, own in channels.items()
         if len(own) == len(patterns)
     }
+
+
+def folders_in_words(root: Path, files: Sequence[Path]) -> str:
+    """What to type where files are called alike in folders of cases, or of patients' visits.
+
+    Returns:
+        Nothing where no two files have the same name, or their folders say no case either.
+    """
+    by_stem: dict[str, list[tuple[str, ...]]] = {}
+    for path in files:
+        by_stem.setdefault(stem_of(path), []).append(path.relative_to(root).parts[:-1])
+    stem, folders = max(by_stem.items(), key=lambda own: len(own[1]), default=("", []))
+    if len(folders) < 2:
+        return ""
+    depth = min(map(len, folders))
+    for names in range(1, min(depth, 2) + 1):
+        if len({own[-names:] for own in folders}) == len(folders):
+            heads = [PATIENT, PLACEHOLDER][-names:]
+            above = ["*"] * (depth - names)
+            pattern = "/".join([*above, *heads, f"{stem}.*"])
+            return f"The folders say the case: --image-pattern {shlex.quote(pattern)}"
+    return ""
 
 
 def patterns_in_words(names: Sequence[str], root: Path, files: Sequence[Path]) -> str:

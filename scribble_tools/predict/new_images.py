@@ -27,7 +27,7 @@ from scribble_tools.images.image_files import (
 )
 from scribble_tools.images.image_io import geometry_difference
 from scribble_tools.images.slicer_segmentation import is_segmentation, stem_of
-from scribble_tools.predict.image_patterns import by_patterns, patterns_in_words
+from scribble_tools.predict.image_patterns import by_patterns, folders_in_words, patterns_in_words
 from scribble_tools.wording import counted
 
 OF_PICTURES = {  # what so many channels are
@@ -86,6 +86,8 @@ def find_new_images(
         found = by_patterns(files, place, patterns, problems)
     else:
         hint = patterns_in_words(channel_names, place, files)
+        if channels == 1:
+            hint = folders_in_words(place, files)
         found = _by_names(files, channels, problems, hint)
     if problems:
         raise ValueError(f"{place}:\n" + "\n".join(problems))
@@ -114,7 +116,8 @@ def _by_names(
         if (stem := stem_of(path)) in by_stem:
             other = by_stem[stem]
             one = "one" if path.name == other.name else shlex.quote(path.name)
-            of_folders = hint and path.name == other.name  # channels of several cases
+            # channels of several cases, or visits of several patients
+            of_folders = hint and path.parent != other.parent
             remedy = "" if of_folders else f": --exclude {one}"
             problems.append(f"{other} and {path} would both be {stem}{remedy}")
             hints = [hint] if of_folders else hints

@@ -705,7 +705,7 @@ def test_splits_from_before_patients_were_added(data):
         )
     codes = {f.code for f in data.check(preprocessed=data.pre).findings}
     assert not codes & {"case-in-no-fold", "splits-differ"}
-    words = shlex.split(finding.remedy.partition(",")[0])
+    words = shlex.split(finding.line)
     assert words[:2] == ["scribble_tools", "install-splits"]
     arguments = build_parser(words[1:]).parse_args(words[1:])
     install_splits(
@@ -749,6 +749,7 @@ def test_plans_left_behind_are_no_warning_beside_others_that_are_up_to_date(data
         os.utime(path, (late + 1, late + 1))
     finding = data.finding("preprocessed-old", where, preprocessed=data.pre)
     assert finding.severity == "note" and "small_2d is up to date" in finding.remedy
+    assert not finding.line
 
 
 def test_channels_that_were_renamed_after_preprocessing(data):

@@ -835,6 +835,15 @@ def test_folders_of_visits_in_folders_of_patients(tmp_path, capsys):
     assert json_of(folder / "conversion.json")["patients"] == of_patients
 
 
+def test_a_pattern_that_takes_anothers_files_is_named(tmp_path, capsys):
+    of_visits(tmp_path, "anna", "v1", 0)
+    folders = ["--images", str(tmp_path / "all"), "--scribbles", str(tmp_path / "all")]
+    said = [*folders, "--image-pattern", "*/{case}/t1.nii.gz", "--scribble-pattern"]
+    (tmp_path / "all" / "anna" / "v1" / "strokes.nii.gz").unlink()
+    message = refusal(tmp_path, capsys, *said, "*/{case}/t*.nii.gz")
+    assert "every file that --image-pattern '*/{case}/t1.nii.gz' fits is another" in message
+
+
 def test_files_beside_images_without_scribble_are_named(tmp_path, capsys):
     for k, name in enumerate(("strokes", "strokes", "Strokes_1")):
         write(tmp_path / "all" / f"c{k}" / "t1.nii.gz", make_image(k))

@@ -907,3 +907,4 @@ def test_values_that_nobody_explained_lead_to_the_list_that_suggest_wrote(raw, c
     error = capsys.readouterr().err
     assert "2 problems, nothing written" in error
     assert error.count("told by not_strokes.json, which it writes beside its label files") == 1
+    assert error.count("Draw with the values or segments that are mapped") == 1

@@ -172,6 +172,8 @@ def test_another_channel(root):
         (files,) = find_case_files(folder.parent, cases=["a"], channel=channel)
         texts = read_case(files).sheet([0], "a").axes[0].texts
         assert title in [text.get_text().replace("\n", " ") for text in texts]
+    with pytest.raises(ValueError, match="--channel 2: Dataset.* has 0 MRI, 1 T2$"):
+        find_case_files(folder.parent, cases=["a"], channel=2)
     assert title_of_channel(["MRI"]) == title_of_channel(["MRI", "T2"], 2) == "image"
 
 

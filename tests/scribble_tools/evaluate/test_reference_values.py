@@ -57,7 +57,9 @@ def test_what_has_no_name_is_noted(folders, capsys):
 
 def test_without_the_option_its_name_is_said(folders, capsys):
     assert run(folders) == 0
-    assert "count as background" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "count as background" in printed
+    assert "no value of the references is a class of the predictions" in printed
 
 
 def test_the_ignore_label_of_the_references_stays():

@@ -197,6 +197,17 @@ def test_the_next_line_of_a_folder_has_its_values_and_a_free_id(tmp_path, monkey
     assert (raw / "Dataset102_Hearts" / "labelsTr_dense" / "a.nii.gz").is_file()
 
 
+def test_images_of_whole_numbers_are_no_labels(tmp_path, capsys):
+    noise = np.random.default_rng(0).integers(0, 99, heart().shape).astype(np.uint8)
+    write(tmp_path / "all" / "a.nii.gz", noise)
+    words = ["generate", str(tmp_path / "all"), "--out", str(tmp_path / "drawn")]
+    assert main(words) == 1
+    assert "a.nii.gz looks like an image, not like labels\n" in capsys.readouterr().err
+    write(tmp_path / "all" / "a_gt.nii.gz", heart())
+    assert main(words) == 1 and not (tmp_path / "drawn").exists()
+    assert "--pattern tells which are labels" in capsys.readouterr().err
+
+
 def test_scribbles_in_the_place_of_dense_labels_are_asked_about(tmp_path, capsys):
     write(tmp_path / "dense" / "a.nii.gz", heart())
     assert main(["generate", str(tmp_path / "dense"), "--out", str(tmp_path / "drawn")]) == 0

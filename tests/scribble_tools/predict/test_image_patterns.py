@@ -75,5 +75,19 @@ def test_channels_in_folders_of_cases_are_not_to_be_excluded(tmp_path):
         find_new_images(tmp_path, 2, channel_names=["T1", "T2"])
     assert "--exclude" not in str(refusal.value)
     assert str(refusal.value).endswith("--image-pattern '{case}/T1.nrrd' '{case}/T2.nrrd'")
-    with pytest.raises(ValueError, match="--exclude one$"):
+    with pytest.raises(ValueError) as refusal:
         find_new_images(tmp_path, 1, channel_names=["MRI"])
+    assert str(refusal.value).endswith("--image-pattern '{case}/T1.*'")
+
+
+def test_visits_of_patients_are_not_to_be_excluded(tmp_path):
+    for name in ("A/v1/t1.nii", "A/v2/t1.nii", "B/v1/t1.nii.gz"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError) as refusal:
+        find_new_images(tmp_path, 1, channel_names=["MRI"])
+    pattern = "{patient}/{case}/t1.*"
+    assert str(refusal.value).endswith(f"say the case: --image-pattern '{pattern}'")
+    assert "--exclude" not in str(refusal.value)
+    found = find_new_images(tmp_path, 1, [pattern], channel_names=["MRI"])
+    assert [image.name for image in found] == ["A_v1", "A_v2", "B_v1"]

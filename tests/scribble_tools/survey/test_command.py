@@ -427,6 +427,16 @@ def test_files_with_strokes_that_the_line_does_not_take_are_named(tmp_path, name
     assert "--mixed" not in report["command"] and "no strokes" not in report["advice"]
 
 
+def test_grey_pictures_stored_as_rgb_are_images(tmp_path):
+    for k in range(2):
+        grey = (image(k)[0] % 256).astype(np.uint8)
+        write(tmp_path / "img" / f"a{k}.png", np.stack([grey] * 3, -1))
+        write(tmp_path / "marks" / f"a{k}.png", scribble()[0])
+    report = inspect_path(tmp_path)
+    assert group(report, "img/a#.png")["kind"] == "image"
+    assert "--images" in report["command"] and "problem" not in report["advice"]
+
+
 def test_visits_of_patients_are_cases_of_their_own(tmp_path):
     for folder in ("P01/v1", "P01/v2", "P02/v1"):
         write(tmp_path / folder / "T1.nrrd", image())
