@@ -25,6 +25,8 @@ from scribble_tools.generate.label_folder import (
 from scribble_tools.generate.plan import DEFAULT_PRESET, MODES, PRESETS, ScribblePlan
 from scribble_tools.generate.scribble_dataset import generate_dataset
 from scribble_tools.generate.strokes import BACKGROUND, STYLES, StrokeSettings
+from scribble_tools.images.file_kind import READABLE, file_ending_of
+from scribble_tools.images.image_files import files_below
 from scribble_tools.images.slicer_segmentation import is_segmentation
 from scribble_tools.json_files import read_json
 from scribble_tools.wording import counted
@@ -302,14 +304,18 @@ def next_command(options: Options) -> str:
     record = read_json(options.out / FOLDER_RECORD, shapes.GENERATED)
     classes = [value for value in record["values"] if value != BACKGROUND]
     names = (f"NAME{k}={value}" for k, value in enumerate(classes, 1))
+    images = "IMAGES"
     scribbles, dense = (shlex.quote(str(path)) for path in (options.out, options.source))
     if options.pattern:
         # 3D Slicer's segments became label values, in files of another ending
         own = shlex.quote(target_name(Path(options.pattern)))
         scribbles += f" --scribble-pattern {own}"
+        labels = find_label_files(options.source, options.pattern)
+        if any(file_ending_of(p) in READABLE for p in {*files_below(options.source)} - {*labels}):
+            images += " --image-pattern IMAGE_PATTERN"  # they may lie there, too
         dense += f" --dense-pattern {shlex.quote(options.pattern)}"
     return (
-        f"scribble_tools convert folder --images IMAGES --scribbles {scribbles} --dense {dense} "
+        f"scribble_tools convert folder --images {images} --scribbles {scribbles} --dense {dense} "
         f"--labels background={BACKGROUND} {' '.join(names)} "
         f"--unlabelled {record['unlabelled']} --name NAME {target()}"
     )

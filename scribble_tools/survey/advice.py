@@ -201,7 +201,13 @@ def _any_files(seen: Seen) -> tuple:
     if not scribbles:
         if problems and not images:
             return "files that cannot be read", "mend the problems above, then inspect again", ""
-        return "images", "there are no labels among these files: look at those too" + mend, ""
+        advice = "there are no labels among these files: look at those too"
+        if len({Path(group["pattern"]).name for group in images}) < len(images):
+            advice += (
+                ". If strokes were drawn onto copies of the images, nothing tells them from what "
+                "is below: draw on an empty layer, and save that alone"
+            )
+        return "images", advice + mend, ""
     pairing, others = find_pairing(images, scribbles, dense)
     advice = ["what values mean is guessed here from shapes: correct it. convert never guesses"]
     chosen, options, refused, notes = scribbles[0], [], [], ()

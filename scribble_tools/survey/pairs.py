@@ -226,12 +226,20 @@ def find_pairing(
     proposals = list(_proposals(images, labels))[:MOST_TRIED]
     proposals += _proposals(_joined(images), _joined(labels))
     numbers = _num_labels(labels)
-    tried = [
-        _try(Pairing(**{**p.__dict__, "mixed": mixed}), numbers, [*labels, *dense])
-        for mixed in (False, True)
-        for p in proposals
-    ]
-    if not (works := [pairing for pairing in tried if pairing]):
+
+    def working(proposals: Sequence[Pairing]) -> list[Pairing]:
+        tried = (
+            _try(Pairing(**{**p.__dict__, "mixed": mixed}), numbers, [*labels, *dense])
+            for mixed in (False, True)
+            for p in proposals
+        )
+        return [pairing for pairing in tried if pairing]
+
+    if not (works := working(proposals)):
+        # dense labels beside the images would be taken for images unless they are named
+        named = [_having(p, *place) for p in proposals for place in _places(images, dense)]
+        works = working(named[:MOST_TRIED])
+    if not works:
         return None, []
     # an image without strokes is no reason to leave other folders' strokes out
     best = max(works, key=lambda pairing: pairing.cases)
@@ -244,11 +252,21 @@ def find_pairing(
 
 def _with_dense(pairing: Pairing, images: Sequence[Mapping], dense: Sequence[Mapping]) -> Pairing:
     """The pairing with dense references, where some pair."""
+    if pairing.dense:
+        return pairing
+    found = (_try(_having(pairing, *place), 0) for place in _places(images, dense))
+    return next(filter(None, found), pairing)
+
+
+def _places(
+    images: Sequence[Mapping], dense: Sequence[Mapping]
+) -> Iterator[tuple[Path, str | None]]:
+    """Folders and patterns that dense labels may be told by."""
     images = [*_joined(images), *images]
     for group in [*_joined(dense), *dense]:
         patterns = {None, *(p for image in images for _, p in patterns_of(image, group))}
-        for folder, pattern in product(_folders(group), sorted(patterns, key=str)):
-            with_it = {**pairing.__dict__, "dense": folder, "dense_pattern": pattern}
-            if found := _try(Pairing(**with_it), 0):
-                return found
-    return pairing
+        yield from product(_folders(group), sorted(patterns, key=str))
+
+
+def _having(pairing: Pairing, dense: Path, pattern: str | None) -> Pairing:
+    return Pairing(**{**pairing.__dict__, "dense": dense, "dense_pattern": pattern})

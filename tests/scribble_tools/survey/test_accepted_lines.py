@@ -127,7 +127,9 @@ def test_dense_labels_beside_images_lead_to_a_data_set_of_scribbles(
     assert (drawn / ending).is_file() and not (drawn / names.split()[0].format("p1")).exists()
     (line,) = (n for n in capsys.readouterr().out.splitlines() if n.startswith("next: "))
     images = report["advice"].partition("with --images ")[2]
-    line = line.replace("IMAGES", images).replace("$nnUNet_raw", str(raw))
+    line = line.replace("IMAGES --image-pattern IMAGE_PATTERN", images).replace(
+        "$nnUNet_raw", str(raw)
+    )
     line = line.replace("NAME1", "wall").replace("NAME", "Hearts")
     assert cli.main(shlex.split(line)[2:]) == 0
     (folder,) = raw.iterdir()

@@ -427,6 +427,24 @@ def test_files_with_strokes_that_the_line_does_not_take_are_named(tmp_path, name
     assert "--mixed" not in report["command"] and "no strokes" not in report["advice"]
 
 
+def test_dense_labels_beside_images_of_which_some_have_no_strokes(tmp_path):
+    for k in range(4):
+        write(tmp_path / "images" / f"a{k}.nii.gz", image(k))
+        if k:
+            write(tmp_path / "strokes" / f"a{k}.nrrd", scribble())
+        else:
+            write(tmp_path / "images" / f"a{k}_gt.nii.gz", dense())
+    report = inspect_path(tmp_path)
+    assert f"--dense {tmp_path}/images --dense-pattern '{{case}}_gt.nii.gz'" in report["command"]
+    assert "--mixed" in report["command"] and "1 image has no strokes (a0)" in report["advice"]
+
+
+def test_two_folders_of_images_of_the_same_names_may_be_strokes_on_copies(tmp_path):
+    for folder in ("photos", "drawn"):
+        write(tmp_path / folder / "a1.nii.gz", image())
+    assert "draw on an empty layer, and save that alone" in inspect_path(tmp_path)["advice"]
+
+
 def test_grey_pictures_stored_as_rgb_are_images(tmp_path):
     for k in range(2):
         grey = (image(k)[0] % 256).astype(np.uint8)
