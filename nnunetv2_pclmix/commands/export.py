@@ -148,6 +148,10 @@ def export_model(
         ValueError: something cannot be exported; the message lists all problems.
         FileExistsError: the target exists and ``overwrite`` is false.
     """
+    if not model.is_dir():
+        raise ValueError(
+            f"{model} is not a folder: give the path of DatasetNNN_x/TRAINER__PLANS__CONFIGURATION"
+        )
     if folds is None:
         folds = sorted(path.parent.name[5:] for path in model.glob(f"fold_*/{checkpoint}"))
     problems = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +21,7 @@ from scribble_tools.dataset.not_strokes import NOT_STROKES, read_not_strokes
 from scribble_tools.dataset.preprocessed_plans import plans_in, preprocess_command
 from scribble_tools.dataset.raw import RawDataset
 from scribble_tools.dataset.writing import RECORD, THEN, find_dataset, next_commands
-from scribble_tools.images.channel_patterns import exchanged_channels
+from scribble_tools.images.channel_patterns import exchanged_channels, order_of_files
 from scribble_tools.images.label_files import GridRules, grid_remarks
 from scribble_tools.images.segmentation_files import GREY, NAN_LABEL, LabelReading
 from scribble_tools.text_tables import text_table
@@ -64,6 +65,13 @@ def run_update(options: Options) -> int:
         raise ValueError(
             f"channels exchanged: {exchanged[0]}. The data set has "
             f"{', '.join(raw.channels)} in this order: --image-pattern {exchanged[1]}"
+        )
+    first = next(iter(record.get("cases", {}).values()), {}).get("images", ())
+    names = [Path(path).name for path in first]
+    if len(names) > 1 and (ordered := order_of_files(names, options.image_pattern or ())):
+        raise ValueError(
+            f"channels exchanged: {', '.join(raw.channels)} of the data set are "
+            f"{', '.join(names)} in this order: --image-pattern {shlex.join(ordered)}"
         )
     said = options.patients, options.patient_regex
 

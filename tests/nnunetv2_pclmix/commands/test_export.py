@@ -299,6 +299,9 @@ def test_names_from_files_cannot_lead_outside_the_target(model, tmp_path, name):
 def test_folds_of_several_configurations_or_none_are_refused(model, tmp_path):
     with pytest.raises(ValueError, match="has a checkpoint_best.pth: finish .* --c.*--checkpoint"):
         export_model(model, tmp_path / "out", checkpoint="checkpoint_best.pth")
+    with pytest.raises(ValueError, match="elsewhere is not a folder: give the path of DatasetNNN"):
+        export_model(tmp_path / "elsewhere", tmp_path / "out")
+    (tmp_path / "elsewhere").mkdir()
     with pytest.raises(ValueError, match="no fold in .*elsewhere has a checkpoint_final.pth\n"):
         export_model(tmp_path / "elsewhere", tmp_path / "out")
     path = model / "fold_1" / "checkpoint_final.pth"

@@ -256,6 +256,27 @@ def test_new_images_with_exchanged_channels_are_refused(raw, capsys):
     assert snapshot(raw) == files
 
 
+def test_new_images_in_another_order_than_the_first_files_are_refused(tmp_path, capsys):
+    """Whatever the channels are called."""
+    for case in ("anna", "ben"):
+        for name in ("cine", "grad"):
+            array = np.random.default_rng(len(case + name)).normal(0, 1, SHAPE)
+            write(tmp_path / "images" / case / f"{name}.nii.gz", array)
+        write(tmp_path / "drawn" / f"{case}.nii.gz", strokes())
+    words = [*LABELS[:-2], "--channel-names", "MRI", "Edges"]
+    said = ["--image-pattern", "{case}/cine.nii.gz", "{case}/grad.nii.gz"]
+    assert main(convert(tmp_path, "images", "drawn", *words, *said)) == 0
+    (tmp_path / "images" / "ben").rename(tmp_path / "images" / "zoe")
+    (tmp_path / "drawn" / "ben.nii.gz").rename(tmp_path / "drawn" / "zoe.nii.gz")
+    raw = tmp_path / "raw" / "Dataset130_Hearts"
+    exchanged = [said[0], *said[:0:-1]]
+    assert update(raw, *exchanged, images="images", scribbles="drawn") == 1
+    error = capsys.readouterr().err
+    assert "MRI, Edges of the data set are cine.nii.gz, grad.nii.gz in this order" in error
+    assert "--image-pattern '{case}/cine.nii.gz' '{case}/grad.nii.gz'" in error
+    assert update(raw, *said, images="images", scribbles="drawn") == 0
+
+
 def test_a_regex_that_gives_an_old_patient_another_name_is_refused(raw, capsys):
     add_case(raw.parents[1], "p2_c")
     files = snapshot(raw)
