@@ -157,11 +157,10 @@ def generate_folder(
         problems.append(f"no background (0) in {source}: are these dense labels?")
     if len(found) > MOST_LABELS:
         problems = [f"{source} holds {len(found)} different values: are these images?"]
-    if any(no_labels):
+    if any(no_labels) and not pattern:
         odd = [path for path, own in zip(files, no_labels, strict=True) if own]
         problems = problems or [f"{path} looks like an image, not like labels" for path in odd]
-        if not all(no_labels) and not pattern:
-            problems[-1] += ". Where images lie beside labels, --pattern tells which are labels"
+        problems[-1] += ". Where images lie beside labels, --pattern tells which are labels"
     names = [target_name(path.relative_to(source)) for path in files]
     problems += [f"{name}: of two files" for name, n in Counter(names).items() if n > 1]
     refuse([*problems, *alike_problems(names)])

@@ -118,11 +118,11 @@ def predict_images(
     )
     if words := channels_in_words(channel_names, options.image_patterns, cases):
         print(f"channels: {words}")
-    inputs_folder = images if images.is_dir() else images.parent
-    if os.path.realpath(out) == os.path.realpath(inputs_folder):
-        raise ValueError(f"--out {out} is the folder of the images: take another one")
     files_of = {case.name: _files_of(case, options) for case in cases}
     new = [name for own in files_of.values() for name in own]
+    inputs_of = {os.path.realpath(path) for case in cases for path in case.files}
+    if over := [out / name for name in new if os.path.realpath(out / name) in inputs_of]:
+        raise ValueError(f"{over[0]} is an image, and would be written over: take another --out")
     obsolete: list[str] = []
     labels = read_label_set(dataset_json)
     regions = any(len(values) > 1 for values in labels.classes.values())

@@ -218,7 +218,7 @@ def _any_files(seen: Seen) -> tuple:
             words.append("--image-pattern IMAGE_PATTERN --scribble-pattern SCRIBBLE_PATTERN")
             advice.append("the names do not pair images with scribbles: say how both are called")
     else:
-        chosen = next(g for g in scribbles if _is_taken(g, pairing, seen.files))
+        chosen = next((g for g in scribbles if _is_taken(g, pairing, seen.files)), chosen)
         lost = _lost_strokes(seen.files, scribbles, pairing, others)
         words = [word for word in pairing.words if word != "--mixed" or not lost]
         options, refused = rehearse(pairing, "colour" if _in_colours(chosen) else "grey")
@@ -232,7 +232,7 @@ def _any_files(seen: Seen) -> tuple:
         advice.append("of several channels, give one --image-pattern each")
     paired = None
     if pairing and pairing.dense:
-        paired = next(g for g in dense if _is_taken(g, pairing, seen.files))
+        paired = next((g for g in dense if _is_taken(g, pairing, seen.files)), None)
     elif pairing and dense:
         where = quote(Path(dense[0]["folder"]))
         advice.append(

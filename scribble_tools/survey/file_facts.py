@@ -159,8 +159,9 @@ def _image_facts(path: Path) -> dict:
     else:
         number, candidate = 0, array
     # a picture's channels may be all alike: grey, stored as RGB
-    plane = candidate[..., 0] if natural and channels > 1 else candidate
-    if not lossy and image.GetDimension() in (2, 3, 4) and is_label_map(plane):
+    several = natural and channels > 1
+    planes = np.moveaxis(candidate, -1, 0) if several else [candidate]
+    if not lossy and image.GetDimension() in (2, 3, 4) and all(map(is_label_map, planes)):
         if natural and channels > 1:
             colour_codes(image, path)  # says what is wrong with a layer of few colours
         labels = labels_of(image, path, NAN_LABEL)  # refuses several channels

@@ -202,10 +202,11 @@ def test_images_of_whole_numbers_are_no_labels(tmp_path, capsys):
     write(tmp_path / "all" / "a.nii.gz", noise)
     words = ["generate", str(tmp_path / "all"), "--out", str(tmp_path / "drawn")]
     assert main(words) == 1
-    assert "a.nii.gz looks like an image, not like labels\n" in capsys.readouterr().err
+    assert "a.nii.gz looks like an image, not like labels" in capsys.readouterr().err
     write(tmp_path / "all" / "a_gt.nii.gz", heart())
     assert main(words) == 1 and not (tmp_path / "drawn").exists()
     assert "--pattern tells which are labels" in capsys.readouterr().err
+    assert main([*words, "--pattern", "{case}_gt.nii.gz"]) == 0
 
 
 def test_scribbles_in_the_place_of_dense_labels_are_asked_about(tmp_path, capsys):

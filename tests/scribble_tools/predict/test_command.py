@@ -300,7 +300,7 @@ def test_command_line(trained, images, tmp_path, capsys, monkeypatch):
     assert cli.main(["predict", "--images", str(images), "--out", str(out)]) == 1
     assert "say which model" in capsys.readouterr().err
     assert cli.main([*line[:-1], str(images)]) == 1
-    assert "is the folder of the images: take another one" in capsys.readouterr().err
+    assert "is an image, and would be written over: take another --out" in capsys.readouterr().err
 
 
 def test_which_file_is_which_channel_is_said_before_anything_is_read(tmp_path, capsys):
