@@ -17,11 +17,11 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
             a folder for each visit, ``{patient}/{case}/t1.nii.gz``: see `case_of`.
 
     Raises:
-        ValueError: there is no ``{case}`` in it, or ``{patient}`` behind it.
+        ValueError: there is no ``{case}`` in it, or ``{patient}`` behind it or twice.
     """
     if PLACEHOLDER not in pattern:
         raise ValueError(f"pattern {pattern!r} must hold {PLACEHOLDER}, such as '{{case}}.nii.gz'")
-    if PATIENT in pattern[pattern.index(PLACEHOLDER) :]:
+    if pattern.count(PATIENT) > 1 or PATIENT in pattern[pattern.index(PLACEHOLDER) :]:
         raise ValueError(f"pattern {pattern!r}: {PATIENT} stands once, before {PLACEHOLDER}")
 
     def literal(text: str) -> str:

@@ -821,8 +821,9 @@ def test_folders_of_visits_in_folders_of_patients(tmp_path, capsys):
         of_visits(tmp_path, patient, visit, k)
     said = in_one_folder(tmp_path, "*/{case}")
     assert "say '{patient}/{case}/t1.nii.gz'" in refusal(tmp_path, capsys, *said)
-    said = in_one_folder(tmp_path, "{case}/{patient}")
-    assert "{patient} stands once, before {case}" in refusal(tmp_path, capsys, *said)
+    for wrong in ("{case}/{patient}", "{patient}/{patient}_{case}"):
+        said = in_one_folder(tmp_path, wrong)
+        assert "{patient} stands once, before {case}" in refusal(tmp_path, capsys, *said)
     said = in_one_folder(tmp_path, "{patient}/{case}")
     folder = convert(tmp_path, *said)
     assert "--patient-regex or --patients if not so" not in capsys.readouterr().out
