@@ -19,11 +19,7 @@ from scribble_tools.convert.label_words import (
 )
 from scribble_tools.convert.masks import MaskFiles, find_masks, is_mask_pattern
 from scribble_tools.convert.pairing import LISTED, SCRIBBLE, CaseFiles, Place
-from scribble_tools.convert.swapped import (
-    perhaps_swapped,
-    refuse_renamed_background,
-    refuse_swapped,
-)
+from scribble_tools.convert.swapped import refuse_renamed_background, refuse_swapped
 from scribble_tools.dataset.label_mapping import MANY, LabelMapping
 from scribble_tools.images.colour_tables import read_colour_table
 from scribble_tools.images.file_kind import normal_form
@@ -202,16 +198,12 @@ class LabelRole:
         return []
 
     def refuse_swapped(self, mapping: LabelMapping, cases: Mapping[str, CaseFiles]) -> list[str]:
-        """See `refuse_swapped`, and for what is returned `perhaps_swapped`.
-
-        What lies in no mask is unlabelled, whatever is said.
-        """
+        """See `refuse_swapped`; what lies in no mask is unlabelled, whatever is said."""
         if self.masks is not None:
             return []
         refuse_renamed_background(self.words)
         paths = [path for files in cases.values() if (path := getattr(files, self.name))]
-        refuse_swapped(mapping, paths, self.reading)
-        return perhaps_swapped(mapping, paths, self.reading)
+        return refuse_swapped(mapping, paths, self.reading)
 
     def masks_as_json(self) -> dict[str, dict[str, list[str]]]:
         """Case to class to masks, for the record."""

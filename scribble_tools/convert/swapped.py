@@ -50,10 +50,14 @@ def fills_as_unlabelled(
         array: a label map (*spatial).
         image: has its geometry.
     """
-    seen = _look(array, image)
+    return _filling(_look(array, image), array.size, said)
+
+
+def _filling(seen: Appearance, size: int, said: Sequence[int]) -> tuple[int, float] | None:
+    """See `fills_as_unlabelled`; ``size``: in voxels."""
     if seen.looks_like != SCRIBBLES or seen.unlabelled not in said:
         return None
-    return seen.unlabelled, seen.counts[seen.unlabelled] / array.size
+    return seen.unlabelled, seen.counts[seen.unlabelled] / size
 
 
 def refuse_renamed_background(words: Sequence[str]) -> None:
@@ -76,23 +80,16 @@ def refuse_renamed_background(words: Sequence[str]) -> None:
             )
 
 
-def perhaps_swapped(
-    mapping: LabelMapping, paths: Sequence[Path], reading: LabelReading = AS_THEY_ARE
+def _perhaps_with_a_class(
+    mapping: LabelMapping, seen: Sequence[Appearance], reading: LabelReading
 ) -> list[str]:
     """A question where a class' strokes lie around all others, as those of the background do.
 
     Only a question: some organs do lie around the background's strokes.
-
-    Args:
-        mapping, paths, reading: as in `refuse_swapped`.
     """
     of_value = {v: name for name, own in mapping.classes.items() for v in own}
-    around = []
-    for path in _some(paths):
-        array, image = read_labels(path, reading)
-        seen = _look(array, image)
-        # 0 is taken for the background wherever it lies
-        around.append(seen.background if seen.looks_like == SCRIBBLES and seen.background else None)
+    # 0 is taken for the background wherever it lies
+    around = [own.background or None if own.looks_like == SCRIBBLES else None for own in seen]
     (value, number), *_ = Counter(around).most_common(1) or [(None, 0)]
     name = of_value.get(value, BACKGROUND)
     if value is None or name == BACKGROUND or 2 * number <= len(around):
@@ -107,7 +104,7 @@ def perhaps_swapped(
 
 def refuse_swapped(
     mapping: LabelMapping, paths: Sequence[Path], reading: LabelReading = AS_THEY_ARE
-) -> None:
+) -> list[str]:
     """Refuse a mapping that looks as if background and unlabelled were exchanged.
 
     That is: in most of the files looked at, the value of the background fills nearly everything
@@ -119,18 +116,22 @@ def refuse_swapped(
             segment is unlabelled there, whatever is said.
         reading: how they are read.
 
+    Returns:
+        What is only to be asked: whether the background is exchanged with a class.
+
     Raises:
         ValueError: it looks so; the message asks, and says the line that exchanges them.
     """
     said = mapping.classes[BACKGROUND]
-    some = _some(paths)
+    seen: list[Appearance] = []
     found: list[tuple[Path, int, float]] = []
-    for path in some:
+    for path in _some(paths):
         array, image = read_labels(path, reading)
-        if looks := fills_as_unlabelled(array, image, said):
+        seen.append(_look(array, image))
+        if looks := _filling(seen[-1], array.size, said):
             found.append((path, *looks))
-    if 2 * len(found) <= len(some):
-        return
+    if 2 * len(found) <= len(seen):
+        return _perhaps_with_a_class(mapping, seen, reading)
     path, value, share = found[0]
     rest = [
         shlex.quote(f"{name}={','.join(show_values(values, reading))}")

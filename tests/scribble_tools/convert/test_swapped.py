@@ -5,11 +5,7 @@ import pytest
 import SimpleITK as sitk
 
 from scribble_tools import cli
-from scribble_tools.convert.swapped import (
-    perhaps_swapped,
-    refuse_renamed_background,
-    refuse_swapped,
-)
+from scribble_tools.convert.swapped import refuse_renamed_background, refuse_swapped
 from scribble_tools.dataset.label_mapping import LabelMapping
 
 SHAPE = (3, 48, 48)
@@ -107,9 +103,9 @@ def test_a_class_that_is_called_background_is_asked_about():
 
 def test_strokes_around_all_others_that_are_said_to_be_a_class_are_asked_about(tmp_path, capsys):
     paths = [save(tmp_path / f"{k}.nrrd", strokes(0, 4)) for k in range(3)]
-    assert perhaps_swapped(mapping((4,), (0,)), paths) == []
+    assert refuse_swapped(mapping((4,), (0,)), paths) == []
     said = LabelMapping({"background": (1,), "RV": (4,), "LV": (2,)}, (0,))
-    (question,) = perhaps_swapped(said, paths)
+    (question,) = refuse_swapped(said, paths)
     assert question.startswith("are RV and background swapped? The strokes of 4, said to be RV")
     assert "in 3 of 3 files" in question
     for k in range(3):
