@@ -117,6 +117,10 @@ def comparison_figure(
         known = any(np.isfinite(row["ci_low"]) for row in rows)  # of few patients it is not
         what = "mean and 95 % interval" if known else "mean"
         right.set_title(f"{own_word} minus {other_word}; {what}", fontsize=10)
+        if not (np.nan_to_num(a).any() or np.nan_to_num(b).any()):
+            # of nothing but 0 they would show a little below and above
+            left.set_ylim(-0.05, 1)
+            right.set_ylim(-1, 1)
         left.set_ylabel(metric.title)
         right.set_ylabel(f"difference of {metric.title}")
         ticks = [textwrap.fill(label, 12) for label in labels]

@@ -164,10 +164,12 @@ def test_picture(tmp_path):
     assert left.get_title().startswith("HD95 mm, lower is better (1 pair without a value")
     assert left.get_ylabel() == "HD95 mm"
     assert right.get_ylabel() == "difference of HD95 mm"
-    assert right.get_title() == "mine minus yours; mean and 95 % interval"
+    assert right.get_title() == "PRED minus OTHER; mean and 95 % interval"
     few = [[own for own in side if own.case in ("c4", "c5")] for side in (ours, theirs)]
     of_few = comparison_figure(*few, compare(*few), ("mine", "yours"))
-    assert of_few.axes[3].get_title() == "mine minus yours; mean", "no interval is drawn"
+    assert of_few.axes[3].get_title() == "PRED minus OTHER; mean", "no interval is drawn"
+    pairs, differences = of_few.axes[4:6]  # there are no islands at all
+    assert pairs.get_ylim() == (-0.05, 1) and differences.get_ylim() == (-1, 1)
     for axis, labels in ((left, ["RV", "LV"]), (right, ["RV", "LV", "overall"])):
         assert [tick.get_text() for tick in axis.get_xticklabels()] == labels
     assert [len(c.get_segments()) for c in left.collections[::2]] == [5, 6]  # lines; dots between
